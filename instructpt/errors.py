@@ -1,0 +1,56 @@
+"""The error tree.
+
+    InstructptError
+    +-- UserError (also a ValueError; exit status 2): something the user can mend before running again
+    |   +-- RecipeError      settings that contradict themselves or each other
+    |   +-- InputError       a file, field, model or data set that is missing, unreadable or not what was said
+    |   +-- ArtifactError    a folder that holds something else than what is to be built into it
+    +-- RunError (exit status 1): the run itself failed; running again resumes it
+        +-- EngineError      a model or server gave no usable answer
+        +-- TrainingError    a loss that is not finite or explodes
+        +-- StorageError     a disk that is full or refuses writes
+
+A message is one line: what was given, what was expected, what to do next.
+"""
+
+from __future__ import annotations
+
+
+class InstructptError(Exception):
+    """The root of every error this package raises on purpose."""
+
+    exit_status = 1
+
+
+class UserError(InstructptError, ValueError):
+    """Something the user can mend before running again."""
+
+    exit_status = 2
+
+
+class RecipeError(UserError):
+    """Settings that contradict themselves or each other."""
+
+
+class InputError(UserError):
+    """A file, field, model or data set that is missing, unreadable or not what was said."""
+
+
+class ArtifactError(UserError):
+    """A folder that holds something else than what is to be built into it."""
+
+
+class RunError(InstructptError):
+    """The run itself failed; running the same command again resumes it."""
+
+
+class EngineError(RunError):
+    """A model or server gave no usable answer."""
+
+
+class TrainingError(RunError):
+    """A loss that is not finite or explodes."""
+
+
+class StorageError(RunError):
+    """A disk that is full or refuses writes."""

@@ -1,0 +1,258 @@
+"""What flows: the records that the rooms exchange, and how each is stored in Parquet. Nothing else lives here.
+
+    Document --Split--> Document --Synthesize--> Group --Template--> Text --Pack--> rows --Train--> model --> Score
+
+Every record is frozen and slotted. `SCHEMAS` holds one Arrow schema a stored record; `to_row` and `from_row` are exact
+inverses, so that `from_row(type(r), to_row(r)) == r` for every stored record (a test runs it over the whole table).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import orjson
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+Kind = Literal["raw", "augmented", "task", "instruction"]
+"""What a training text is made of: plain corpus text, text with pairs, annotated task data, instructions alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A piece of raw text: a whole document, or after `Split` one passage of it."""
+
+    id: str
+    """The user's own name of the row, or one made from file and position. Never used as a key: it may repeat."""
+    text: str
+    source: str
+    """Where it came from: a file, a data set. Passages of one source may stand in one chain."""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    """The row's other fields as they were, JSON values only (licence, URL, offset in the parent document...)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One instruction with its response, in any of the paper's four formats: free or options, with or without rationale."""
+
+    question: str
+    answer: str
+    """For a question with options: the text of the right option."""
+    options: tuple[str, ...] = ()
+    rationale: str | None = None
+    category: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Something that was left out, and why: a piece of a model's answer, a broken line of a file."""
+
+    text: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A passage with its pairs: one example of a group."""
+
+    document: Document
+    pairs: tuple[Pair, ...] = ()
+    follows: int = 0
+    """How many earlier shots of its group the model had before its eyes when it wrote these pairs."""
+    rejects: tuple[Reject, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """An M-shot example: passages of one source, each with its pairs. Synthesis, rules and task data all end here."""
+
+    id: str
+    shots: tuple[Shot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A training text, the record from which on all training is one road."""
+
+    id: str
+    text: str
+    source: str
+    kind: Kind
+    spans: tuple[tuple[int, int], ...] | None = None
+    """Half-open character ranges of `text` that carry loss, in order and disjoint; None = every token carries loss."""
+    breaks: tuple[int, ...] = ()
+    """Character positions, ascending, inside `text` at which one sequence ends and the next begins: an end-of-text and
+    a begin-of-text token go in there. Both are plain ids, never text, since a corpus may contain their spelling. An
+    end-of-text token carries loss if the character before it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one optimizer step (or one part of it) sees. All arrays are [num_rows, row_tokens]."""
+
+    inputs: np.ndarray
+    """int64 token ids; unused places at the end of a row hold 0."""
+    targets: np.ndarray
+    """int64: the token that follows in the same document, also across a cut to another row; 0 where there is none."""
+    weights: np.ndarray
+    """float32: 1 where the target carries loss, else 0."""
+    positions: np.ndarray
+    """int64: place in its document's piece, restarting at 0 with each piece."""
+    documents: np.ndarray
+    """int64: which piece of the row a place belongs to, counted from 0 within the row; -1 in unused places. Attention
+    stays within equal numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimizer step as the training loop saw it, a line of `metrics.jsonl`."""
+
+    step: int
+    """1 for the first."""
+    tokens: int
+    """Tokens trained on so far, this step included."""
+    loss: float
+    """Mean cross-entropy in nats over the step's weighted targets."""
+    learning_rate: float
+    gradient_norm: float
+    """Before clipping."""
+    tokens_per_second: float
+    mfu: float | None
+    """Share of the device's peak floating-point rate; None where the peak is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One measured number of one model."""
+
+    task: str
+    metric: str
+    value: float
+    stderr: float | None
+    count: int
+    """Items the value is a mean over."""
+    model: str
+
+
+Record = Document | Group | Text | Step | Score
+R = TypeVar("R", Document, Group, Text, Step, Score)
+
+
+def schema(record: type[Record]) -> pa.Schema:
+    """The Arrow schema that `record` is stored under. Raises KeyError for a record that is never stored."""
+    return _schemas()[record]
+
+
+def _schemas() -> dict[type[Record], pa.Schema]:
+    import pyarrow as pa
+
+    document = [("id", pa.string()), ("text", pa.large_string()), ("source", pa.string()), ("meta", pa.large_string())]
+    reject = pa.struct([("text", pa.string()), ("reason", pa.string())])
+    pair = pa.struct(
+        [
+            ("question", pa.string()),
+            ("answer", pa.string()),
+            ("options", pa.list_(pa.string())),
+            ("rationale", pa.string()),
+            ("category", pa.string()),
+        ]
+    )
+    shot = pa.struct(
+        [
+            ("document", pa.struct(document)),
+            ("pairs", pa.list_(pair)),
+            ("follows", pa.int32()),
+            ("rejects", pa.list_(reject)),
+        ]
+    )
+    span = pa.struct([("start", pa.int64()), ("stop", pa.int64())])
+    return {
+        Document: pa.schema(document),
+        Group: pa.schema([("id", pa.string()), ("shots", pa.list_(shot))]),
+        Text: pa.schema(
+            [
+                ("id", pa.string()),
+                ("text", pa.large_string()),
+                ("source", pa.string()),
+                ("kind", pa.string()),
+                ("spans", pa.list_(span)),
+                ("breaks", pa.list_(pa.int64())),
+            ]
+        ),
+        Step: pa.schema(
+            [
+                ("step", pa.int64()),
+                ("tokens", pa.int64()),
+                ("loss", pa.float64()),
+                ("learning_rate", pa.float64()),
+                ("gradient_norm", pa.float64()),
+                ("tokens_per_second", pa.float64()),
+                ("mfu", pa.float64()),
+            ]
+        ),
+        Score: pa.schema(
+            [
+                ("task", pa.string()),
+                ("metric", pa.string()),
+                ("value", pa.float64()),
+                ("stderr", pa.float64()),
+                ("count", pa.int64()),
+                ("model", pa.string()),
+            ]
+        ),
+    }
+
+
+def to_row(record: Record) -> dict[str, Any]:
+    """The record as plain values that fit its Arrow schema (and JSON)."""
+    match record:
+        case Document():
+            meta = orjson.dumps(dict(record.meta), option=orjson.OPT_SORT_KEYS).decode()
+            return {"id": record.id, "text": record.text, "source": record.source, "meta": meta}
+        case Group():
+            return {"id": record.id, "shots": [_shot_to_row(shot) for shot in record.shots]}
+        case Text():
+            spans = None if record.spans is None else [{"start": a, "stop": b} for a, b in record.spans]
+            row = {name: getattr(record, name) for name in ("id", "text", "source", "kind")}
+            return {**row, "spans": spans, "breaks": list(record.breaks)}
+        case _:
+            return {name: getattr(record, name) for name in type(record).__slots__}
+
+
+def from_row(record: type[R], row: Mapping[str, Any]) -> R:
+    """The record that `to_row` made `row` from."""
+    if record is Document:
+        return Document(row["id"], row["text"], row["source"], orjson.loads(row["meta"]))  # type: ignore[return-value]
+    if record is Group:
+        return Group(row["id"], tuple(_shot_from_row(shot) for shot in row["shots"]))  # type: ignore[return-value]
+    if record is Text:
+        spans = None if row["spans"] is None else tuple((s["start"], s["stop"]) for s in row["spans"])
+        return Text(row["id"], row["text"], row["source"], row["kind"], spans, tuple(row["breaks"]))  # type: ignore[return-value]
+    return record(**row)
+
+
+def _shot_to_row(shot: Shot) -> dict[str, Any]:
+    pairs = [
+        {
+            "question": p.question,
+            "answer": p.answer,
+            "options": list(p.options),
+            "rationale": p.rationale,
+            "category": p.category,
+        }
+        for p in shot.pairs
+    ]
+    rejects = [{"text": r.text, "reason": r.reason} for r in shot.rejects]
+    return {"document": to_row(shot.document), "pairs": pairs, "follows": shot.follows, "rejects": rejects}
+
+
+def _shot_from_row(row: Mapping[str, Any]) -> Shot:
+    pairs = tuple(
+        Pair(p["question"], p["answer"], tuple(p["options"]), p["rationale"], p["category"]) for p in row["pairs"]
+    )
+    rejects = tuple(Reject(r["text"], r["reason"]) for r in row["rejects"])
+    return Shot(from_row(Document, row["document"]), pairs, row["follows"], rejects)
