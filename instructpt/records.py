@@ -37,7 +37,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One instruction with its response, in any of the paper's four formats: free or options, with or without rationale."""
+    """An instruction and its response, in any of the four formats: free or options, with or without rationale."""
 
     question: str
     answer: str
@@ -150,7 +150,12 @@ def schema(record: type[Record]) -> pa.Schema:
 def _schemas() -> dict[type[Record], pa.Schema]:
     import pyarrow as pa
 
-    document = [("id", pa.string()), ("text", pa.large_string()), ("source", pa.string()), ("meta", pa.large_string())]
+    document: list[tuple[str, pa.DataType]] = [
+        ("id", pa.string()),
+        ("text", pa.large_string()),
+        ("source", pa.string()),
+        ("meta", pa.large_string()),
+    ]
     reject = pa.struct([("text", pa.string()), ("reason", pa.string())])
     pair = pa.struct(
         [
@@ -226,12 +231,12 @@ def to_row(record: Record) -> dict[str, Any]:
 def from_row(record: type[R], row: Mapping[str, Any]) -> R:
     """The record that `to_row` made `row` from."""
     if record is Document:
-        return Document(row["id"], row["text"], row["source"], orjson.loads(row["meta"]))  # type: ignore[return-value]
+        return Document(row["id"], row["text"], row["source"], orjson.loads(row["meta"]))
     if record is Group:
-        return Group(row["id"], tuple(_shot_from_row(shot) for shot in row["shots"]))  # type: ignore[return-value]
+        return Group(row["id"], tuple(_shot_from_row(shot) for shot in row["shots"]))
     if record is Text:
         spans = None if row["spans"] is None else tuple((s["start"], s["stop"]) for s in row["spans"])
-        return Text(row["id"], row["text"], row["source"], row["kind"], spans, tuple(row["breaks"]))  # type: ignore[return-value]
+        return Text(row["id"], row["text"], row["source"], row["kind"], spans, tuple(row["breaks"]))
     return record(**row)
 
 

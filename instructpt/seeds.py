@@ -1,7 +1,7 @@
 """Randomness: named, independent streams, and permutations of an index that need no memory.
 
-Every random draw in this package comes from `rng(seed, *names)`. Streams with different names are independent, so adding
-a draw somewhere changes no other draw; the same names give the same numbers on every machine. The paper's code draws
+Every random draw in this package comes from `rng(seed, *names)`. Streams with different names are independent, so
+adding a draw somewhere changes no other draw; the same names give the same numbers on every machine. The paper's code draws
 everything from equal seeds, which ties the draws together (`paper.md` section 8); a name a draw mends that.
 """
 
@@ -12,7 +12,7 @@ import random
 
 
 def digest(*names: object) -> bytes:
-    """32 bytes that depend on the names alone. Each name is framed by its length, so ("ab", "c") differs from ("a", "bc")."""
+    """32 bytes that depend on the names alone; each is framed by its length, so ("ab", "c") differs from ("a", "bc")."""
     state = hashlib.blake2b(digest_size=32)
     for name in names:
         data = str(name).encode("utf-8", "surrogatepass")

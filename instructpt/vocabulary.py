@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 BOS, EOS = "<s>", "</s>"
 """Names of the special tokens in vocabularies trained here; ids 0 and 1."""
 
-# Words with their leading blank, numbers up to three digits, runs of punctuation, line breaks as one piece. A run of line
-# breaks is one piece whatever follows, so that a prompt that ends in "\n\n" is cut as it was in training.
+# Words with their leading blank, numbers up to three digits, runs of punctuation, line breaks as one piece. A run of
+# line breaks is one piece whatever follows, so that a prompt that ends in "\n\n" is cut as it was in training.
 _PIECES = (
     r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"  # in the style of GPT-4
 )
@@ -138,7 +138,7 @@ def local_folder(model: str | Path, *, files: Sequence[str] | None = None) -> Pa
     try:
         return Path(snapshot_download(str(model), allow_patterns=None if files is None else list(files)))
     except GatedRepoError as error:
-        raise InputError(f"the Hub model {model} is gated: accept its licence on its page and set HF_TOKEN") from error
+        raise InputError(f"the Hub model {model} is gated: accept its licence on its page, set HF_TOKEN") from error
     except RepositoryNotFoundError as error:
         raise InputError(
             f"{model} is neither a folder nor a public Hub model: check the name, or set HF_TOKEN"
