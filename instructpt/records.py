@@ -150,65 +150,36 @@ def schema(record: type[Record]) -> pa.Schema:
 def _schemas() -> dict[type[Record], pa.Schema]:
     import pyarrow as pa
 
-    document: list[tuple[str, pa.DataType]] = [
-        ("id", pa.string()),
-        ("text", pa.large_string()),
-        ("source", pa.string()),
-        ("meta", pa.large_string()),
-    ]
-    reject = pa.struct([("text", pa.string()), ("reason", pa.string())])
-    pair = pa.struct(
-        [
-            ("question", pa.string()),
-            ("answer", pa.string()),
-            ("options", pa.list_(pa.string())),
-            ("rationale", pa.string()),
-            ("category", pa.string()),
-        ]
+    def columns(**types: pa.DataType) -> list[pa.Field[pa.DataType]]:
+        return [pa.field(name, kind) for name, kind in types.items()]
+
+    string, text, whole, real = pa.string(), pa.large_string(), pa.int64(), pa.float64()
+    document = columns(id=string, text=text, source=string, meta=text)
+    pair = columns(question=string, answer=string, options=pa.list_(string), rationale=string, category=string)
+    reject = columns(text=string, reason=string)
+    shot = columns(
+        document=pa.struct(document),
+        pairs=pa.list_(pa.struct(pair)),
+        follows=pa.int32(),
+        rejects=pa.list_(pa.struct(reject)),
     )
-    shot = pa.struct(
-        [
-            ("document", pa.struct(document)),
-            ("pairs", pa.list_(pair)),
-            ("follows", pa.int32()),
-            ("rejects", pa.list_(reject)),
-        ]
-    )
-    span = pa.struct([("start", pa.int64()), ("stop", pa.int64())])
+    spans = pa.list_(pa.struct(columns(start=whole, stop=whole)))
     return {
         Document: pa.schema(document),
-        Group: pa.schema([("id", pa.string()), ("shots", pa.list_(shot))]),
-        Text: pa.schema(
-            [
-                ("id", pa.string()),
-                ("text", pa.large_string()),
-                ("source", pa.string()),
-                ("kind", pa.string()),
-                ("spans", pa.list_(span)),
-                ("breaks", pa.list_(pa.int64())),
-            ]
-        ),
+        Group: pa.schema(columns(id=string, shots=pa.list_(pa.struct(shot)))),
+        Text: pa.schema(columns(id=string, text=text, source=string, kind=string, spans=spans, breaks=pa.list_(whole))),
         Step: pa.schema(
-            [
-                ("step", pa.int64()),
-                ("tokens", pa.int64()),
-                ("loss", pa.float64()),
-                ("learning_rate", pa.float64()),
-                ("gradient_norm", pa.float64()),
-                ("tokens_per_second", pa.float64()),
-                ("mfu", pa.float64()),
-            ]
+            columns(
+                step=whole,
+                tokens=whole,
+                loss=real,
+                learning_rate=real,
+                gradient_norm=real,
+                tokens_per_second=real,
+                mfu=real,
+            )
         ),
-        Score: pa.schema(
-            [
-                ("task", pa.string()),
-                ("metric", pa.string()),
-                ("value", pa.float64()),
-                ("stderr", pa.float64()),
-                ("count", pa.int64()),
-                ("model", pa.string()),
-            ]
-        ),
+        Score: pa.schema(columns(task=string, metric=string, value=real, stderr=real, count=whole, model=string)),
     }
 
 

@@ -1,0 +1,167 @@
+"""Files that appear whole or not at all, on a local disk or any fsspec file system.
+
+On a local disk a file is written under a temporary name, flushed to the device and renamed; folders likewise. Object
+stores show an upload only when it is complete, so there the upload itself is the rename.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from instructpt.errors import ArtifactError, StorageError
+from instructpt.records import R, from_row, schema, to_row
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+ROWS_PER_CHUNK = 1024
+"""Records a Parquet row group: small enough to stream a shard in little memory, large enough to compress well."""
+
+_REFUSALS = {
+    errno.ENOSPC: "no space is left",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file size limit is reached",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "writing is not allowed",
+    errno.EPERM: "writing is not allowed",
+    errno.ENOTDIR: "a file stands where a folder is needed",
+    errno.EEXIST: "a file stands where a folder is needed",
+}
+
+
+@contextmanager
+def refusals_named(path: object) -> Iterator[None]:
+    """Turn a disk's refusal to write into a StorageError that says what to do. Other errors pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        raise StorageError(
+            f"cannot write {path}: {_REFUSALS[error.errno]}; mend that and run the same command again, "
+            "what is finished is kept"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of an fsspec file system, by URL or path."""
+
+    fs: AbstractFileSystem
+    path: str
+    is_local: bool
+
+    @staticmethod
+    def at(url: str) -> Folder:
+        """The folder at `url`; it need not exist. Raises ArtifactError for a URL of an unknown kind."""
+        if "://" not in url:
+            from fsspec.implementations.local import LocalFileSystem
+
+            return Folder(LocalFileSystem(), str(Path(url).expanduser().resolve()), is_local=True)
+        from fsspec.core import url_to_fs
+
+        try:
+            fs, path = url_to_fs(url)
+        except (ValueError, ImportError) as error:
+            raise ArtifactError(f"cannot open {url}: {error}") from error
+        return Folder(fs, path, is_local="file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,)))
+
+    def child(self, name: str) -> Folder:
+        """The folder `name` inside this one."""
+        return Folder(self.fs, posixpath.join(self.path, name), self.is_local)
+
+    def join(self, name: str) -> str:
+        """The path of `name` inside this folder, as its file system spells it."""
+        return posixpath.join(self.path, name)
+
+    def exists(self, name: str = "") -> bool:
+        """Whether the file or folder `name` is there (or this folder, without a name)."""
+        return bool(self.fs.exists(self.join(name) if name else self.path))
+
+    def names(self) -> list[str]:
+        """The names of what lies in this folder, sorted; none if it does not exist."""
+        if not self.exists():
+            return []
+        return sorted(posixpath.basename(str(path).rstrip("/")) for path in self.fs.ls(self.path, detail=False))
+
+    def read(self, name: str) -> bytes:
+        """The bytes of the file `name`."""
+        data: bytes = self.fs.cat_file(self.join(name))
+        return data
+
+    def write(self, name: str, data: bytes) -> None:
+        """Make the file `name` hold `data`: all of it, or what it held before."""
+        with refusals_named(self.join(name)):
+            self.fs.makedirs(self.path, exist_ok=True)
+            if self.is_local:
+                temporary = Path(self.join(f".{name}.writing"))
+                temporary.write_bytes(data)
+                _flush(temporary)
+                temporary.replace(self.join(name))
+                _flush(Path(self.path))
+            else:
+                self.fs.pipe_file(self.join(name), data)
+
+    def publish(self, source: Path, name: str) -> None:
+        """Move a finished local file or folder to `name` here: whole, or not at all."""
+        with refusals_named(self.join(name)):
+            self.fs.makedirs(self.path, exist_ok=True)
+            if self.is_local:
+                for path in [source, *source.rglob("*")] if source.is_dir() else [source]:
+                    _flush(path)
+                target = Path(self.join(name))
+                if target.is_dir():
+                    shutil.rmtree(target)
+                source.replace(target)
+                _flush(Path(self.path))
+            else:
+                self.fs.put(str(source), self.join(name), recursive=source.is_dir())
+                shutil.rmtree(source) if source.is_dir() else source.unlink()
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_parquet(path: Path, records: Iterable[R], record: type[R]) -> int:
+    """Write records as zstd Parquet in row groups of `ROWS_PER_CHUNK`; how many there were. Streams."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    wanted, count = schema(record), 0
+    with refusals_named(path), path.open("wb") as file, pq.ParquetWriter(file, wanted, compression="zstd") as writer:
+        rows: list[dict[str, Any]] = []
+        for item in records:
+            rows.append(to_row(item))
+            if len(rows) == ROWS_PER_CHUNK:
+                writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=wanted), row_group_size=ROWS_PER_CHUNK)
+                count, rows = count + len(rows), []
+        writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=wanted), row_group_size=ROWS_PER_CHUNK)
+    return count + len(rows)
+
+
+def read_parquet(file: IO[bytes], record: type[R], *, start: int = 0) -> Iterator[R]:
+    """The records of a Parquet file from row `start` on, streamed."""
+    import pyarrow.parquet as pq
+
+    parquet, skipped = pq.ParquetFile(file), 0
+    for group in range(parquet.num_row_groups):
+        num_rows = parquet.metadata.row_group(group).num_rows
+        if skipped + num_rows <= start:
+            skipped += num_rows
+            continue
+        for row in parquet.read_row_group(group).to_pylist()[max(0, start - skipped) :]:
+            yield from_row(record, row)
+        skipped += num_rows

@@ -1,0 +1,54 @@
+"""Every stored record survives the way to Parquet and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from toy_stages import SCORE
+
+from instructpt.records import Document, Group, Pair, Record, Reject, Score, Shot, Step, Text, _schemas, schema
+from instructpt.storage import ROWS_PER_CHUNK, read_parquet, write_parquet
+
+DOCUMENT = Document("a", "text \x00 ünï 🙂", "here", {"licence": "CC0", "n": [1, None, {"x": 0.5}]})
+PAIRS = (Pair("q", "a"), Pair("q?", "yes", ("yes", "no"), "since", "boolean QA"))
+EXAMPLES: dict[type[Record], Record] = {
+    Document: DOCUMENT,
+    Group: Group("g", (Shot(DOCUMENT, PAIRS, 1, (Reject("<QUE>", "no_end_tag"),)), Shot(DOCUMENT))),
+    Text: Text("t", "one two", "here", "task", ((0, 3), (4, 7)), (3,)),
+    Step: Step(1, 4096, 8.25, 3e-4, 1.5, 900.0, None),
+    Score: SCORE,
+}
+
+
+def test_there_is_an_example_of_every_stored_record() -> None:
+    assert EXAMPLES.keys() == _schemas().keys()
+
+
+@pytest.mark.parametrize("record", EXAMPLES, ids=lambda r: r.__name__)
+def test_round_trip(record: type[Record], tmp_path: Path) -> None:
+    path = tmp_path / "records.parquet"
+    assert write_parquet(path, [EXAMPLES[record]], record) == 1
+    with path.open("rb") as file:
+        assert list(read_parquet(file, record)) == [EXAMPLES[record]]
+
+
+def test_whole_text_and_no_loss_differ() -> None:
+    assert Text("t", "x", "s", "raw", spans=None) != Text("t", "x", "s", "raw", spans=())
+
+
+def test_a_shard_can_be_empty_and_can_be_read_from_any_row(tmp_path: Path) -> None:
+    path = tmp_path / "records.parquet"
+    assert write_parquet(path, iter([]), Document) == 0
+    with path.open("rb") as file:
+        assert list(read_parquet(file, Document)) == []
+    documents = [Document(str(i), "", "") for i in range(ROWS_PER_CHUNK * 2 + 5)]
+    assert write_parquet(path, documents, Document) == len(documents)
+    for start in (0, 1, ROWS_PER_CHUNK - 1, ROWS_PER_CHUNK, ROWS_PER_CHUNK * 2 + 4, len(documents)):
+        with path.open("rb") as file:
+            assert list(read_parquet(file, Document, start=start)) == documents[start:]
+
+
+def test_schema_of_an_unstored_record() -> None:
+    with pytest.raises(KeyError):
+        schema(Pair)  # type: ignore[arg-type]
