@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import struct
 
 
 def digest(*names: object) -> bytes:
@@ -55,3 +56,12 @@ def _mix(value: int) -> int:
     value = ((value ^ (value >> 16)) * 0x85EBCA6B) & 0xFFFFFFFF
     value = ((value ^ (value >> 13)) * 0xC2B2AE35) & 0xFFFFFFFF
     return value ^ (value >> 16)
+
+
+def draws(*names: object, count: int) -> tuple[int, ...]:
+    """`count` independent numbers in range(2**64) that depend on the names alone, for many small draws at once.
+
+    `draws(...)[k] * n >> 64` is a draw from range(n). A longer draw begins with the shorter one, so that a choice
+    added at the end changes no other. 32 numbers take about 3 us; 32 streams of `rng` take about 200.
+    """
+    return struct.unpack(f"<{count}Q", hashlib.shake_128(digest(*names)).digest(8 * count))

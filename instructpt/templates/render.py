@@ -1,0 +1,131 @@
+"""Groups to natural text: the last step of an instruction-augmented corpus.
+
+A group of two passages with two pairs each, in the layout `classic`, with an opener, a joiner and a drawn separator:
+
+    Passage: The lake froze in 1963.          opener and text
+                                              gap
+    Questions on the text                     joiner
+    Q: When did it freeze? A: 1963            pair
+    Q: What froze? A: The lake                pair
+                                              separator of texts
+    Passage: The lake froze again in 1985.
+    ...
+
+The other layouts: `dialog`, two speakers; `numbered`, all questions and then all answers; `few_shot`, the last pair
+after the others as worked examples; `next_turn`, a dialog and then its end. In `classic` and `dialog` the pairs may
+come first (inverted). Every question, answer and text stands in the result exactly once, as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from instructpt.records import Group, Kind, Text
+from instructpt.templates.catalog import Catalog, Mode
+from instructpt.templates.pairs import Parts, asked, asked_for_reasons, prepare, replied, written
+from instructpt.templates.style import Style, draw
+from instructpt.templates.wording import mark
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A training text, and how it came to look as it does."""
+
+    text: Text
+    style: Style | None
+    """None for a document that is passed on raw."""
+
+    @property
+    def layout(self) -> str:
+        """The name to count it under: "raw", a mode, or a mode with "_inverted"."""
+        return "raw" if self.style is None else self.style.layout
+
+
+def render(group: Group, *, catalog: Catalog, seed: int, kind: Kind = "augmented") -> list[Rendered]:
+    """The training texts of a group: one for all its shots, or, if none has pairs, each document raw.
+
+    A shot without pairs among others that have some stands in its place as its bare text. All characters carry loss.
+    kind: of the text with pairs; raw documents are always "raw".
+    """
+    if not any(shot.pairs for shot in group.shots):
+        documents = [shot.document for shot in group.shots]
+        return [Rendered(Text(doc.id, doc.text, doc.source, "raw"), None) for doc in documents]
+    style = draw(catalog, seed=seed, group=group)
+    lay_out = LAYOUTS[style.mode]
+    texts: list[str] = []
+    for i, shot in enumerate(group.shots):
+        parts = [prepare(pair, catalog=catalog, style=style, place=(i, j)) for j, pair in enumerate(shot.pairs)]
+        texts.append(lay_out(shot.document.text, parts, style) if parts else shot.document.text)
+    text = style.shot_separator.join(texts)
+    return [Rendered(Text(group.id, text, group.shots[0].document.source, kind), style)]
+
+
+def _classic(text: str, pairs: Sequence[Parts], style: Style) -> str:
+    block = style.separator.join([written(parts, style) for parts in pairs])
+    if style.inverted:
+        opener, passage = style.inverted_opener.of(len(pairs)), style.passage.fill(text=text)
+        return f"{opener}{style.lead}{block}{style.passage_gap}{passage}"
+    if style.joiner is None:
+        return f"{_opened(text, style)}{style.separator}{block}"
+    return f"{_opened(text, style)}{style.gap}{style.joiner.of(len(pairs))}{style.lead}{block}"
+
+
+def _dialog(text: str, pairs: Sequence[Parts], style: Style) -> str:
+    turns = style.turn_end.join([turn for parts in pairs for turn in _turns(parts, style)])
+    if style.inverted:
+        return f"{style.inverted_lead_in}{style.lead}{turns}{style.passage_gap}{style.passage.fill(text=text)}"
+    return f"{_opened(text, style)}{style.gap}{style.lead_in}{style.lead}{turns}"
+
+
+def _numbered(text: str, pairs: Sequence[Parts], style: Style) -> str:
+    numbering = style.numbering
+    marks = [mark(numbering.marks, i) for i in range(len(pairs))]
+    questions = [
+        numbering.question.fill(mark=number) + asked_for_reasons(parts, style)
+        for number, parts in zip(marks, pairs, strict=True)
+    ]
+    answers = [
+        numbering.answer.fill(mark=number) + replied(parts, style) for number, parts in zip(marks, pairs, strict=True)
+    ]
+    body = style.numbered.fill(questions=style.lead.join(questions), answers=style.lead.join(answers))
+    return f"{_opened(text, style)}\n\n{body}"
+
+
+def _few_shot(text: str, pairs: Sequence[Parts], style: Style) -> str:
+    wording = style.few_shot
+    blocks = [wording.lead.of(len(pairs) - 1)]
+    for i, parts in enumerate(pairs):
+        template = wording.last if i == len(pairs) - 1 else wording.example
+        block = template.fill(question=asked(parts), answer=parts.answer, number=str(i + 1))
+        if parts.rationale is not None:
+            block += "\n" + style.explanation.fill(rationale=parts.rationale)
+        blocks.append(block)
+    return "\n\n".join([_opened(text, style), *blocks])
+
+
+def _next_turn(text: str, pairs: Sequence[Parts], style: Style) -> str:
+    turns = [turn for parts in pairs for turn in _turns(parts, style)]
+    num_last = 1 if style.next_turn.turn == "answer" else 2
+    history, last = (style.turn_end.join(some) for some in (turns[:-num_last], turns[-num_last:]))
+    return f"{_opened(text, style)}\n\n{style.next_turn.pattern.fill(history=history, turn=last)}"
+
+
+LAYOUTS: Mapping[Mode, Callable[[str, Sequence[Parts], Style], str]] = {
+    "classic": _classic,
+    "dialog": _dialog,
+    "numbered": _numbered,
+    "few_shot": _few_shot,
+    "next_turn": _next_turn,
+}
+"""Mode -> how a text and its pairs are laid out in it. How often each is drawn stands in the catalog."""
+
+
+def _opened(text: str, style: Style) -> str:
+    return text if style.opener is None else style.opener.fill(text=text)
+
+
+def _turns(parts: Parts, style: Style) -> tuple[str, str]:
+    """The turn of the one who asks and the turn of the one who answers."""
+    asks, answers = style.speakers
+    return asks + asked_for_reasons(parts, style), answers + replied(parts, style)

@@ -1,0 +1,188 @@
+"""Style: everything that is drawn for a group, once, before any of it is written.
+
+All texts of a group share one style, so that a chain of texts reads as examples of one kind (the paper, section 3).
+Each choice has a stream of its own, named in `_CHOICES`: a group's number for a choice depends on the seed, the group's
+name and its first text, and on no other choice. (In the paper's code all choices come from equal seeds: 2,856 of 16,800
+pairs of opener and joiner are ever drawn, and a Dialog is never inverted.)
+
+    mode       classic 80, dialog 5, numbered 5, few_shot 5, next_turn 5; the last three only if each text has two pairs
+    inverted   5 %, of classic and dialog
+    the rest   one of a pool each; openers and joiners are left out half of the time, options shown half of the time
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from instructpt.records import Group
+from instructpt.seeds import digest, draws
+from instructpt.templates.catalog import Catalog, Mode
+from instructpt.templates.wording import Choice, FewShot, Items, NextTurn, Numbering, Phrase, Template
+
+Entry = TypeVar("Entry")
+
+# New ones go to the end: a longer draw begins with the shorter one.
+_CHOICES = (
+    "mode",
+    "inverted",
+    "plain",
+    "choice",
+    "reasoned",
+    "reasoned_choice",
+    "reply",
+    "cue",
+    "conclusion",
+    "shows_options",
+    "header",
+    "items",
+    "item_end",
+    "none",
+    "has_opener",
+    "opener",
+    "gap",
+    "has_joiner",
+    "joiner",
+    "lead",
+    "separator",
+    "shot_separator",
+    "inverted_opener",
+    "passage_gap",
+    "passage",
+    "numbered",
+    "numbering",
+    "few_shot",
+    "explanation",
+    "speakers",
+    "lead_in",
+    "inverted_lead_in",
+    "turn_end",
+    "next_turn",
+)
+_NEEDS_TWO_PAIRS = ("numbered", "few_shot", "next_turn")
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """What was drawn for a group. The catalog's files say what each piece of wording is for."""
+
+    key: str
+    """Of the group: the streams of its single pairs are named after it."""
+    mode: Mode
+    inverted: bool
+    """Pairs first, then the text. Only in the modes classic and dialog."""
+    plain: Template
+    choice: Choice
+    reasoned: Template
+    reasoned_choice: Choice
+    reply: Template
+    cue: str
+    conclusion: Template
+    shows_options: bool
+    """False: questions with options are asked openly and answered by the option's text, wherever that makes sense."""
+    header: str
+    items: Items
+    item_end: str
+    none: str
+    opener: Template | None
+    gap: str
+    joiner: Phrase | None
+    lead: str
+    separator: str
+    shot_separator: str
+    inverted_opener: Phrase
+    passage_gap: str
+    passage: Template
+    numbered: Template
+    numbering: Numbering
+    few_shot: FewShot
+    explanation: Template
+    speakers: tuple[str, str]
+    lead_in: str
+    inverted_lead_in: str
+    turn_end: str
+    next_turn: NextTurn
+
+    @property
+    def layout(self) -> str:
+        """The name to count it under: the mode, with "_inverted" where the pairs come first."""
+        return f"{self.mode}_inverted" if self.inverted else self.mode
+
+
+def draw(catalog: Catalog, *, seed: int, group: Group) -> Style:
+    """The style of a group that has pairs. The same seed and group give the same style on every machine."""
+    assert any(shot.pairs for shot in group.shots), "a group without pairs has no style"
+    # A group's id may repeat; the first text tells such groups apart.
+    key = digest(seed, "template", group.id, group.shots[0].document.text).hex()
+    numbers = dict(zip(_CHOICES, draws(key, count=len(_CHOICES)), strict=True))
+
+    def pick(name: str, pool: tuple[Entry, ...]) -> Entry:
+        return pool[numbers[name] * len(pool) >> 64]
+
+    def coin(name: str) -> bool:
+        return numbers[name] >> 63 == 1
+
+    mode = _mode(catalog, numbers["mode"], group)
+    plain, choice = pick("plain", catalog.plain), pick("choice", catalog.choice)
+    reasoned, reasoned_choice = pick("reasoned", catalog.reasoned), pick("reasoned_choice", catalog.reasoned_choice)
+    spread = _spread(group, (plain, choice.shown, reasoned, reasoned_choice.shown))
+    separator = pick("separator", (catalog.line_separators, catalog.separators, catalog.wide_separators)[spread])
+    gap, passage_gap = pick("gap", catalog.gaps), pick("passage_gap", catalog.passage_gaps)
+    shot_separators = tuple(s for s in catalog.shot_separators if s not in (separator, gap, passage_gap))
+    items = pick("items", catalog.lettered_items if mode == "numbered" else catalog.items)
+    item_ends = catalog.item_ends + catalog.marked_item_ends if items.marks else catalog.item_ends
+    return Style(
+        key=key,
+        mode=mode,
+        inverted=mode in ("classic", "dialog") and numbers["inverted"] * 100 >> 64 < catalog.inversion_percent,
+        plain=plain,
+        choice=choice,
+        reasoned=reasoned,
+        reasoned_choice=reasoned_choice,
+        reply=pick("reply", catalog.replies),
+        cue=pick("cue", catalog.cues),
+        conclusion=pick("conclusion", catalog.conclusions),
+        shows_options=coin("shows_options"),
+        header=pick("header", catalog.headers),
+        items=items,
+        item_end=pick("item_end", item_ends),
+        none=pick("none", catalog.none),
+        opener=pick("opener", catalog.openers) if coin("has_opener") else None,
+        gap=gap,
+        joiner=pick("joiner", catalog.joiners) if coin("has_joiner") else None,
+        lead=pick("lead", catalog.leads),
+        separator=separator,
+        shot_separator=pick("shot_separator", shot_separators),
+        inverted_opener=pick("inverted_opener", catalog.inverted_openers),
+        passage_gap=passage_gap,
+        passage=pick("passage", catalog.passages),
+        numbered=pick("numbered", catalog.numbered),
+        numbering=pick("numbering", catalog.numberings),
+        few_shot=pick("few_shot", catalog.few_shot),
+        explanation=pick("explanation", catalog.explanations),
+        speakers=pick("speakers", catalog.speakers),
+        lead_in=pick("lead_in", catalog.lead_ins),
+        inverted_lead_in=pick("inverted_lead_in", catalog.inverted_lead_ins),
+        turn_end=pick("turn_end", catalog.turn_ends),
+        next_turn=pick("next_turn", catalog.next_turn),
+    )
+
+
+def _mode(catalog: Catalog, number: int, group: Group) -> Mode:
+    place = number * sum(catalog.weights.values()) >> 64
+    has_two_pairs = all(len(shot.pairs) != 1 for shot in group.shots)
+    for mode, weight in catalog.weights.items():
+        place -= weight
+        if place < 0:
+            # What cannot be laid out as drawn goes to classic, which is how 80 and 5 become 95 and 5.
+            return mode if has_two_pairs or mode not in _NEEDS_TWO_PAIRS else "classic"
+    raise AssertionError("weights are positive and place is below their sum")
+
+
+def _spread(group: Group, templates: tuple[Template, Template, Template, Template]) -> int:
+    """The largest spread of the templates that the group's pairs need.
+
+    templates: for pairs that are free, with options, with a rationale, with both.
+    """
+    in_use = {(1 if pair.options else 0) + (2 if pair.rationale else 0) for shot in group.shots for pair in shot.pairs}
+    return max(templates[i].spread for i in in_use)
