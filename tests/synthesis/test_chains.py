@@ -1,0 +1,84 @@
+"""Which passages stand in one chain, and how much of it a prompt holds."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from instructpt.errors import RecipeError
+from instructpt.records import Document, Pair, Shot
+from instructpt.synthesis.chains import chains, fit
+from instructpt.synthesis.tags import Tags
+from instructpt.vocabulary import Vocabulary
+
+PAIR = Pair("What does it eat?", "Fish.")
+
+
+def document(text: str, source: str = "birds") -> Document:
+    return Document(text, text, source)
+
+
+def test_passages_of_one_source_that_follow_one_another_form_chains() -> None:
+    documents = [document(text, source=text[0]) for text in ("a1", "a2", "a3", "a4", "b1", "b2")]
+    made = [[passage.text for passage in chain] for chain in chains(documents, shots=3)]
+    assert made == [["a1", "a2", "a3"], ["a4"], ["b1", "b2"]]
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=20), st.integers(1, 4))
+def test_every_passage_is_in_one_chain_and_order_stays(sources: list[str], shots: int) -> None:
+    documents = [Document("same id", f"{i}", source) for i, source in enumerate(sources)]
+    made = list(chains(iter(documents), shots=shots))
+    assert [passage for chain in made for passage in chain] == documents
+    assert all(1 <= len(chain) <= shots and len({passage.source for passage in chain}) == 1 for chain in made)
+    for chain, following in itertools.pairwise(made):
+        assert len(chain) == shots or following[0].source != chain[0].source
+
+
+def test_a_chain_needs_a_passage() -> None:
+    with pytest.raises(RecipeError, match="shots is 0"):
+        chains([], shots=0)
+
+
+def test_as_many_of_the_latest_shots_as_fit(small_vocabulary: Vocabulary) -> None:
+    dialect = Tags()
+    earlier = [Shot(document(f"Bird number {i} waits in shallow water."), (PAIR,) * (i + 1)) for i in range(4)]
+    for kept in range(len(earlier) + 1):
+        parts = dialect.prompt(earlier[len(earlier) - kept :], "It flies.")
+        ids = small_vocabulary.sequence(parts)
+        for budget_tokens in (len(ids), len(ids) + 1):  # one more is too few for another shot
+            prompt = fit(
+                earlier,
+                passage="It flies.",
+                dialect=dialect,
+                vocabulary=small_vocabulary,
+                budget_tokens=budget_tokens,
+            )
+            assert prompt is not None
+            assert (prompt.ids, prompt.follows) == (ids, kept)
+
+
+def test_a_prompt_has_one_begin_of_text_a_shot(small_vocabulary: Vocabulary) -> None:
+    earlier = [Shot(document("A </s> heron <s> waits."), (PAIR,))]
+    prompt = fit(earlier, passage="<s> flies.", dialect=Tags(), vocabulary=small_vocabulary, budget_tokens=10_000)
+    assert prompt is not None
+    assert prompt.ids[0] == small_vocabulary.bos
+    assert prompt.ids.count(small_vocabulary.bos or 0) == 2
+    assert prompt.ids.count(small_vocabulary.eos) == 1
+
+
+def test_shots_without_pairs_are_not_carried(small_vocabulary: Vocabulary) -> None:
+    earlier = [Shot(document("A heron waits."), (PAIR,)), Shot(document("It is grey."))]
+    prompt = fit(earlier, passage="It flies.", dialect=Tags(), vocabulary=small_vocabulary, budget_tokens=10_000)
+    assert prompt is not None
+    assert prompt.follows == 1
+    assert "grey" not in small_vocabulary.decode(prompt.ids)
+
+
+def test_a_passage_that_does_not_fit_alone_gets_no_prompt(small_vocabulary: Vocabulary) -> None:
+    alone = len(small_vocabulary.sequence(Tags().prompt([], "It flies.")))
+    for budget_tokens, fits in ((alone, True), (alone - 1, False)):
+        prompt = fit([], passage="It flies.", dialect=Tags(), vocabulary=small_vocabulary, budget_tokens=budget_tokens)
+        assert (prompt is not None) == fits
