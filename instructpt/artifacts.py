@@ -57,6 +57,8 @@ class Run:
     engine: str = "transformers"
     """Which engine answers prompts; see `instructpt.engines.ENGINES`."""
     engine_options: Mapping[str, Any] = field(default_factory=dict)
+    chains_in_flight: int = 128
+    """Chains of passages under way at once; at least twice what the engine answers at once."""
     scratch: str = "~/.cache/instructpt"
     """Local folder for open shards and copies of remote ones; used only where the root is not a local folder."""
     progress: Progress = field(default_factory=Silent)
@@ -64,6 +66,8 @@ class Run:
     """Of the shard being built; each gets its own."""
     shared: Any = None
     """What `Stage.opened` gave."""
+    fingerprints: dict[Stage[Any], str] = field(default_factory=dict)
+    """Known so far in this run: a large corpus is digested once, not again for every stage above it."""
 
     def folder(self, stage: Stage[Any]) -> Folder:
         """The artifact's folder."""
@@ -248,14 +252,10 @@ def describe(stage: Stage[Any], run: Run) -> Settings:
 
 def fingerprint(stage: Stage[Any], run: Run) -> str:
     """32 hex digits of what a stage is, its inputs included, its name not."""
-    key = (run.root, stage)
-    if key not in _fingerprints:
-        _fingerprints[key] = digest(orjson.dumps(describe(stage, run), option=orjson.OPT_SORT_KEYS).decode())[:16].hex()
-    return _fingerprints[key]
-
-
-# A source is digested once a process: a large corpus is not read again for every stage above it.
-_fingerprints: dict[tuple[str, Stage[Any]], str] = {}
+    if stage not in run.fingerprints:
+        description = orjson.dumps(describe(stage, run), option=orjson.OPT_SORT_KEYS)
+        run.fingerprints[stage] = digest(description.decode())[:16].hex()
+    return run.fingerprints[stage]
 
 
 def changes(old: Any, new: Any, path: str = "") -> list[str]:
@@ -284,12 +284,12 @@ def read_manifest(folder: Folder) -> dict[str, Any]:
     return manifest
 
 
-def make(target: Stage[Any], run: Run) -> None:
-    """Bring `target` and all it needs into being.
+def make(target: Stage[Any], run: Run) -> int:
+    """Bring `target` and all it needs into being; how many artifacts were not there yet.
 
     Raises ArtifactError, before any work, if a folder holds something else.
     """
-    stages = tree(target)
+    stages, num_made = tree(target), 0
     with locked(Folder.at(run.root)):
         for stage in stages:
             _refuse_changes(stage, run)
@@ -299,6 +299,8 @@ def make(target: Stage[Any], run: Run) -> None:
                 run.progress.found(stage.name, Tally.from_row(run.manifest(stage)["tally"]))
             else:
                 _make_one(stage, run)
+                num_made += 1
+    return num_made
 
 
 def _refuse_changes(stage: Stage[Any], run: Run) -> None:
@@ -370,6 +372,7 @@ def _manifest(stage: Stage[Any], run: Run, num_shards: int) -> dict[str, Any]:
         "name": stage.name,
         "stage": type(stage).__name__,
         "version": stage.version,
+        "record": stage.record.__name__ if stage.record else None,
         "fingerprint": fingerprint(stage, run),
         "num_shards": num_shards,
         "takes": stage.takes,

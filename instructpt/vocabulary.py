@@ -19,16 +19,14 @@ import orjson
 from instructpt.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
     from tokenizers import Tokenizer
+
+    from instructpt.byte_pairs import BytePairs
 
 BOS, EOS = "<s>", "</s>"
 """Names of the special tokens in vocabularies trained here; ids 0 and 1."""
 
-# Words with their leading blank, numbers up to three digits, runs of punctuation, line breaks as one piece. A run of
-# line breaks is one piece whatever follows, so that a prompt that ends in "\n\n" is cut as it was in training.
-_PIECES = (
-    r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"  # in the style of GPT-4
-)
 _FILES = ("tokenizer.json", "tokenizer_config.json", "config.json", "special_tokens_map.json")
 
 
@@ -44,10 +42,31 @@ class Vocabulary:
     """One more than the largest id."""
     fingerprint: str
     """Of tokenizer.json: rows made with one vocabulary are refused by a model of another."""
+    byte_pairs: BytePairs | None = None
+    """The same as byte-level BPE, if it is that: faster, and able to cut long texts."""
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text alone, without special ids. A batch is much faster than a call a text (4.7 to 1.7 MB/s)."""
         return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def encode_arrays(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """The ids that `encode` gives, as uint32 arrays: the way for much text, at up to 40 MB/s on two cores."""
+        from instructpt.byte_pairs import encode_plainly
+
+        return self.byte_pairs.encode(texts) if self.byte_pairs else encode_plainly(self.tokenizer, texts)
+
+    def encode_with_starts(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Ids of each text and, for each id, the character in which it begins (int64, ascending).
+
+        In byte-level BPE a token begins with its blank, and one that begins inside a character begins in it.
+        """
+        import numpy as np
+
+        if self.byte_pairs:
+            encoded = self.byte_pairs.encode(texts)
+            return [(ids, self.byte_pairs.starts(text, ids)) for text, ids in zip(texts, encoded, strict=True)]
+        pairs = self.encode_with_offsets(texts)
+        return [(np.array(ids, np.uint32), np.array([start for start, _ in at], np.int64)) for ids, at in pairs]
 
     def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
         """Ids of each text and, for each id, the half-open range of characters it stands for."""
@@ -71,6 +90,8 @@ def load(model: str | Path) -> Vocabulary:
     """The vocabulary in a model folder or of a Hub model. Raises InputError where there is no fast tokenizer."""
     from tokenizers import Tokenizer
 
+    from instructpt.byte_pairs import family
+
     folder = local_folder(model, files=_FILES)
     path = folder / "tokenizer.json"
     if not path.exists():
@@ -86,7 +107,8 @@ def load(model: str | Path) -> Vocabulary:
     if eos is None:
         raise InputError(f"{model} names no eos_token in tokenizer_config.json: add it, rows need an end of text")
     size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
-    return Vocabulary(tokenizer, bos, eos, size, hashlib.blake2b(data, digest_size=16).hexdigest())
+    fingerprint = hashlib.blake2b(data, digest_size=16).hexdigest()
+    return Vocabulary(tokenizer, bos, eos, size, fingerprint, family(tokenizer, orjson.loads(data)))
 
 
 def train(texts: Iterable[str], *, size: int, folder: Path) -> None:
@@ -96,10 +118,12 @@ def train(texts: Iterable[str], *, size: int, folder: Path) -> None:
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
+    from instructpt.byte_pairs import OURS
+
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(_PIECES), behavior="isolated"),
+            pre_tokenizers.Split(Regex(OURS), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )

@@ -34,6 +34,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from instructpt import sample
 from instructpt.collection.catalog import Catalog
 from instructpt.errors import InputError
 from instructpt.records import Document, Group, Pair, Reject, Shot
@@ -69,12 +70,13 @@ def read_records(path: str | Path) -> Iterator[TaskRecord | Reject]:
     """
     import fsspec
 
+    path = sample.resolve(str(path))
     try:
-        opened = fsspec.open(str(path), "rb", compression=None if str(path).endswith(".zst") else "infer").open()
+        opened = fsspec.open(path, "rb", compression=None if path.endswith(".zst") else "infer").open()
     except FileNotFoundError as error:
         raise InputError(f"no task data at {path}: give a .jsonl, .jsonl.gz or .jsonl.zst file") from error
     with opened as file:
-        for line in _unpacked(file) if str(path).endswith(".zst") else file:
+        for line in _unpacked(file) if path.endswith(".zst") else file:
             if line.strip():
                 yield _parse(line)
 

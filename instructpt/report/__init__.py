@@ -1,0 +1,26 @@
+"""The report: one HTML file over everything under a root. It reads artifacts only: make it any time."""
+
+from __future__ import annotations
+
+from instructpt.report import sections
+from instructpt.report.artifacts import load
+from instructpt.report.page import page
+
+
+def render(root: str, *, title: str, leave_out: str = "") -> str:
+    """The report over the artifacts under `root` as HTML, but for the one called `leave_out` (the report itself).
+
+    Raises ArtifactError if there are none.
+    """
+    artifacts = {name: artifact for name, artifact in load(root).items() if name != leave_out}
+    lead = f'<p class="soft">{len(artifacts)} artifacts</p>' + sections.headline(artifacts)
+    parts = (
+        sections.scores(artifacts),
+        sections.pairs(artifacts),
+        sections.samples(artifacts),
+        sections.curves(artifacts),
+        sections.lineage(artifacts),
+        sections.conservation(artifacts),
+        sections.settings(artifacts),
+    )
+    return page(title, lead=lead, sections=parts)

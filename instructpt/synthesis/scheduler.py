@@ -36,7 +36,8 @@ from instructpt.vocabulary import Vocabulary
 T = TypeVar("T")
 
 MAX_FAILURES_IN_A_ROW = 32
-"""Requests that may fail one after the other before the engine counts as dead."""
+"""Requests that may fail one after the other before the engine counts as dead, if none asked before them is still
+waited for: what fails fails at once (a prompt too long), while good answers take their time."""
 READ_AHEAD = 4
 """Chains held, for each one under way: a slow chain holds up others only once so many of them wait for it."""
 
@@ -221,6 +222,8 @@ class _Run:
     progress: Progress = Progress()
     failures_in_a_row: int = 0
     last_failure: EngineError | None = None
+    asked_before_failures: set[bytes] = field(default_factory=set)
+    """Requests under way when the first of the failures in a row came, as far as they are not answered yet."""
     num_answered: int = 0
     under_way: dict[bytes, asyncio.Event] = field(default_factory=dict)
 
@@ -231,6 +234,25 @@ class _Run:
         self.progress = replace(self.progress, **totals)
         if self.on_progress is not None:
             self.on_progress(self.progress)
+
+    def succeed(self) -> None:
+        """Count an answer: the engine is alive."""
+        self.num_answered += 1
+        self.failures_in_a_row = 0
+        self.asked_before_failures.clear()
+
+    def fail(self, key: bytes, error: EngineError) -> None:
+        """Count a request that failed. Raises _EngineGoneError if the engine no longer answers at all."""
+        if self.failures_in_a_row == 0:
+            self.asked_before_failures = set(self.under_way)
+        self.asked_before_failures.discard(key)
+        self.failures_in_a_row += 1
+        self.last_failure = error
+        if self.failures_in_a_row >= MAX_FAILURES_IN_A_ROW and not self.asked_before_failures:
+            raise _EngineGoneError(
+                f"the last {self.failures_in_a_row} requests to the engine failed: see that it works, then run again"
+                f" (the last error: {error})"
+            ) from error
 
     def check_answered(self) -> None:
         """Raise EngineError if there were requests and no answer: a dead engine must not look like a finished run."""
@@ -293,21 +315,15 @@ async def _ask(run: _Run, prompt: Prompt) -> tuple[Completion, bool]:
     run.under_way[key] = asked = asyncio.Event()
     try:
         completion = await synthesis.engine.complete(prompt.ids, synthesis.sampling)
+        run.succeed()
         await synthesis.ledger.put(key, completion)
     except EngineError as error:
-        run.failures_in_a_row += 1
-        run.last_failure = error
-        if run.failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
-            raise _EngineGoneError(
-                f"the last {run.failures_in_a_row} requests to the engine failed: see that it works, then run again"
-                f" (the last error: {error})"
-            ) from error
+        run.fail(key, error)
         raise
     finally:
         del run.under_way[key]
+        run.asked_before_failures.discard(key)
         asked.set()
-    run.failures_in_a_row = 0
-    run.num_answered += 1
     return completion, False
 
 

@@ -274,6 +274,23 @@ def test_scattered_failures_do_not_stop_a_run(make: Callable[..., Synthesis]) ->
     assert num_failed == sum("7" in str(i) for i in range(400)) > MAX_FAILURES_IN_A_ROW
 
 
+def test_failures_at_once_do_not_stop_a_run_that_waits_for_good_answers(
+    make: Callable[..., Synthesis], small_vocabulary: Vocabulary
+) -> None:
+    """A prompt that an engine refuses fails in no time; forty of them overtake one that is being answered."""
+
+    class Busy(Steered):
+        async def complete(self, prompt: Sequence[int], sampling: Sampling) -> Completion:
+            if "p0 " in small_vocabulary.decode(prompt):
+                await asyncio.sleep(0.2)
+                return Completion(GOOD, 9, "stop")
+            raise EngineError("prompt refused")
+
+    synthesis = make(engine=Busy(small_vocabulary, lambda prompt: GOOD), max_chains_in_flight=64)
+    groups = collect(chains(passages(MAX_FAILURES_IN_A_ROW + 8), shots=1), synthesis)
+    assert [bool(group.shots[0].pairs) for group in groups] == [True] + [False] * (MAX_FAILURES_IN_A_ROW + 7)
+
+
 def test_an_error_of_our_own_stops_the_run(make: Callable[..., Synthesis]) -> None:
     def broken(prompt: str) -> str:
         if "p7 " in prompt:

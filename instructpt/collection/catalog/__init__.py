@@ -45,13 +45,17 @@ class Catalog:
     """Answers to a question that the text does not answer."""
 
 
+def locate(name: str) -> Path:
+    """Where the catalog called `name` lies: one that ships, or a path."""
+    return Path(__file__).parent / f"{name}.toml" if name.isidentifier() else Path(name).expanduser()
+
+
 def load(name: str = "sample") -> Catalog:
     """Read and check a catalog: one that ships, by name, or a TOML file, by path.
 
     Raises InputError naming the set and the field that is wrong.
     """
-    folder = Path(__file__).parent
-    path = folder / f"{name}.toml" if name.isidentifier() else Path(name).expanduser()
+    path = locate(name)
     try:
         tables = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:

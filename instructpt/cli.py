@@ -1,0 +1,266 @@
+"""The command `instructpt`. A recipe's flags come from its signature, where and how it runs from `Where`.
+
+Nothing heavy is imported before a command needs it: `instructpt --help` answers in well under half a second.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, make_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from instructpt import __version__
+from instructpt.errors import ArtifactError, InputError, InstructptError, RecipeError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from instructpt.artifacts import Run, Stage
+    from instructpt.recipes import Recipe
+
+STOPPED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """Where and how to run; none of it changes what is made."""
+
+    out: str
+    """Output folder or URL. An interrupted run goes on when the same command is given again."""
+    workers: int = os.cpu_count() or 1
+    """Processes for the stages that need no model."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    engine: str = "transformers"
+    """What answers prompts: transformers (in process), or scripted (canned answers, for trying things out)."""
+    engine_options: tuple[str, ...] = ()
+    """The engine's own settings as name=value, for example max_batch=32."""
+    debug: bool = False
+    """Show tracebacks."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit status: 0, 1 for a failed run, 2 for a mistake of the user's, 130 after Ctrl-C."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(_help())
+        return 0 if words else 2
+    if words[0] == "--version":
+        print(__version__)
+        return 0
+    if words[0] not in COMMANDS:
+        print(f"instructpt: no command is called {words[0]!r}: see instructpt --help", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        COMMANDS[words[0]](words[1:])
+    except InstructptError as error:
+        if "--debug" in words:
+            raise
+        print(f"instructpt: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("instructpt: stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)
+        return STOPPED
+    return 0
+
+
+def _help() -> str:
+    lines = [
+        "usage: instructpt COMMAND ...",
+        "",
+        "Raw text in, instruction-augmented corpus and trained models out.",
+        "",
+    ]
+    lines += [f"  {name:<10} {(command.__doc__ or '').splitlines()[0]}" for name, command in COMMANDS.items()]
+    return "\n".join([*lines, "", "instructpt COMMAND --help tells more."])
+
+
+def augment(words: list[str]) -> None:
+    """Raw text files to an instruction-augmented corpus: instructpt augment FILES... --out DIR."""
+    from instructpt.recipes import open_recipe
+
+    stage, where = _parse(open_recipe("augment"), words, prog="instructpt augment")
+    _make(stage, where, title="Augmented corpus")
+    print(f"Texts: {where.out}/{stage.name}/*.parquet (look: instructpt show {where.out}/{stage.name})")
+
+
+def run(words: list[str]) -> None:
+    """Run a recipe: instructpt run RECIPE [--flags]; RECIPE is a name or path/to/file.py:function."""
+    recipe, rest = _recipe_named(words, command="run")
+    stage, where = _parse(recipe, rest, prog=f"instructpt run {words[0]}")
+    _make(stage, where, title=f"Recipe {words[0]}")
+
+
+def plan(words: list[str]) -> None:
+    """Print what a recipe would do, which artifacts are there and which are missing; do nothing."""
+    from instructpt.artifacts import is_finished, tree
+    from instructpt.progress import summary
+    from instructpt.tally import Tally
+
+    recipe, rest = _recipe_named(words, command="plan")
+    stage, where = _parse(recipe, rest, prog=f"instructpt plan {words[0]}")
+    settings = _run(where)
+    for item in tree(stage):
+        done = is_finished(item, settings)
+        counts = summary(Tally.from_row(settings.manifest(item)["tally"])) if done else ""
+        print(f"{'done   ' if done else 'missing'}  {item.name:<24} {type(item).__name__:<16} {counts}".rstrip())
+
+
+def show(words: list[str]) -> None:
+    """Print records of an artifact for human eyes: instructpt show ARTIFACT [N]."""
+    from instructpt.report.show import show as show_artifact
+
+    def show(artifact: tyro.conf.Positional[str], number: tyro.conf.Positional[int] = 3, /) -> None:
+        """Print records of an artifact for human eyes.
+
+        Args:
+            artifact: folder of an artifact, such as runs/mine/texts.
+            number: how many records.
+        """
+        show_artifact(artifact, number=number, console=_console(error=False))
+
+    tyro.cli(show, args=words, prog="instructpt show")
+
+
+def report(words: list[str]) -> None:
+    """Write report.html over everything under a folder: instructpt report ROOT."""
+
+    def report(root: tyro.conf.Positional[str], /, *, title: str = "Report") -> None:
+        """Write report.html over the finished artifacts under a folder.
+
+        Args:
+            root: what --out named.
+            title: of the page.
+        """
+        print(_write_report(root, title=title))
+
+    tyro.cli(report, args=words, prog="instructpt report")
+
+
+def bench(words: list[str]) -> None:
+    """Measure, each path beside its peer: instructpt bench [NAME...] (in a clone of the repository)."""
+    folder = Path(__file__).resolve().parent.parent / "benchmarks"
+    if not (folder / "__init__.py").exists():
+        raise InputError("the benchmarks come with the repository, not with the package: clone it and install with -e")
+    sys.path.insert(0, str(folder.parent))
+    from benchmarks import run_benchmarks
+
+    def bench(names: tyro.conf.Positional[tuple[str, ...]] = (), /) -> None:
+        """Measure the paths whose speed we claim, each beside its peer, and append to benchmarks/results.jsonl.
+
+        Args:
+            names: Which; all without one.
+        """
+        run_benchmarks(names)
+
+    tyro.cli(bench, args=words, prog="instructpt bench")
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "augment": augment,
+    "run": run,
+    "plan": plan,
+    "show": show,
+    "report": report,
+    "bench": bench,
+}
+
+
+def _recipe_named(words: list[str], *, command: str) -> tuple[Recipe, list[str]]:
+    from instructpt.recipes import RECIPES, open_recipe
+
+    if not words or words[0] in ("-h", "--help"):
+        raise RecipeError(
+            f"usage: instructpt {command} RECIPE [--flags]; RECIPE is {', '.join(RECIPES)} or path/to/file.py:function"
+        )
+    return open_recipe(words[0]), words[1:]
+
+
+def _parse(recipe: Recipe, words: list[str], *, prog: str) -> tuple[Stage[Any], Where]:
+    """The recipe's stage and where to run it, from the words of the command line."""
+
+    @functools.wraps(recipe)
+    def later(*args: Any, **options: Any) -> Callable[[], Stage[Any]]:
+        # The recipe is called after parsing: its errors are ours to print, not the parser's.
+        return functools.partial(recipe, *args, **options)
+
+    parts = [
+        ("make", Annotated[Any, tyro.conf.arg(name="", constructor=later)]),
+        ("where", Annotated[Where, tyro.conf.arg(name="")]),
+    ]
+    description = (recipe.__doc__ or "").split("Args:")[0].strip()
+    config = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff)
+    parsed: Any = tyro.cli(
+        make_dataclass("Command", parts), args=words, prog=prog, description=description, config=config
+    )
+    return parsed.make(), parsed.where
+
+
+def _run(where: Where) -> Run:
+    from instructpt.artifacts import Run
+    from instructpt.progress import Panel
+
+    options = {}
+    for option in where.engine_options:
+        name, separator, value = option.partition("=")
+        if not separator:
+            raise RecipeError(f"--engine-options got {option!r}: give name=value, for example max_batch=32")
+        options[name] = _value(value)
+    return Run(
+        root=where.out,
+        workers=where.workers,
+        device=where.device,
+        engine=where.engine,
+        engine_options=options,
+        progress=Panel(_console()),
+    )
+
+
+def _value(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _make(stage: Stage[Any], where: Where, *, title: str) -> None:
+    """Make the stage, then the report over it, unless all was there already."""
+    from instructpt.artifacts import make
+    from instructpt.storage import Folder
+
+    num_made, folder = make(stage, _run(where)), Folder.at(where.out)
+    if num_made or not folder.exists("report.html"):
+        _write_report(where.out, title=title)
+    print(f"Report: {folder.join('report.html')}")
+
+
+def _write_report(root: str, *, title: str) -> str:
+    from instructpt.report import render
+    from instructpt.storage import Folder
+
+    folder = Folder.at(root)
+    if not folder.exists():
+        raise ArtifactError(f"no folder {root}: give the one that --out named")
+    folder.write("report.html", render(root, title=title).encode())
+    return folder.join("report.html")
+
+
+def _console(*, error: bool = True) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""Raw text to an instruction-augmented corpus: the job most users come for."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from tyro.conf import Positional
+
+from instructpt.artifacts import Stage
+from instructpt.errors import RecipeError
+from instructpt.records import Document, Group
+from instructpt.stages.corpus import BuildVocabulary, Duplicates, Filter, Read, Split
+from instructpt.stages.models import Model
+from instructpt.stages.pairs import DEFAULT_CHECKS, Mine, Synthesize, Verify
+from instructpt.stages.texts import Template
+
+
+def augment(
+    files: Annotated[tuple[str, ...], Positional],
+    /,
+    *,
+    model: str | None = None,
+    shots: int = 2,
+    passage_tokens: int = 512,
+    window_tokens: int = 4096,
+    max_new_tokens: int = 400,
+    checks: tuple[str, ...] = DEFAULT_CHECKS,
+    text_field: str = "text",
+    id_field: str = "id",
+    limit: int | None = None,
+    language: str = "english",
+    dialect: str = "tags",
+    seed: int = 0,
+) -> Template:
+    """Raw text files to an instruction-augmented corpus.
+
+    Args:
+        files: Files, folders, globs or URLs: .jsonl (.gz, .zst), .parquet, .txt, .md, hf://owner/name:split.
+        model: A synthesizer, as a folder or Hub id. Without one, pairs are mined by rules, which needs no model.
+        shots: Passages a chain; each sees the passages and pairs before it.
+        passage_tokens: The longest passage; longer documents are split at paragraphs, then sentences.
+        window_tokens: Prompt and answer together; at most the model's context.
+        max_new_tokens: The longest answer a passage.
+        checks: What a pair must pass, in order; see docs/adding.md.
+        text_field: Field or column that holds the text.
+        id_field: Field or column that holds the id.
+        limit: Only the first so many rows.
+        language: Of the templates.
+        dialect: How the model is talked with.
+        seed: Of every draw.
+    """
+    if passage_tokens > window_tokens - max_new_tokens:
+        raise RecipeError(
+            f"a passage of {passage_tokens} tokens and an answer of {max_new_tokens} do not fit a window of "
+            f"{window_tokens}: lower --passage-tokens or --max-new-tokens"
+        )
+    documents = clean(Read(name="documents", files=files, text_field=text_field, id_field=id_field, limit=limit))
+    words: Model = model or BuildVocabulary(name="vocabulary", texts=(documents,))
+    passages = Split(name="passages", documents=documents, vocabulary=words, budget_tokens=passage_tokens)
+    groups: Stage[Group]
+    if model is None:
+        groups = Verify(
+            name="groups", groups=Mine(name="mined", passages=passages, shots=shots, seed=seed), checks=checks
+        )
+    else:
+        groups = Synthesize(
+            name="groups",
+            passages=passages,
+            model=model,
+            dialect=dialect,
+            shots=shots,
+            checks=checks,
+            window_tokens=window_tokens,
+            max_new_tokens=max_new_tokens,
+            seed=seed,
+        )
+    return Template(name="texts", groups=groups, language=language, seed=seed)
+
+
+def clean(documents: Stage[Document]) -> Filter:
+    """Documents without duplicates and without those that fail a filter."""
+    return Filter(name="filtered", documents=documents, duplicates=Duplicates(name="duplicates", documents=documents))

@@ -1,0 +1,222 @@
+"""The report's sections, top to bottom: a function each, from artifacts to HTML. What is absent is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+
+import orjson
+
+from instructpt.records import Group, Pair, Score, Text
+from instructpt.report.artifacts import Artifact
+from instructpt.report.charts import Bar, bars, histogram, lines
+from instructpt.report.page import Html, Section, cards, escape, legend, table
+
+Artifacts = Mapping[str, Artifact]
+SAMPLES_PER_ARM = 2
+GROUPS_LOOKED_AT = 200
+"""For samples: the first groups of an artifact, of which those with the most pairs are shown."""
+Z_95 = 1.96
+GROUP_STAGES = ("Convert", "Mine", "Synthesize", "Verify")
+
+
+def headline(artifacts: Artifacts) -> str:
+    """The first screen: how much came out, and which model did best."""
+    values: list[tuple[str, str]] = []
+    for artifact in artifacts.values():
+        if artifact.stage == "Split":
+            values.append((f"{artifact.tally.made:,}", "passages"))
+        if artifact.stage in ("Synthesize", "Mine"):
+            with_pairs = artifact.tally.counts.get("passages_with_pairs", 0)
+            share = 100 * with_pairs / max(1, artifact.tally.made)
+            values.append(
+                (f"{artifact.tally.counts.get('pairs', 0):,}", f"pairs in {artifact.name} ({share:.0f} % of passages)")
+            )
+    trained = [artifact for artifact in artifacts.values() if artifact.stage == "Train"]
+    if trained:
+        values.append((str(len(trained)), "models trained"))
+    return cards(values)
+
+
+def lineage(artifacts: Artifacts) -> Section:
+    """Every artifact: what it was made from, what went in and out, what was dropped."""
+    rows = []
+    for artifact in artifacts.values():
+        tally = artifact.tally
+        dropped = ", ".join(f"{reason} {number:,}" for reason, number in sorted(tally.dropped.items()))
+        went_in = f"{tally.taken:,} {artifact.takes}" if tally.taken else ""
+        came_out = f"{tally.made:,} {artifact.makes}" if tally.made else _other_product(artifact)
+        cells = (artifact.name, artifact.stage, ", ".join(artifact.inputs), went_in, came_out, dropped)
+        rows.append((*cells, f"{artifact.seconds:,.1f}"))
+    head = ("artifact", "stage", "made from", "in", "out", "dropped", "seconds")
+    return Section("The road, stage by stage", table(head, rows, numeric=(6,)))
+
+
+def _other_product(artifact: Artifact) -> str:
+    keys = ("rows", "tokens", "steps")
+    return ", ".join(f"{artifact.tally.counts[key]:,} {key}" for key in keys if key in artifact.tally.counts)
+
+
+def conservation(artifacts: Artifacts) -> Section:
+    """Where every row of the input is now."""
+    rows = []
+    for artifact in artifacts.values():
+        tally = artifact.tally
+        for reason, number in sorted(tally.dropped.items(), key=lambda item: -item[1]):
+            share = f"{100 * number / max(1, tally.taken):.2f} %"
+            rows.append((artifact.name, reason, f"{number:,}", share, (tally.samples.get(reason) or [""])[0][:160]))
+    if not rows:
+        return Section("Left out", "<p>Nothing was left out: everything that went in came out.</p>")
+    intro = (
+        "<p class=soft>Everything that went in came out or stands here. In = out + dropped holds for every stage.</p>"
+    )
+    return Section(
+        "Left out", intro + table(("stage", "reason", "number", "share", "for example"), rows, numeric=(2, 3))
+    )
+
+
+def pairs(artifacts: Artifacts) -> Section:
+    """How many pairs a passage got, of which kinds, and what was rejected."""
+    arms = {a.name: a for a in artifacts.values() if a.stage in GROUP_STAGES and a.tally.made}
+    if not arms:
+        return Section("Pairs", "")
+    rows = []
+    for arm in arms.values():
+        passages, number = arm.tally.made, arm.tally.counts.get("pairs", 0)
+        with_pairs, rejects = arm.tally.counts.get("passages_with_pairs", 0), arm.named_counts("rejects")
+        rejected = sum(rejects.values())
+        shares = (f"{100 * with_pairs / passages:.1f} %", f"{number / passages:.2f}", f"{rejected:,}")
+        why = ", ".join(f"{reason} {count:,}" for reason, count in islice(rejects.items(), 6))
+        rows.append((arm.name, f"{passages:,}", f"{number:,}", *shares, why))
+    head = ("artifact", "passages", "pairs", "with pairs", "a passage", "rejected", "why")
+    body = table(head, rows, numeric=(1, 2, 3, 4, 5))
+    counts = {n: {int(k): v for k, v in arm.named_counts("pairs_per_passage").items()} for n, arm in arms.items()}
+    body += "<h3>Pairs per passage</h3>" + legend(list(arms))
+    body += histogram(counts, x_label="pairs", y_label="% of passages")
+    return Section("Pairs", body + _kinds(arms))
+
+
+def _kinds(arms: Mapping[str, Artifact]) -> str:
+    rows = []
+    for arm in arms.values():
+        for what in ("format", "category"):
+            total = sum(arm.named_counts(what).values()) or 1
+            words = ", ".join(f"{k} {100 * v / total:.0f} %" for k, v in islice(arm.named_counts(what).items(), 12))
+            if words:
+                rows.append((arm.name, what, words))
+    return "<h3>Formats and categories</h3>" + table(("artifact", "", "share of pairs"), rows) if rows else ""
+
+
+def samples(artifacts: Artifacts) -> Section:
+    """Groups before and after templating, side by side."""
+    parts = []
+    for template in artifacts.values():
+        source = artifacts.get((template.settings.get("groups") or {}).get("artifact", ""))
+        if template.stage != "Template" or source is None or source.stage not in GROUP_STAGES:
+            continue
+        chosen = sorted(islice(source.records(Group), GROUPS_LOOKED_AT), key=_fewest_pairs_first)[-SAMPLES_PER_ARM:]
+        if shown := "".join(_sample(group, text) for group, text in _matched(chosen[::-1], template)):
+            parts.append(f"<h3>{escape(source.name)}</h3>{shown}")
+    intro = (
+        f"<p class=soft>Those with the most pairs among the first {GROUPS_LOOKED_AT} groups: "
+        "the passages with their pairs on the left, the training text made of them on the right.</p>"
+    )
+    return Section("Samples", intro + "".join(parts) if parts else "")
+
+
+def _fewest_pairs_first(group: Group) -> int:
+    return sum(len(shot.pairs) for shot in group.shots)
+
+
+def _matched(groups: list[Group], template: Artifact) -> Iterator[tuple[Group, Text]]:
+    wanted = {group.id: group for group in groups if _fewest_pairs_first(group)}
+    for text in template.records(Text):
+        if not wanted:
+            return
+        if text.id in wanted:
+            yield wanted.pop(text.id), text
+
+
+def _sample(group: Group, text: Text) -> str:
+    left = ""
+    for shot in group.shots:
+        left += f"<pre>{escape(shot.document.text)}</pre>"
+        left += table(("question", "answer", "category"), [(_asked(p), p.answer, p.category or "") for p in shot.pairs])
+    where = f"{group.shots[0].document.source}, {text.kind}"
+    return (
+        f"<details open><summary>{escape(group.id)} <span class=soft>{escape(where)}</span></summary>"
+        f'<div class="two"><div>{left}</div><div><pre>{escape(text.text)}</pre></div></div></details>'
+    )
+
+
+def _asked(pair: Pair) -> Html:
+    options = "".join(f"<br>- {escape(option)}" for option in pair.options)
+    rationale = f"<br><span class=soft>{escape(pair.rationale)}</span>" if pair.rationale else ""
+    return Html(escape(pair.question) + options + rationale)
+
+
+def curves(artifacts: Artifacts) -> Section:
+    """Training loss over tokens, one line a model."""
+    series = {}
+    for artifact in artifacts.values():
+        if artifact.stage == "Train" and artifact.folder.exists("00000/metrics.jsonl"):
+            steps = [orjson.loads(line) for line in artifact.folder.read("00000/metrics.jsonl").splitlines()]
+            series[artifact.name] = _smooth([(step["tokens"], step["loss"]) for step in steps])
+    body = lines(series, x_label="tokens", y_label="training loss, nats")
+    note = (
+        "<p class=soft>Mean of the last 10 steps. Models trained on different texts: their losses do not compare.</p>"
+    )
+    return Section("Training", legend(list(series)) + body + note if body else "")
+
+
+def _smooth(points: list[tuple[float, float]], *, window: int = 10) -> list[tuple[float, float]]:
+    smoothed = []
+    for i in range(len(points)):
+        part = points[max(0, i + 1 - window) : i + 1]
+        smoothed.append((points[i][0], sum(p[1] for p in part) / len(part)))
+    return smoothed
+
+
+def scores(artifacts: Artifacts) -> Section:
+    """Scores side by side with 95 % intervals."""
+    found = [s for a in artifacts.values() if a.stage in ("Evaluate", "HeldOut") for s in a.records(Score)]
+    if not found:
+        return Section("Scores", "")
+    models = list(dict.fromkeys(score.model for score in found))
+    by_measure: dict[tuple[str, str], dict[str, Score]] = {}
+    for score in found:
+        by_measure.setdefault((score.task, score.metric), {})[score.model] = score
+    body = legend(models)
+    for metric in dict.fromkeys(metric for _, metric in by_measure):
+        chosen = {task: by_model for (task, m), by_model in by_measure.items() if m == metric}
+        groups = {task: [_bar(by_model.get(model)) for model in models] for task, by_model in chosen.items()}
+        body += f"<h3>{escape(metric)}</h3>" + bars(groups, y_label=metric)
+    rows = []
+    for (task, metric), by_model in by_measure.items():
+        items = max(score.count for score in by_model.values())
+        rows.append((task, metric, f"{items:,}", *(_shown(by_model.get(model)) for model in models)))
+    numeric = range(2, 3 + len(models))
+    body += table(("task", "metric", "items", *models), rows, numeric=numeric)
+    note = (
+        "<p class=soft>Value ± half of the 95 % interval (1.96 standard errors over items; one training run each).</p>"
+    )
+    return Section("Scores", body + note)
+
+
+def _bar(score: Score | None) -> Bar | None:
+    return Bar(score.value, None if score.stderr is None else Z_95 * score.stderr) if score else None
+
+
+def _shown(score: Score | None) -> str:
+    if score is None:
+        return "–"
+    return f"{score.value:.4f}" + (f" ± {Z_95 * score.stderr:.4f}" if score.stderr is not None else "")
+
+
+def settings(artifacts: Artifacts) -> Section:
+    """The recipe of every artifact, folded away."""
+    parts = []
+    for artifact in artifacts.values():
+        recipe = orjson.dumps(dict(artifact.settings), option=orjson.OPT_INDENT_2).decode()
+        parts.append(f"<details><summary>{escape(artifact.name)}</summary><pre>{escape(recipe)}</pre></details>")
+    return Section("Settings", "".join(parts))

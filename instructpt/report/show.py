@@ -1,0 +1,64 @@
+"""Records on a terminal, for human eyes. Corpus text is hostile here too: control characters are shown, not obeyed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from instructpt.artifacts import read_manifest
+from instructpt.errors import ArtifactError
+from instructpt.progress import summary
+from instructpt.records import Document, Group, Pair, Record, Score, Text
+from instructpt.report.artifacts import load_one
+from instructpt.report.page import printable
+from instructpt.storage import Folder
+from instructpt.tally import Tally
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+TYPES: dict[str, type[Record]] = {kind.__name__: kind for kind in (Document, Group, Text, Score)}
+
+
+def show(path: str, *, number: int, console: Console) -> None:
+    """Print the counts of the artifact in folder `path` and its first `number` records.
+
+    Raises ArtifactError if it is not a finished artifact.
+    """
+    from rich.rule import Rule
+    from rich.text import Text as Line
+
+    manifest = read_manifest(Folder.at(path))
+    tally = Tally.from_row(manifest["tally"])
+    console.print(
+        f"{manifest['name']}  {manifest['stage']}  {manifest['num_shards']} shards  {summary(tally)}", markup=False
+    )
+    kind = TYPES.get(manifest["record"] or "")
+    if kind is None:
+        raise ArtifactError(f"{path} holds files, not records: look into {path}/00000")
+    records: Iterator[Record] = load_one(path).records(kind)  # type: ignore[type-var]
+    for record in islice(records, number):
+        console.print(Rule(printable(getattr(record, "id", ""))))
+        console.print(Line(printable("\n".join(_lines(record)))))
+
+
+def _lines(record: Record) -> list[str]:
+    match record:
+        case Document():
+            return [record.text, "", f"source: {record.source}"]
+        case Text():
+            return [record.text, "", f"source: {record.source}   kind: {record.kind}"]
+        case Group():
+            return [line for shot in record.shots for line in (shot.document.text, "", *_pairs(shot.pairs), "")]
+        case _:
+            return [repr(record)]
+
+
+def _pairs(pairs: tuple[Pair, ...]) -> list[str]:
+    lines = []
+    for pair in pairs:
+        lines += [f"Q: {pair.question}", *(f"   - {option}" for option in pair.options)]
+        lines += [f"   ({pair.rationale})"] if pair.rationale else []
+        lines += [f"A: {pair.answer}"]
+    return lines

@@ -1,0 +1,130 @@
+"""Passages and groups to training texts, and texts to rows of exactly L tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from instructpt import vocabulary
+from instructpt.artifacts import Product, Run, Stage
+from instructpt.records import Document, Group, Kind, Text
+from instructpt.stages.models import Model, model_folder, model_sources
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template(Stage[Text]):
+    """Natural text: a group laid out in one drawn style, a passage without pairs as it is (paper, section 3)."""
+
+    record: ClassVar[Any] = Text
+    takes: ClassVar[str] = "passages"
+    makes: ClassVar[str] = "texts"
+
+    groups: Stage[Group] | Stage[Document]
+    language: str = "english"
+    kind: Kind = "augmented"
+    """What the texts with pairs are called: "augmented", or "task" for annotated data."""
+    seed: int = 0
+
+    def sources(self, run: Run) -> Mapping[str, str]:
+        """The wording."""
+        del run
+        from instructpt.templates.catalog import load
+
+        return {"catalog": load(self.language).fingerprint}
+
+    def shard(self, index: int, run: Run) -> Iterator[Text]:
+        """Texts in the order of their groups."""
+        from instructpt.templates.catalog import load
+        from instructpt.templates.render import render
+
+        catalog = load(self.language)
+        source: Stage[Any] = self.groups
+        for record in run.take(source, index):
+            if isinstance(record, Document):
+                run.tally.keep()
+                run.tally.count("mode/raw")
+                yield Text(record.id, record.text, record.source, "raw")
+                continue
+            run.tally.keep(len(record.shots))
+            for rendered in render(record, catalog=catalog, seed=self.seed, kind=self.kind):
+                run.tally.count(f"mode/{rendered.layout}")
+                yield rendered.text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tag(Stage[Text]):
+    """Synthesizer markup, with loss on what the synthesizer is to write (paper, section 1)."""
+
+    record: ClassVar[Any] = Text
+    takes: ClassVar[str] = "passages"
+    makes: ClassVar[str] = "texts"
+
+    groups: Stage[Group]
+    dialect: str = "tags"
+
+    def shard(self, index: int, run: Run) -> Iterator[Text]:
+        """A text a group, of its passages that have pairs."""
+        from instructpt.synthesis.dialects import keep_writable, open_dialect
+
+        dialect = open_dialect(self.dialect)
+        for group in run.take(self.groups, index):
+            writable = keep_writable(group, dialect=dialect)
+            for shot in writable.shots:
+                for reject in shot.rejects:
+                    run.tally.count(f"rejects/{reject.reason}")
+                if shot.pairs:
+                    run.tally.keep()
+                else:
+                    run.tally.drop("no_pairs", shot.document.text)
+            text = dialect.write(writable)
+            if text.text:
+                yield text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pack(Stage[Any]):
+    """Rows of exactly `row_tokens` tokens: token files a shard, and one plan that places every piece."""
+
+    product: ClassVar[Product] = "folder"
+    takes: ClassVar[str] = "texts"
+    makes: ClassVar[str] = "texts"
+    packages: ClassVar[tuple[str, ...]] = ("tokenizers",)
+
+    texts: Stage[Text]
+    vocabulary: Model
+    row_tokens: int
+    policy: str = "best-fit"
+
+    def sources(self, run: Run) -> Mapping[str, str]:
+        """The vocabulary, if no stage makes it."""
+        return model_sources(self.vocabulary, run)
+
+    def build(self, index: int, run: Run, path: Path) -> None:
+        """A shard's token files."""
+        from instructpt.assembly.tokenize import tokenize
+
+        words = vocabulary.load(model_folder(self.vocabulary, run))
+        counts = tokenize(run.take(self.texts, index), vocabulary=words, folder=path)
+        run.tally.made = counts.documents
+        run.tally.count("tokens", counts.tokens)
+
+    def join(self, run: Run, path: Path) -> bool:
+        """The plan: which piece of which text stands where in which row."""
+        from instructpt.assembly.rows import pack
+
+        words = vocabulary.load(model_folder(self.vocabulary, run))
+        pack(
+            token_files(self, self.num_shards(run), run),
+            capacity=self.row_tokens,
+            policy=self.policy,
+            folder=path,
+            vocabulary_fingerprint=words.fingerprint,
+        )
+        return True
+
+
+def token_files(rows: Pack, num_shards: int, run: Run) -> list[Path]:
+    """The folders of the token files that rows are an index over."""
+    return [run.product(rows, f"{index:05d}") for index in range(num_shards)]

@@ -1,0 +1,179 @@
+"""Rows to a model: a mixture of row sources, a budget, and the one training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from instructpt import vocabulary
+from instructpt.artifacts import Product, Run, Stage
+from instructpt.errors import RecipeError
+from instructpt.stages.models import Model, model_folder, model_sources
+from instructpt.stages.texts import Pack, token_files
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from instructpt.assembly.order import Order
+    from instructpt.records import Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Rows that take part in a mixture."""
+
+    rows: Pack
+    share: float = 1.0
+    """Of the tokens trained on, in proportion to the other sources' shares."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimization:
+    """How a model learns; see `training.loop.TrainSettings` for each field."""
+
+    learning_rate: float
+    schedule: str = "cosine"
+    warmup_steps: int = 0
+    min_learning_rate_share: float = 0.1
+    weight_decay: float = 0.1
+    clip: float = 1.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    attend_across_documents: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Stage[Any]):
+    """A model trained on a mixture of rows for a budget of tokens: from random weights, or going on from a base."""
+
+    product: ClassVar[Product] = "folder"
+    takes: ClassVar[str] = "steps"
+    makes: ClassVar[str] = "steps"
+    placement = "driver"
+    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
+
+    mixture: tuple[Source, ...]
+    budget_tokens: int
+    """Tokens to train on; rounded down to whole steps."""
+    batch_rows: int
+    """Rows a step."""
+    optimization: Optimization
+    vocabulary: Model
+    """The rows' own; its tokenizer goes into the model's folder."""
+    shape: str | None = None
+    """A name in `training.shapes.SHAPES`: from random weights."""
+    base: Model | None = None
+    """A model to go on from, instead of a shape."""
+    max_positions: int | None = None
+    """Longest text a new model is made for; None for the rows' length."""
+    max_epochs: float = 4.0
+    """How often a source may be repeated; asking for more is refused. Four passes are nearly as good as fresh text
+    (arXiv 2305.16264)."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises RecipeError unless there is either a shape or a base, and a mixture."""
+        if (self.shape is None) == (self.base is None):
+            raise RecipeError(f"{self.name} has shape {self.shape!r} and base {self.base!r}: give exactly one of them")
+        if not self.mixture:
+            raise RecipeError(f"{self.name} has an empty mixture: give at least one source of rows")
+
+    def sources(self, run: Run) -> Mapping[str, str]:
+        """Base model and vocabulary, if no stage makes them."""
+        base = {} if self.base is None else model_sources(self.base, run)
+        return {**{f"base/{k}": v for k, v in base.items()}, **model_sources(self.vocabulary, run)}
+
+    def num_shards(self, run: Run) -> int:
+        """One."""
+        del run
+        return 1
+
+    def build(self, index: int, run: Run, path: Path) -> None:
+        """A folder with the model and metrics.jsonl."""
+        del index
+        from instructpt.training.loop import Execution, TrainSettings, train
+
+        order = self.order(run)
+        chosen = self.optimization
+        settings = TrainSettings(
+            steps=order.num_steps,
+            learning_rate=chosen.learning_rate,
+            schedule=chosen.schedule,
+            warmup_steps=chosen.warmup_steps,
+            min_learning_rate_share=chosen.min_learning_rate_share,
+            weight_decay=chosen.weight_decay,
+            clip=chosen.clip,
+            precision=chosen.precision,
+            attend_across_documents=chosen.attend_across_documents,
+            seed=self.seed,
+        )
+        path.mkdir(exist_ok=True)
+        steps = train(
+            settings,
+            model=self._model(run),
+            order=order,
+            vocabulary_folder=model_folder(self.vocabulary, run),
+            folder=path,
+            execution=Execution(device=run.device),
+        )
+        for step in steps:
+            self._tell(step, order.num_steps, run)
+        run.tally.count("steps", step.step)
+        run.tally.count("tokens", step.tokens)
+
+    def order(self, run: Run) -> Order:
+        """What every step trains on. Raises RecipeError for a budget that the rows do not allow."""
+        from instructpt.assembly import mixture
+        from instructpt.assembly.order import Order
+        from instructpt.assembly.rows import check_vocabulary, open_rows
+
+        words = vocabulary.load(model_folder(self.vocabulary, run))
+        sources = {}
+        for source in self.mixture:
+            rows = open_rows(
+                run.product(source.rows, "joined"), shards=token_files(source.rows, run.num_shards(source.rows), run)
+            )
+            check_vocabulary(rows, words)
+            sources[source.rows.name] = rows
+        row_tokens = self.mixture[0].rows.row_tokens
+        num_steps = self.budget_tokens // (self.batch_rows * row_tokens)
+        if num_steps < 1:
+            raise RecipeError(
+                f"{self.name} has a budget of {self.budget_tokens:,} tokens, a step takes "
+                f"{self.batch_rows * row_tokens:,}: raise budget_tokens or lower batch_rows"
+            )
+        mixed = mixture.plan(
+            sources,
+            weights={source.rows.name: source.share for source in self.mixture},
+            num_rows=num_steps * self.batch_rows,
+            seed=self.seed,
+            max_epochs=self.max_epochs,
+        )
+        return Order(mixed, sources, self.batch_rows)
+
+    def _model(self, run: Run) -> PreTrainedModel:
+        from instructpt.training.shapes import load_model, new_model, shape_named
+
+        if self.base is not None:
+            return load_model(model_folder(self.base, run))
+        assert self.shape is not None
+        words = vocabulary.load(model_folder(self.vocabulary, run))
+        return new_model(
+            shape_named(self.shape),
+            vocabulary_size=words.size,
+            bos=words.bos,
+            eos=words.eos,
+            max_positions=self.max_positions or self.mixture[0].rows.row_tokens,
+            seed=self.seed,
+        )
+
+    def _tell(self, step: Step, num_steps: int, run: Run) -> None:
+        news: dict[str, object] = {
+            "step": f"{step.step}/{num_steps}",
+            "loss": step.loss,
+            "tok/s": step.tokens_per_second,
+        }
+        if step.mfu is not None:
+            news["mfu"] = step.mfu
+        run.progress.news(self.name, news)

@@ -1,0 +1,42 @@
+"""What many tests share: a small vocabulary, and a corpus of a few real sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from instructpt import vocabulary
+
+SENTENCES = (
+    "The bridge over the river Cole was built in 1843 by the engineer Mary Ashworth.",
+    "It is 212 metres long and carries two railway lines.",
+    "Because the valley floods every spring, its pillars stand on wooden piles.",
+    "In 1921 the western pillar sank by 4 centimetres, and trains were stopped for a month.",
+    "The repair cost 12,000 pounds, which the county paid.",
+    "A toll house, a mill and an inn stood at its eastern end until 1950.",
+    "Engineers such as Oakley, Brandt and Fairweather came to study the piles.",
+    "However, the design was never copied, since steel became cheap soon after.",
+)
+
+
+def corpus_rows(num_documents: int) -> list[dict[str, str]]:
+    """Documents of a few paragraphs, each different."""
+    rows = []
+    for i in range(num_documents):
+        paragraphs = [" ".join(SENTENCES[(i + j + k) % len(SENTENCES)] for k in range(3)) for j in range(1 + i % 4)]
+        rows.append({"id": f"doc-{i}", "text": f"Bridge number {i}.\n\n" + "\n\n".join(paragraphs)})
+    return rows
+
+
+def write_corpus(path: Path, rows: list[dict[str, str]]) -> Path:
+    path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="session")
+def vocabulary_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("vocabulary")
+    vocabulary.train([row["text"] for row in corpus_rows(40)], size=400, folder=folder)
+    return folder

@@ -1,0 +1,481 @@
+"""Reading: every format, wherever it lies and however it is cut; every bad file and row named in the module."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+import tracemalloc
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from instructpt.corpus.readers import FORMATS, read, shards, sources
+from instructpt.errors import InputError, RecipeError
+from instructpt.records import Document, Reject, from_row, to_row
+
+MIB = 1 << 20
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    ".gz": gzip.compress,
+    ".zst": zstandard.ZstdCompressor().compress,
+}
+
+
+def read_all(*urls: str | Path, shard_bytes: int = MIB, text_field: str = "text") -> list[Document | Reject]:
+    cut = shards([str(url) for url in urls], shard_bytes=shard_bytes)
+    return [item for shard in cut for item in read(shard, text_field=text_field)]
+
+
+def texts(items: Sequence[Document | Reject]) -> list[str]:
+    return [item.text for item in items if isinstance(item, Document)]
+
+
+def reasons(items: Sequence[Document | Reject]) -> list[str]:
+    return [item.reason for item in items if isinstance(item, Reject)]
+
+
+def json_lines(rows: Sequence[Any]) -> bytes:
+    return b"".join(orjson.dumps(row) + b"\n" for row in rows)
+
+
+def write_parquet(path: Path, rows: Sequence[dict[str, Any]], *, row_group_size: int) -> None:
+    pq.write_table(pa.Table.from_pylist(list(rows)), path, row_group_size=row_group_size)
+
+
+# --- every format is read back as it was written ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compression", COMPRESS)
+@pytest.mark.parametrize("suffix", FORMATS["jsonl"].suffixes)
+def test_json_lines_are_read_back(tmp_path: Path, suffix: str, compression: str) -> None:
+    path = tmp_path / f"a{suffix}{compression}"
+    rows = [
+        {"id": f"r{i}", "text": f"näive {i} 汉字\n\x00", "source": "s", "n": i, "deep": {"k": [None]}} for i in range(5)
+    ]
+    path.write_bytes(COMPRESS[compression](json_lines(rows)))
+    assert read_all(path) == [
+        Document(row["id"], row["text"], str(path), {name: row[name] for name in ("source", "n", "deep")})
+        for row in rows
+    ]
+
+
+@pytest.mark.parametrize("compression", COMPRESS)
+@pytest.mark.parametrize("suffix", FORMATS["text"].suffixes)
+def test_a_text_file_is_one_document(tmp_path: Path, suffix: str, compression: str) -> None:
+    path = tmp_path / f"a{suffix}{compression}"
+    path.write_bytes(COMPRESS[compression]("\ufeff# Ünicode\r\n\r\ntwo\x00\n".encode()))
+    assert read_all(path, text_field="other") == [Document(path.name, "# Ünicode\n\ntwo\x00\n", str(path))]
+
+
+@pytest.mark.parametrize("shard_bytes", [1, 300, MIB])
+def test_parquet_is_read_back_in_runs_of_row_groups(tmp_path: Path, shard_bytes: int) -> None:
+    rows = [{"id": i, "text": f"text {i}", "score": i / 2, "tags": ["a", None]} for i in range(23)]
+    write_parquet(tmp_path / "a.parquet", rows, row_group_size=4)
+    assert read_all(tmp_path / "a.parquet", shard_bytes=shard_bytes) == [
+        Document(str(row["id"]), row["text"], str(tmp_path / "a.parquet"), {"score": row["score"], "tags": row["tags"]})
+        for row in rows
+    ]
+    assert len(shards([str(tmp_path / "a.parquet")], shard_bytes=1)) == 6
+
+
+def test_parquet_rows_are_named_by_their_number_in_the_file(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "a.parquet", [{"text": f"{i}"} for i in range(5000)], row_group_size=2200)
+    for shard_bytes in (1, MIB):
+        items = read_all(tmp_path / "a.parquet", shard_bytes=shard_bytes)
+        assert [item.id for item in items if isinstance(item, Document)] == [f"a.parquet:{i}" for i in range(5000)]
+
+
+def test_parquet_values_become_json_values_that_can_be_stored(tmp_path: Path) -> None:
+    row = {
+        "text": "t",
+        "when": datetime(2024, 5, 6, 7, 8, tzinfo=UTC),
+        "day": datetime(2024, 5, 6, tzinfo=UTC).date(),
+        "price": Decimal("1.50"),
+        "raw": b"\xff",
+        "nan": float("nan"),
+        "nested": {"times": [datetime(2024, 5, 6, tzinfo=UTC)]},
+    }
+    write_parquet(tmp_path / "a.parquet", [row], row_group_size=1)
+    (document,) = read_all(tmp_path / "a.parquet")
+    assert isinstance(document, Document)
+    assert document.id == "a.parquet:0"
+    assert document.meta == {
+        "when": "2024-05-06T07:08:00+00:00",
+        "day": "2024-05-06",
+        "price": "1.50",
+        "raw": "/w==",
+        "nan": None,
+        "nested": {"times": ["2024-05-06T00:00:00+00:00"]},
+    }
+    assert from_row(Document, to_row(document)) == document
+
+
+def test_parquet_string_of_broken_utf8_is_a_reject_and_its_neighbours_are_kept(tmp_path: Path) -> None:
+    column = pa.array([b"good", b"\xff\xfe", b"too"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"text": column}), tmp_path / "a.parquet")
+    items = read_all(tmp_path / "a.parquet")
+    assert texts(items) == ["good", "too"]
+    assert reasons(items) == ["not_utf8"]
+
+
+def test_a_dataset_is_read_through_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    datasets.disable_progress_bars()
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "set").mkdir()
+    rows = [{"text": f"text {i}", "n": i, "when": datetime(2024, 1, 1)} for i in range(700)]  # noqa: DTZ001
+    write_parquet(tmp_path / "set" / "train.parquet", rows, row_group_size=100)
+    url = f"hf://{tmp_path}/set:train"
+    expected = [
+        Document(f"set:train:{i}", f"text {i}", url, {"n": i, "when": "2024-01-01T00:00:00"}) for i in range(700)
+    ]
+    assert read_all(url) == expected
+    assert read_all(url, shard_bytes=5000) == expected
+    assert len(shards([url], shard_bytes=5000)) > 2
+
+    before = sources([url])
+    rows[-1]["text"] = "changed"
+    write_parquet(tmp_path / "set" / "train.parquet", rows, row_group_size=100)
+    assert list(before) == [url]
+    assert sources([url]) != before
+
+    for wrong in (f"hf://{tmp_path}/set:nosplit", f"hf://{tmp_path}/set", f"hf://{tmp_path}/none:train"):
+        with pytest.raises(InputError, match="hf://"):
+            read_all(wrong)
+
+
+def test_a_dataset_url_names_config_and_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    asked = []
+
+    def load_dataset(name: str, config: str | None, *, split: str) -> Any:
+        asked.append((name, config, split))
+        return datasets.Dataset.from_list([{"text": "a"}])
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    for url in ("hf://owner/name:train", "hf://owner/name/en:test[:10%]", "hf://./my/own/set:train"):
+        shards([url], shard_bytes=MIB)
+    assert asked == [("owner/name", None, "train"), ("owner/name", "en", "test[:10%]"), ("./my/own/set", None, "train")]
+
+
+def test_a_dataset_without_the_datasets_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(InputError, match=r"pip install 'instructpt\[hub\]'"):
+        shards(["hf://owner/name:train"], shard_bytes=MIB)
+
+
+# --- where a file lies, what it is called ----------------------------------------------------------------------------
+
+
+def test_other_file_systems_are_read_by_url() -> None:
+    fs = fsspec.filesystem("memory")
+    for name, data in {
+        "a.jsonl": json_lines([{"text": "a"}]),
+        "in/b.txt": b"b",
+        "in/c.jsonl.gz": gzip.compress(json_lines([{"text": "c"}])),
+    }.items():
+        fs.pipe_file(f"/readers-test/{name}", data)
+    items = read_all("memory://readers-test")
+    assert texts(items) == ["a", "b", "c"]
+    assert [item.source for item in items if isinstance(item, Document)] == [
+        "memory://readers-test/a.jsonl",
+        "memory://readers-test/in/b.txt",
+        "memory://readers-test/in/c.jsonl.gz",
+    ]
+    assert read_all("memory://readers-test/in/*.txt") == [items[1]]
+    assert list(sources(["memory://readers-test/a.jsonl"])) == ["memory://readers-test/a.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("url", "names"),
+    [
+        ("data", ["data/a.txt", "data/b.txt", "data/sub/c.txt"]),
+        ("data/", ["data/a.txt", "data/b.txt", "data/sub/c.txt"]),
+        ("./data/sub", ["./data/sub/c.txt"]),
+        ("data/*.txt", ["data/a.txt", "data/b.txt"]),
+        ("da*/**/c.txt", ["data/sub/c.txt"]),
+        ("**/[ab].txt", ["data/a.txt", "data/b.txt"]),
+        ("data/b.txt", ["data/b.txt"]),
+        (".", ["./data/a.txt", "./data/b.txt", "./data/sub/c.txt", "./odd[1].txt"]),
+        ("odd[1].txt", ["odd[1].txt"]),
+    ],
+)
+def test_a_source_is_named_as_the_user_spells_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, names: list[str]
+) -> None:
+    for name in ("data/b.txt", "data/a.txt", "data/sub/c.txt", "data/_SUCCESS", "data/.cache/x.txt", "odd[1].txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    monkeypatch.chdir(tmp_path)
+    assert [item.source for item in read_all(url) if isinstance(item, Document)] == names
+
+
+def test_files_keep_the_order_they_are_given_in_and_are_read_once(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.txt").write_text(name)
+    assert texts(read_all(tmp_path / "c.txt", tmp_path, tmp_path / "a.txt")) == ["c", "a", "b"]
+
+
+def test_small_files_share_a_shard_and_large_ones_are_cut(tmp_path: Path) -> None:
+    for i in range(10):
+        (tmp_path / f"{i}.txt").write_text("x" * 100)
+    (tmp_path / "large.jsonl").write_bytes(json_lines([{"text": "y" * 88} for _ in range(40)]))
+    cut = shards([str(tmp_path)], shard_bytes=1000)
+    assert [len(shard) for shard in cut] == [10, 1, 1, 1, 1]
+    with pytest.raises(RecipeError, match="shard_bytes"):
+        shards([str(tmp_path)], shard_bytes=0)
+
+
+def test_ids_come_from_the_row_or_its_place(tmp_path: Path) -> None:
+    rows = [{"id": "mine", "text": "a"}, {"id": 7, "text": "b"}, {"id": None, "text": "c"}, {"id": ["x"], "text": "d"}]
+    (tmp_path / "a.jsonl").write_bytes(json_lines(rows))
+    first, second, third, fourth = read_all(tmp_path / "a.jsonl")
+    places = [json_lines(rows[:i]) for i in range(4)]
+    assert (first.id, second.id) == ("mine", "7")  # type: ignore[union-attr]
+    assert third.id == f"a.jsonl:{len(places[2])}"  # type: ignore[union-attr]
+    assert fourth == Document(f"a.jsonl:{len(places[3])}", "d", str(tmp_path / "a.jsonl"), {"id": ["x"]})
+
+
+def test_other_fields_can_be_the_text_and_the_id(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(json_lines([{"body": "b", "key": "k", "text": 1, "source": 2}]))
+    (shard,) = shards([str(tmp_path / "a.jsonl")], shard_bytes=MIB)
+    (document,) = read(shard, text_field="body", id_field="key")
+    assert document == Document("k", "b", str(tmp_path / "a.jsonl"), {"text": 1, "source": 2})
+
+
+# --- cutting loses and doubles nothing -------------------------------------------------------------------------------
+
+LINES = st.lists(
+    st.one_of(
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=30).map(lambda text: orjson.dumps({"text": text})),
+        st.sampled_from([b"", b"  ", b"\r", b"{", b"\xff\xfe", b"3", b'{"text": null}']),
+    ),
+    max_size=20,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(lines=LINES, ending=st.sampled_from([b"\n", b"\r\n"]), last=st.booleans(), shard_bytes=st.integers(1, 200))
+def test_parts_of_plain_and_compressed_files_hold_each_row_once(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], ending: bytes, last: bool, shard_bytes: int
+) -> None:
+    folder = tmp_path_factory.mktemp("parts")
+    data = ending.join([b'{"text": "first"}', *lines]) + (ending if last else b"")
+    rows = [line for line in data.split(b"\n") if line.strip()]
+    for compression, compress in COMPRESS.items():
+        path = folder / f"a.jsonl{compression}"
+        path.write_bytes(compress(data))
+        whole = read_all(path, shard_bytes=MIB)
+        cut = read_all(path, shard_bytes=shard_bytes)
+        assert cut == whole
+        assert len(whole) == len(rows)
+        expected = [orjson.loads(row)["text"] for row in rows if b'"text": null' not in row and b'"text":' in row]
+        assert texts(whole) == expected
+
+
+def test_lines_longer_than_any_buffer_are_read(tmp_path: Path) -> None:
+    rows = [{"text": "a" * 5_000_000}, {"text": "b"}, {"text": "é" * 10_000_000}, {"text": "c"}]
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(json_lines(rows))
+    assert texts(read_all(path, shard_bytes=2_000_000)) == [row["text"] for row in rows]
+
+
+def test_memory_is_bounded_by_the_line_not_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        for _ in range(64):
+            file.write(json_lines([{"text": "x" * 1000}] * 1000))
+    (shard,) = shards([str(path)], shard_bytes=1 << 40)
+    tracemalloc.start()
+    count = sum(1 for _ in read(shard))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 64_000
+    assert peak < 8 * MIB
+
+
+# --- rows that are broken are counted, files that are broken stop the run --------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"text": "a"', "broken_json"),
+        (b"\x00", "broken_json"),
+        (b'{"text": "\\ud800"}', "broken_json"),
+        (b'{"text": "a", "x": NaN}', "broken_json"),
+        (b'["text"]', "not_an_object"),
+        (b"null", "not_an_object"),
+        (b"{}", "missing_text"),
+        (b'{"text": null, "id": "x"}', "missing_text"),
+        (b'{"text": ["a"]}', "text_not_a_string"),
+        (b'{"text": 3}', "text_not_a_string"),
+        ('{"text": "é"}'.encode("latin-1"), "not_utf8"),
+        (b'{"text": "a", "x": ' + b"[" * 500 + b"]" * 500 + b"}", "nested_too_deeply"),
+        (b'{"text": "a", "x": ' + b"[" * 5000 + b"]" * 5000 + b"}", "broken_json"),
+    ],
+)
+def test_a_broken_row_is_a_reject_with_its_reason(tmp_path: Path, line: bytes, reason: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"text": "before"}\n' + line + b'\n{"text": "after"}\n')
+    items = read_all(path)
+    assert texts(items) == ["before", "after"]
+    assert reasons(items) == [reason]
+    assert items[1].text  # a sample of what was left out
+
+
+def test_rows_that_can_be_read_can_be_written(tmp_path: Path) -> None:
+    rows = [{"text": "a", "x": json.loads("[" * depth + "]" * depth)} for depth in (100, 199, 250)]
+    (tmp_path / "a.jsonl").write_bytes(b"".join(json.dumps(row).encode() + b"\n" for row in rows))
+    for item in read_all(tmp_path / "a.jsonl"):
+        assert isinstance(item, Document)
+        assert from_row(Document, to_row(item)) == item
+
+
+def test_byte_order_mark_and_blank_lines_are_no_rows(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "a"}\r\n\r\n  \n\n{"text": "b"}')
+    assert texts(read_all(tmp_path / "a.jsonl")) == ["a", "b"]
+
+
+def test_text_that_is_not_utf8_is_a_reject(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("naïve".encode("utf-16"))
+    (tmp_path / "b.txt").write_bytes(b"fine")
+    items = read_all(tmp_path)
+    assert reasons(items) == ["not_utf8"]
+    assert texts(items) == ["fine"]
+
+
+def test_a_wrong_text_field_names_the_fields_there_are(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(json_lines([{"content": "x", "url": "y"}] * 3))
+    with pytest.raises(InputError, match=r"a\.jsonl has a field 'text' \(fields: content, url\).*--text-field"):
+        read_all(tmp_path / "a.jsonl")
+    (tmp_path / "long.jsonl").write_bytes(json_lines([{"content": "x"}] * 100 + [{"text": "late"}]))
+    with pytest.raises(InputError, match="no row of"):
+        read_all(tmp_path / "long.jsonl")
+    (tmp_path / "soon.jsonl").write_bytes(json_lines([{"content": "x"}] * 99 + [{"text": "soon"}]))
+    assert reasons(read_all(tmp_path / "soon.jsonl")) == ["missing_text"] * 99
+    write_parquet(tmp_path / "a.parquet", [{"content": "x"}], row_group_size=1)
+    with pytest.raises(InputError, match="fields: content"):
+        read_all(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("data", [b'[{"text": "a"},\n {"text": "b"}]', b'[{"text": "a"}]\n', b'{\n "text": "a"\n}\n'])
+def test_json_that_is_not_in_lines_stops_the_run(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a.json").write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.json is a JSON object: one object a line"):
+        read_all(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("compression", [".gz", ".zst"])
+def test_a_damaged_compressed_file_stops_the_run(tmp_path: Path, compression: str) -> None:
+    data = COMPRESS[compression](json_lines([{"text": str(i**50)} for i in range(5000)]))
+    cut, junk, tail = (tmp_path / f"{name}.jsonl{compression}" for name in ("cut", "junk", "tail"))
+    cut.write_bytes(data[:-5])
+    junk.write_bytes(b"this is no compressed file")
+    tail.write_bytes(data + b"more")
+    for path in (cut, junk, tail):
+        with pytest.raises(InputError, match=path.name) as error:
+            read_all(path)
+        assert "\n" not in str(error.value)
+
+
+def test_files_of_several_compressed_frames_are_read_to_the_end(tmp_path: Path) -> None:
+    for compression, compress in COMPRESS.items():
+        path = tmp_path / f"a.jsonl{compression}"
+        path.write_bytes(compress(json_lines([{"text": "a"}])) + compress(json_lines([{"text": "b"}])))
+        assert texts(read_all(path)) == ["a", "b"]
+
+
+def test_a_damaged_parquet_file_stops_the_run(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    write_parquet(path, [{"text": str(i**40)} for i in range(3000)], row_group_size=1000)
+    data = path.read_bytes()
+    for damaged in (b"", b"PAR1", data[:-20], data[:1000] + bytes(1000) + data[2000:]):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"a\.parquet"):
+            read_all(path)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("none.jsonl", "there is no file, folder or glob match at none.jsonl"),
+        ("none/*.jsonl", "no file is in none/"),
+        ("empty", "no file is in empty"),
+        ("photo.png", "photo.png is of no known format: files may end in .jsonl"),
+        ("mixed", "mixed/b.csv is of no known format"),
+        ("nosuch://a.jsonl", "cannot open nosuch://"),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "mixed").mkdir()
+    (tmp_path / "mixed" / "a.txt").write_text("a")
+    (tmp_path / "mixed" / "b.csv").write_text("b")
+    (tmp_path / "photo.png").write_bytes(b"x")
+    with pytest.raises(InputError) as error:
+        read_all(url)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_no_input_at_all_is_an_error() -> None:
+    with pytest.raises(InputError, match="no input"):
+        shards([], shard_bytes=1)
+
+
+def test_a_file_that_vanished_after_planning_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(json_lines([{"text": "a"}]))
+    (shard,) = shards([str(path)], shard_bytes=MIB)
+    path.unlink()
+    with pytest.raises(InputError, match=r"there is no file at .*a\.jsonl"):
+        list(read(shard))
+
+
+def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").touch()
+    write_parquet(tmp_path / "b.parquet", [{"text": "x"}], row_group_size=1)
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), tmp_path / "c.parquet")
+    assert texts(read_all(tmp_path)) == ["x"]
+
+
+# --- a changed file is noticed ---------------------------------------------------------------------------------------
+
+
+def test_a_changed_file_has_another_digest(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"a" * 1000)
+    before = sources([str(path)])
+    assert before == sources([str(path)])
+    path.write_bytes(b"a" * 999 + b"b")
+    assert sources([str(path)]) != before
+
+
+@pytest.mark.parametrize("position", [0, 70 << 20, -1])
+def test_a_change_at_either_end_of_a_large_file_is_noticed(tmp_path: Path, position: int) -> None:
+    path = tmp_path / "a.jsonl"
+    with path.open("wb") as file:
+        file.truncate(100 << 20)
+    before = sources([str(path)])
+    with path.open("r+b") as file:
+        # Amid the file every 64th part is looked at: a rewritten stretch is seen, a single byte need not be.
+        file.seek(position, 0 if position >= 0 else 2)
+        file.write(b"x" * (2 << 20) if position > 0 else b"x")
+    assert sources([str(path)]) != before

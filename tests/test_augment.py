@@ -1,0 +1,238 @@
+"""`instructpt augment` as a user meets it: what goes in comes out or is counted, whatever the input or the trouble."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow.parquet as pq
+import pytest
+from conftest import corpus_rows, write_corpus
+
+from instructpt.cli import main
+
+
+def augment(files: list[Path], out: Path, *flags: str) -> int:
+    return main(["augment", *map(str, files), "--out", str(out), "--workers", "1", *flags])
+
+
+def scripted(vocabulary_folder: Path, *options: str) -> list[str]:
+    """Flags for a synthesizer that needs no weights."""
+    flags = ["--model", str(vocabulary_folder), "--engine", "scripted", "--passage-tokens", "64"]
+    return [*flags, *(["--engine-options", *options] if options else [])]
+
+
+def manifest(out: Path, name: str) -> dict[str, Any]:
+    return dict(orjson.loads((out / name / "manifest.json").read_bytes()))
+
+
+def texts(out: Path) -> list[dict[str, Any]]:
+    return [row for path in sorted((out / "texts").glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    kept = {}
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and path.name not in {"timing.jsonl", ".lock", "report.html", "asked.log"}:
+            kept[str(path.relative_to(root))] = path.read_bytes()
+    return kept
+
+
+def assert_everything_is_accounted_for(out: Path) -> None:
+    """Each stage adds up, and takes what the one before it made."""
+    made: dict[str, int] = {}
+    for name in ("documents", "duplicates", "filtered", "passages", "mined", "groups", "texts"):
+        if not (out / name).exists():
+            continue
+        found = manifest(out, name)
+        tally = found["tally"]
+        assert tally["taken"] == tally["kept"] + sum(tally["dropped"].values()), name
+        source = next((i for i in found["inputs"] if i in made), None)
+        if source:
+            assert tally["taken"] == made[source], f"{name} takes what {source} made"
+        made[name] = tally["made"]
+
+
+@pytest.mark.parametrize("with_model", [False, True])
+def test_raw_text_becomes_an_augmented_corpus(tmp_path: Path, vocabulary_folder: Path, with_model: bool) -> None:
+    corpus, out = write_corpus(tmp_path / "my.jsonl", corpus_rows(30)), tmp_path / "out"
+    assert augment([corpus], out, *(scripted(vocabulary_folder) if with_model else [])) == 0
+    assert_everything_is_accounted_for(out)
+    groups = manifest(out, "groups")["tally"]
+    assert groups["counts"]["pairs"] > groups["made"] / 2
+    everything = "\n".join(row["text"] for row in texts(out))
+    for row in corpus_rows(30):
+        assert f"Bridge number {row['id'].removeprefix('doc-')}." in everything
+    page = (out / "report.html").read_text()
+    assert "<script" not in page
+    assert "http-equiv" in page
+
+
+def test_the_same_command_again_does_nothing(tmp_path: Path) -> None:
+    corpus, out = write_corpus(tmp_path / "my.jsonl", corpus_rows(10)), tmp_path / "out"
+    assert augment([corpus], out) == 0
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
+    assert augment([corpus], out) == 0
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")} == before
+
+
+def test_another_seed_in_the_same_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpus, out = write_corpus(tmp_path / "my.jsonl", corpus_rows(5)), tmp_path / "out"
+    assert augment([corpus], out) == 0
+    assert augment([corpus], out, "--seed", "1") == 2
+    assert "settings.seed: 0 -> 1" in capsys.readouterr().err
+
+
+def test_a_changed_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpus, out = write_corpus(tmp_path / "my.jsonl", corpus_rows(5)), tmp_path / "out"
+    assert augment([corpus], out) == 0
+    write_corpus(corpus, corpus_rows(6))
+    assert augment([corpus], out) == 2
+    assert "my.jsonl" in capsys.readouterr().err
+
+
+# Bad input: a clear line or a counted reason, and no other document is lost
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("missing.jsonl", None, "there is no file"),
+        ("empty.jsonl", b"", "empty"),
+        ("field.jsonl", b'{"body": "text of a document"}\n', "has a field 'text' (fields: body)"),
+        ("my.docx", b"PK", "my.docx"),
+        ("cut.jsonl.gz", b"\x1f\x8b\x08\x00cut", "cut.jsonl.gz"),
+        ("notes.parquet", b"no parquet", "notes.parquet"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, data: bytes | None, message: str
+) -> None:
+    path = tmp_path / name
+    if data is not None:
+        path.write_bytes(data)
+    status = augment([path], tmp_path / "out")
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert status == 2
+    assert message in error
+    assert error.startswith("instructpt: ")
+
+
+def test_bad_rows_are_counted_and_the_others_come_out(tmp_path: Path) -> None:
+    good = [orjson.dumps(row) for row in corpus_rows(20)]
+    bad = [b'{"text": "cut', b"[1, 2]", b'{"id": "x"}', b'{"text": 5}', b'{"text": "caf\xe9"}', b'{"text": "\\ud800"}']
+    path = tmp_path / "my.jsonl"
+    path.write_bytes(b"\n".join(line for i, row in enumerate(good) for line in [row, *bad[i : i + 1]]) + b"\n")
+    assert augment([path], tmp_path / "out") == 0
+    tally = manifest(tmp_path / "out", "documents")["tally"]
+    assert tally["taken"] == 26
+    assert tally["made"] == 20
+    reasons = {"broken_json": 2, "not_an_object": 1, "missing_text": 1, "text_not_a_string": 1, "not_utf8": 1}
+    assert Counter(tally["dropped"]) == Counter(reasons)
+    assert_everything_is_accounted_for(tmp_path / "out")
+
+
+def test_duplicates_and_short_texts_are_counted_and_duplicate_ids_are_harmless(tmp_path: Path) -> None:
+    rows = [{**row, "id": "same"} for row in corpus_rows(12)]
+    rows += [rows[0], {"id": "same", "text": "short"}]
+    assert augment([write_corpus(tmp_path / "my.jsonl", rows)], tmp_path / "out") == 0
+    tally = manifest(tmp_path / "out", "filtered")["tally"]
+    assert tally["made"] == 12
+    assert tally["dropped"]["exact_duplicate"] == 1
+    assert sum(tally["dropped"].values()) == 2
+    assert_everything_is_accounted_for(tmp_path / "out")
+
+
+def test_strange_documents_go_through(tmp_path: Path, vocabulary_folder: Path) -> None:
+    """A line of 20 MB, a text without blanks, one that spells the markup: none is lost, none breaks the others."""
+    markup = "He typed <s> <CON> a text </CON>\n\n<QUE> who? <ANS> me </END></s> and nothing else happened. "
+    unspaced = "".join(chr(0x4E00 + i * 7919 % 20000) for i in range(3000))
+    rows = corpus_rows(4)
+    rows += [{"id": "markup", "text": markup * 3}, {"id": "unspaced", "text": unspaced}]
+    corpus, out = write_corpus(tmp_path / "my.jsonl", rows), tmp_path / "out"
+    assert augment([corpus], out, *scripted(vocabulary_folder)) == 0
+    assert_everything_is_accounted_for(out)
+    everything = "".join(row["text"] for row in texts(out))
+    assert everything.count("He typed <s> <CON> a text </CON>") >= 3
+    long = [{"id": "long", "text": " ".join(f"Sentence number {i} of a very long line." for i in range(500_000))}]
+    assert len(long[0]["text"]) > 20_000_000
+    assert augment([write_corpus(tmp_path / "long.jsonl", long)], tmp_path / "long") == 0
+    assert_everything_is_accounted_for(tmp_path / "long")
+    assert manifest(tmp_path / "long", "passages")["tally"]["made"] > 5000
+
+
+@pytest.mark.parametrize("fault", ["garbage", "empty", "error"])
+def test_an_engine_that_answers_nonsense_leaves_texts_raw(tmp_path: Path, vocabulary_folder: Path, fault: str) -> None:
+    corpus, out = write_corpus(tmp_path / "my.jsonl", corpus_rows(20)), tmp_path / "out"
+    assert augment([corpus], out, *scripted(vocabulary_folder, f"{fault}_share=0.5")) == 0
+    assert_everything_is_accounted_for(out)
+    counts = manifest(out, "groups")["tally"]["counts"]
+    assert 0 < counts["passages_with_pairs"] < manifest(out, "groups")["tally"]["made"]
+    assert any(name.startswith("rejects/") for name in counts)
+
+
+def test_an_engine_that_never_answers_stops_the_run(
+    tmp_path: Path, vocabulary_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = write_corpus(tmp_path / "my.jsonl", corpus_rows(20))
+    assert augment([corpus], tmp_path / "out", *scripted(vocabulary_folder, "error_share=1.0")) == 1
+    assert "engine" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "groups" / "manifest.json").exists()
+
+
+# Interruptions
+
+
+def start(corpus: Path, out: Path, vocabulary_folder: Path, log: Path, *options: str) -> subprocess.Popen[bytes]:
+    flags = scripted(vocabulary_folder, f"log={log}", *options)
+    words = ["augment", str(corpus), "--out", str(out), "--workers", "2", *flags]
+    return subprocess.Popen(
+        [sys.executable, "-m", "instructpt.cli", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+
+
+def finish(process: subprocess.Popen[bytes]) -> None:
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error.decode()
+
+
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path, vocabulary_folder: Path) -> None:
+    corpus, out = write_corpus(tmp_path / "my.jsonl", corpus_rows(60)), tmp_path / "out"
+    process = start(corpus, out, vocabulary_folder, tmp_path / "asked.log", "delay_seconds=0.2")
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "asked.log").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"the same command goes on from there" in error
+    assert b"Traceback" not in error
+
+
+def test_sigkill_at_random_moments_changes_nothing(tmp_path: Path, vocabulary_folder: Path) -> None:
+    """The final bytes equal an undisturbed run's, and the engine is not asked again for what the ledger held."""
+    corpus = write_corpus(tmp_path / "my.jsonl", corpus_rows(120))
+    whole, killed, log = tmp_path / "whole", tmp_path / "killed", tmp_path / "asked.log"
+    finish(start(corpus, whole, vocabulary_folder, tmp_path / "whole.log"))
+    num_kills = int(os.environ.get("INSTRUCTPT_KILLS", "5"))
+    moments = random.Random(7)
+    for _ in range(num_kills):
+        process = start(corpus, killed, vocabulary_folder, log, "delay_seconds=0.02")
+        time.sleep(moments.uniform(0.2, 3.0))
+        process.kill()
+        process.communicate()
+    finish(start(corpus, killed, vocabulary_folder, log))
+    assert contents(killed) == contents(whole)
+    asked = Counter(log.read_text().splitlines())
+    wanted = Counter((tmp_path / "whole.log").read_text().splitlines())
+    assert asked.keys() == wanted.keys()
+    # At a kill, answers that were not yet durable are asked again; never those that the ledger held.
+    assert sum(asked.values()) - sum(wanted.values()) <= num_kills * 128
