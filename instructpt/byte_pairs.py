@@ -2,7 +2,7 @@ r"""Byte-level BPE, fast: the ids that `tokenizers` gives, several times sooner,
 
 A vocabulary is of this family if it cuts a text by one of the regular expressions of `PATTERNS`, writes each piece in
 UTF-8 and merges bytes, with nothing before or after: no normalizer, no added blank, no token that text can spell. That
-holds for those trained here, for GPT-2's and for Llama 3's. Three things then follow from the vocabulary alone:
+holds for those trained here, and for those in the form of GPT-2's and Llama 3's. Three things then follow:
 
 * a text may be cut before a blank that follows a letter or digit, and encoded in parts:  "... heron| waits in ..."
 * where each token begins is a sum over the tokens' bytes, so that offsets need no second, slower encoding;
@@ -42,9 +42,9 @@ _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|"
 OURS = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 """Words with their leading blank, numbers up to three digits, runs of punctuation, line breaks as one piece. A run of
 line breaks is one piece whatever follows, so that a prompt that ends in two is cut as it was in training."""
-PATTERNS = (_GPT_2, OURS, _CONTRACTIONS + OURS, _CONTRACTIONS + OURS.replace("{1,3}", ""))
-"""Of GPT-2, of the vocabularies trained here, of GPT-4 and Llama 3, of Qwen 2. In all of them a blank after a letter or
-digit begins a piece, and so does a line break after a letter or an ideographic stop after an ideograph."""
+PATTERNS = (_GPT_2, OURS, _CONTRACTIONS + OURS)
+"""Of GPT-2, of the vocabularies trained here, of GPT-4 and Llama 3. In all of them a blank after a letter or digit
+begins a piece, and so does a line break after a letter or an ideographic stop after an ideograph."""
 
 _CUT = re.compile("(?<=[^\\W_]) |(?<=[a-zA-Z\u4e00-\u9fa5\u3041-\u3096])[\n\u3002\uff0c]")
 
@@ -174,10 +174,8 @@ class BytePairs:
 def family(tokenizer: Tokenizer, description: Mapping[str, Any]) -> BytePairs | None:
     """The vocabulary as one of this family, or None if it is none. description: what its tokenizer.json holds."""
     model, pattern = description["model"], _pattern(description["pre_tokenizer"])
-    is_plain_merging = model["type"] == "BPE" and not any(
-        model.get(name)
-        for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "unk_token")
-    )
+    options = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
+    is_plain_merging = model["type"] == "BPE" and not any(model.get(name) for name in options)
     is_exact = description["normalizer"] is None and all(token["special"] for token in description["added_tokens"])
     if pattern is None or not is_plain_merging or not is_exact:
         return None

@@ -54,7 +54,7 @@ class Engine(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of the model; requests under way are cancelled."""
+        """Let go of the model; requests under way raise EngineError. May be called again."""
         ...
 
 

@@ -54,7 +54,7 @@ def bars(groups: Mapping[str, Sequence[Bar | None]], *, y_label: str) -> str:
     if not present:
         return ""
     top = max(bar.value + (bar.error or 0.0) for bar in present)
-    y = Scale(0.0, _nice(top * 1.08 or 1.0), HEIGHT - BOTTOM, TOP)
+    y = Scale(0.0, top * 1.08 or 1.0, HEIGHT - BOTTOM, TOP)
     room = (WIDTH - LEFT - RIGHT) / len(groups)
     shapes = []
     for g, (name, group) in enumerate(groups.items()):

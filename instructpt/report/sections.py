@@ -17,6 +17,12 @@ SAMPLES_PER_ARM = 2
 GROUPS_LOOKED_AT = 200
 """For samples: the first groups of an artifact, of which those with the most pairs are shown."""
 Z_95 = 1.96
+DIRECTIONS = {
+    "bits_per_byte": "Bits per byte on held-out text: lower is better",
+    "acc": "Accuracy: higher is better",
+    "acc_norm": "Accuracy with scores normalized by length: higher is better",
+}
+"""What a metric's chart is called."""
 GROUP_STAGES = ("Convert", "Mine", "Synthesize", "Verify")
 
 
@@ -78,6 +84,8 @@ def conservation(artifacts: Artifacts) -> Section:
 def pairs(artifacts: Artifacts) -> Section:
     """How many pairs a passage got, of which kinds, and what was rejected."""
     arms = {a.name: a for a in artifacts.values() if a.stage in GROUP_STAGES and a.tally.made}
+    checked = {name for arm in arms.values() for name in arm.inputs}
+    arms = {name: arm for name, arm in arms.items() if name not in checked}
     if not arms:
         return Section("Pairs", "")
     rows = []
@@ -179,7 +187,9 @@ def _smooth(points: list[tuple[float, float]], *, window: int = 10) -> list[tupl
 
 def scores(artifacts: Artifacts) -> Section:
     """Scores side by side with 95 % intervals."""
-    found = [s for a in artifacts.values() if a.stage in ("Evaluate", "HeldOut") for s in a.records(Score)]
+    collected = [a for a in artifacts.values() if a.stage == "Collect"]
+    sources = collected or [a for a in artifacts.values() if a.stage in ("Evaluate", "HeldOut")]
+    found = [score for artifact in sources for score in artifact.records(Score)]
     if not found:
         return Section("Scores", "")
     models = list(dict.fromkeys(score.model for score in found))
@@ -190,7 +200,7 @@ def scores(artifacts: Artifacts) -> Section:
     for metric in dict.fromkeys(metric for _, metric in by_measure):
         chosen = {task: by_model for (task, m), by_model in by_measure.items() if m == metric}
         groups = {task: [_bar(by_model.get(model)) for model in models] for task, by_model in chosen.items()}
-        body += f"<h3>{escape(metric)}</h3>" + bars(groups, y_label=metric)
+        body += f"<h3>{escape(DIRECTIONS.get(metric, metric))}</h3>" + bars(groups, y_label=metric)
     rows = []
     for (task, metric), by_model in by_measure.items():
         items = max(score.count for score in by_model.values())

@@ -22,6 +22,13 @@ def model_folder(model: Model, run: Run) -> Path:
     return folder / "model" if (folder / "model").exists() else folder
 
 
+def quiet_loading() -> None:
+    """No bar for each model that is loaded: the panel tells what goes on."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
 def model_sources(model: Model, run: Run) -> Mapping[str, str]:
     """The identity of a model that no stage makes: its files by content, a Hub model by its commit."""
     del run

@@ -11,7 +11,7 @@ from instructpt import vocabulary
 from instructpt.artifacts import Run, Stage
 from instructpt.corpus import files
 from instructpt.records import Document, Group, Reject, Shot
-from instructpt.stages.models import Model, model_folder, model_identity, model_sources
+from instructpt.stages.models import Model, model_folder, model_identity, model_sources, quiet_loading
 from instructpt.tally import Tally
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Synthesize(Stage[Group]):
         from instructpt.engines import open_engine
         from instructpt.synthesis.scheduler import run_in_loop
 
+        quiet_loading()
         options = dict(run.engine_options)
         if run.engine == "transformers":
             options.setdefault("device", run.device)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from instructpt.artifacts import Run, Stage
 from instructpt.corpus import files
 from instructpt.records import Document, Score
-from instructpt.stages.models import Model, model_folder, model_name, model_sources, resolved_device
+from instructpt.stages.models import Model, model_folder, model_name, model_sources, quiet_loading, resolved_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,7 @@ class Evaluate(Stage[Score]):
         from instructpt.evaluation.harness import check_tasks, load_model
 
         check_tasks(self.tasks)
+        quiet_loading()
         yield load_model(model_folder(self.model, run), device=resolved_device(run))
 
     def shard(self, index: int, run: Run) -> Iterator[Score]:
@@ -103,6 +104,7 @@ class HeldOut(Stage[Score]):
         del index
         from instructpt.evaluation.perplexity import perplexity
 
+        quiet_loading()
         documents = [d for i in range(run.num_shards(self.documents)) for d in run.take(self.documents, i)]
         run.tally.keep(len(documents))
         yield from perplexity(

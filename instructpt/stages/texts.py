@@ -90,7 +90,7 @@ class Pack(Stage[Any]):
     product: ClassVar[Product] = "folder"
     takes: ClassVar[str] = "texts"
     makes: ClassVar[str] = "texts"
-    packages: ClassVar[tuple[str, ...]] = ("tokenizers",)
+    packages: ClassVar[tuple[str, ...]] = ("tokenizers", "tiktoken")
 
     texts: Stage[Text]
     vocabulary: Model
@@ -109,6 +109,7 @@ class Pack(Stage[Any]):
         counts = tokenize(run.take(self.texts, index), vocabulary=words, folder=path)
         run.tally.made = counts.documents
         run.tally.count("tokens", counts.tokens)
+        run.tally.count("loss_tokens", counts.loss_tokens)
 
     def join(self, run: Run, path: Path) -> bool:
         """The plan: which piece of which text stands where in which row."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from instructpt import vocabulary
 from instructpt.artifacts import Product, Run, Stage
 from instructpt.errors import RecipeError
-from instructpt.stages.models import Model, model_folder, model_sources
+from instructpt.stages.models import Model, model_folder, model_sources, quiet_loading
 from instructpt.stages.texts import Pack, token_files
 
 if TYPE_CHECKING:
@@ -155,6 +155,7 @@ class Train(Stage[Any]):
     def _model(self, run: Run) -> PreTrainedModel:
         from instructpt.training.shapes import load_model, new_model, shape_named
 
+        quiet_loading()
         if self.base is not None:
             return load_model(model_folder(self.base, run))
         assert self.shape is not None

@@ -59,7 +59,7 @@ def load(name: str = "sample") -> Catalog:
     try:
         tables = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
-        shipped = ", ".join(sorted(file.stem for file in folder.glob("*.toml")))
+        shipped = ", ".join(sorted(file.stem for file in Path(__file__).parent.glob("*.toml")))
         raise InputError(f"no catalog is called {name}: give {shipped}, or the path of a TOML file") from error
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is not TOML ({error}): mend that line") from error

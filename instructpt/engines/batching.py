@@ -1,0 +1,219 @@
+"""Sequences that decode together: one forward of the model gives each of them a token; they come and go as they like.
+
+    step          1  2  3  4  5  6  7
+    sequence A    p  a  a  a  .             p  its prompt is read, with all that join in the same step
+    sequence B    p  b  b  b  b  b  .       a  one token of A
+    sequence C                p  c  c  c    C waited for a place and got the one of A
+
+Everything here runs in one thread. `instructpt.engines.worker` decides who joins and who waits.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import DynamicCache
+
+from instructpt.engines import Sampling
+from instructpt.engines.cache import RowCache
+from instructpt.seeds import digest
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """A prompt that is being completed."""
+
+    prompt: list[int]
+    sampling: Sampling
+    budget: int
+    """Most tokens it may write: max_new_tokens, or what the context leaves."""
+    written: list[int] = field(default_factory=list)
+    future: Future[list[int]] = field(default_factory=Future)
+    """Of `written`, the end of text included."""
+    _stream: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._stream = digest(self.sampling.seed, "completion", self.prompt).hex()
+
+    @property
+    def tokens(self) -> list[int]:
+        """What the model reads to go on."""
+        return self.prompt + self.written
+
+    @property
+    def most_tokens(self) -> int:
+        """What it may grow to."""
+        return len(self.prompt) + self.budget
+
+    def draw(self) -> float:
+        """A number in [0, 1) for the next token, of its own: it depends on seed, prompt and place alone."""
+        return (int.from_bytes(digest(self._stream, len(self.written))[:8], "little") >> 11) / 2**53
+
+
+@dataclass(slots=True, eq=False)
+class Scoring:
+    """A continuation that waits for the log-probability of each of its tokens."""
+
+    prompt: list[int]
+    continuation: list[int]
+    future: Future[list[float]] = field(default_factory=Future)
+
+    @property
+    def tokens(self) -> list[int]:
+        """What the model reads: all but the last token, which predicts nothing that was asked."""
+        return self.prompt + self.continuation[:-1]
+
+
+Waiting = TypeVar("Waiting", Request, Scoring)
+
+
+class Forward:
+    """A causal language model, called with the arguments that its kind takes."""
+
+    def __init__(self, model: Any, *, device: torch.device) -> None:
+        self.device = device
+        self._model = model
+        self._accepted = set(inspect.signature(model.forward).parameters)
+
+    def step(self, tokens: Sequence[int], rows: RowCache) -> Tensor:
+        """Logits [R, vocabulary] after one more token for each row."""
+        attended_RT, positions_R1 = rows.prepare()
+        inputs_R1 = torch.tensor(tokens, device=self.device)[:, None]
+        logits_R1V = self._call(inputs_R1, attended_RT, positions_R1, past_key_values=rows.past, use_cache=True)
+        rows.advance()
+        return logits_R1V[:, -1]
+
+    def prefill(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, DynamicCache]:
+        """Logits [R, vocabulary] after each sequence, and their keys and values, padded on the left."""
+        # Without a configuration all layers keep all keys, also those with a sliding window.
+        past = DynamicCache()
+        logits_R1V = self._call(*self._pad(sequences), past_key_values=past, use_cache=True, logits_to_keep=1)
+        return logits_R1V[:, -1], past
+
+    def read(self, sequences: Sequence[Sequence[int]], *, num_last: int) -> Tensor:
+        """Logits [R, num_last, vocabulary] after each of the last tokens of each sequence."""
+        logits_RTV = self._call(*self._pad(sequences), use_cache=False, logits_to_keep=num_last)
+        return logits_RTV[:, -num_last:]
+
+    def _pad(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
+        longest = max(map(len, sequences))
+        inputs_RT = torch.tensor([[0] * (longest - len(ids)) + list(ids) for ids in sequences], device=self.device)
+        starts_R1 = torch.tensor([longest - len(ids) for ids in sequences], device=self.device)[:, None]
+        positions_RT = torch.arange(longest, device=self.device) - starts_R1
+        return inputs_RT, positions_RT >= 0, positions_RT.clamp(min=0)
+
+    def _call(self, inputs: Tensor, attended: Tensor, positions: Tensor, **options: Any) -> Tensor:
+        # Models whose positions are distances take no position_ids; some older ones no logits_to_keep.
+        options["position_ids"] = positions
+        accepted = {name: value for name, value in options.items() if name in self._accepted}
+        logits: Tensor = self._model(input_ids=inputs, attention_mask=attended, **accepted).logits
+        return logits
+
+
+class Batch:
+    """The sequences that decode together.
+
+    If a method runs out of memory, no sequence has lost or won a token by it; `drop_all` gives them all back.
+    """
+
+    def __init__(self, forward: Forward, *, ends: frozenset[int], max_rows: int) -> None:
+        self.requests: list[Request] = []
+        self._forward = forward
+        self._ends = ends
+        self._rows = RowCache(device=forward.device, max_rows=max_rows)
+
+    def __len__(self) -> int:
+        return len(self.requests)
+
+    def join(self, requests: Sequence[Request]) -> list[Request]:
+        """Read what `requests` hold and write a token each; those that go on join. Returns those that are done."""
+        logits_RV, past = self._forward.prefill([request.tokens for request in requests])
+        tokens = _choose(requests, logits_RV)
+        staying = [row for row, request in enumerate(requests) if not self._is_last(token=tokens[row], of=request)]
+        if staying:
+            self._rows.add(past, rows=staying, lengths=[len(requests[row].tokens) for row in staying])
+        _write(tokens, to=requests)
+        self.requests += [requests[row] for row in staying]
+        return [request for row, request in enumerate(requests) if row not in staying]
+
+    def step(self) -> list[Request]:
+        """Write a token of each sequence. Returns those that are done; they have left."""
+        logits_RV = self._forward.step([request.written[-1] for request in self.requests], self._rows)
+        requests, tokens = self.requests, _choose(self.requests, logits_RV)
+        done = [row for row, request in enumerate(requests) if self._is_last(token=tokens[row], of=request)]
+        if done:
+            self.requests = [requests[row] for row in self._rows.remove(done)]
+        _write(tokens, to=requests)
+        return [requests[row] for row in done]
+
+    def drop_cancelled(self) -> None:
+        """Let those leave for which nobody waits any more."""
+        cancelled = [row for row, request in enumerate(self.requests) if request.future.cancelled()]
+        if cancelled:
+            self.requests = [self.requests[row] for row in self._rows.remove(cancelled)]
+
+    def drop_all(self) -> list[Request]:
+        """Let all leave and give their memory back. What they wrote stays written; they may join again."""
+        left, self.requests = self.requests, []
+        self._rows.clear()
+        return left
+
+    def _is_last(self, *, token: int, of: Request) -> bool:
+        return token < 0 or token in self._ends or len(of.written) + 1 >= of.budget
+
+
+def _write(tokens: Sequence[int], *, to: Sequence[Request]) -> None:
+    for request, token in zip(to, tokens, strict=True):
+        request.written.append(token)
+
+
+def _choose(requests: Sequence[Request], logits: Tensor) -> list[int]:
+    """The next token of each row of logits, [R, vocabulary]: the likeliest or a drawn one; -1 without numbers."""
+    best_R, tokens_R = logits.max(dim=-1)
+    sampled = [row for row, request in enumerate(requests) if request.sampling.temperature > 0]
+    if sampled:
+        draws = [(requests[row].sampling.temperature, requests[row].draw()) for row in sampled]
+        temperatures_S1, draws_S1 = torch.tensor(draws, device=logits.device, dtype=torch.float64).T[..., None]
+        # Double precision: in a vocabulary of 100,000 a sum of floats would lose the rare tokens.
+        scaled_SV = (logits[sampled].double() - best_R[sampled, None]) / temperatures_S1
+        sums_SV = scaled_SV.softmax(dim=-1).cumsum(dim=-1)
+        # The last sum stands for 1, from which it may differ in the last digit.
+        drawn_S1 = torch.searchsorted(sums_SV, draws_S1 * sums_SV[:, -1:], right=True)
+        tokens_R[sampled] = drawn_S1[:, 0].clamp(max=logits.shape[-1] - 1)
+    chosen: list[int] = torch.where(best_R.isfinite(), tokens_R, -1).tolist()
+    return chosen
+
+
+def score(forward: Forward, scorings: Sequence[Scoring]) -> list[list[float]]:
+    """Natural-log probabilities of each continuation; not finite where the model's output is not."""
+    num_last = max(len(scoring.continuation) for scoring in scorings)
+    logits_RTV = forward.read([scoring.tokens for scoring in scorings], num_last=num_last)
+    scores = []
+    for scoring, logits_TV in zip(scorings, logits_RTV, strict=True):
+        targets_T1 = torch.tensor(scoring.continuation, device=forward.device)[:, None]
+        own_TV = logits_TV[-len(scoring.continuation) :].float()
+        scores.append(own_TV.log_softmax(dim=-1).gather(1, targets_T1)[:, 0].tolist())
+    return scores
+
+
+def group_by_length(waiting: Sequence[Waiting], *, max_tokens: int) -> list[list[Waiting]]:
+    """Cut `waiting` into groups of like length, each at most `max_tokens` with its padding, the longest first.
+
+    One that is longer than that is a group of its own. Nothing in a group is shorter than half of its longest.
+    """
+    groups: list[list[Waiting]] = []
+    longest = 0
+    for one in sorted(waiting, key=lambda one: len(one.tokens), reverse=True):
+        length = len(one.tokens)
+        if groups and (len(groups[-1]) + 1) * longest <= max_tokens and 2 * length >= longest:
+            groups[-1].append(one)
+        else:
+            groups.append([one])
+            longest = length
+    return groups

@@ -1,0 +1,86 @@
+"""The report tells what happened, and nothing in a corpus can make it do anything else."""
+
+from __future__ import annotations
+
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from conftest import corpus_rows, write_corpus
+
+from instructpt.cli import main
+from instructpt.errors import ArtifactError
+from instructpt.report import render
+from instructpt.report.artifacts import load
+from instructpt.report.charts import Bar, bars, histogram, lines
+from instructpt.report.page import escape
+
+HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)"> & \x1b[2J \u202e "quoted" \'single\' '
+
+
+class Tags(HTMLParser):
+    """Collects what a browser would see as elements and attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    rows = [{**row, "id": HOSTILE, "text": f"{row['text']}\n\n{HOSTILE * 3}"} for row in corpus_rows(8)]
+    rows.append({"id": "short", "text": "<b>short</b>"})
+    assert main(["augment", str(write_corpus(folder / "my.jsonl", rows)), "--out", str(folder / "out")]) == 0
+    return folder / "out"
+
+
+def test_corpus_text_is_harmless(root: Path) -> None:
+    parser = Tags()
+    page = render(str(root), title=HOSTILE)
+    parser.feed(page)
+    assert not parser.tags & {"script", "img", "iframe", "link", "b1", "a"}
+    assert not {name for name in parser.attributes if name.startswith("on") or name in ("src", "href")}
+    assert "\x1b" not in page
+    assert "\u202e" not in page
+    assert "default-src 'none'" in page
+    assert escape(HOSTILE) in page
+
+
+def test_it_says_what_went_in_and_out_and_why(root: Path) -> None:
+    page = render(str(root), title="Report")
+    words = re.sub(r"<[^>]+>", " ", page)
+    for expected in ("9 rows", "9 documents", "too_short", "passages", "Pairs per passage", "fill_the_blank"):
+        assert expected in words, expected
+
+
+def test_artifacts_come_in_the_order_of_the_road(root: Path) -> None:
+    names = list(load(str(root)))
+    order = ["documents", "duplicates", "filtered", "vocabulary", "passages", "mined", "groups", "texts"]
+    assert names == order
+
+
+def test_a_folder_without_artifacts(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="no finished artifact"):
+        render(str(tmp_path), title="Report")
+
+
+def test_charts_hold_their_numbers() -> None:
+    chart = lines({"a": [(0, 4.0), (100, 2.0)], "b": [(0, 3.0), (100, math.nan)]}, x_label="tokens", y_label="loss")
+    assert chart.count("<polyline") == 2
+    assert "loss by tokens" in chart
+    assert lines({"a": [(0, 1.0)]}, x_label="x", y_label="y") == ""
+    chart = bars({"task": [Bar(0.5, 0.1), None, Bar(0.25)]}, y_label="acc")
+    assert chart.count("<rect") == 2
+    heights = [float(h) for h in re.findall(r'height="([\d.]+)" fill', chart)]
+    assert heights[0] == pytest.approx(2 * heights[1], abs=0.2)
+    assert bars({}, y_label="acc") == ""
+    assert histogram({"a": {0: 1, 3: 3}}, x_label="pairs", y_label="%").count("<rect") == 4
+    assert histogram({}, x_label="pairs", y_label="%") == ""
