@@ -157,7 +157,10 @@ class Stage(Generic[R_co]):
         run.tally.records = write_parquet(path, _counted(self.shard(index, run), run.tally), self.record)
 
     def join(self, run: Run, path: Path) -> bool:
-        """Make the folder `path` from all shards together; False if there is nothing to make."""
+        """Make the folder `path` from all shards together; False if there is nothing to make.
+
+        What it counts in `run.tally` is added to the shards' counts.
+        """
         del run, path
         return False
 
@@ -331,12 +334,14 @@ def _make_one(stage: Stage[Any], run: Run) -> None:
                 _append_timing(folder, index, seconds)
                 run.progress.sealed(stage.name, _tally(folder, index))
     started = time.monotonic()
-    path = run.workspace(stage, num_shards) / "joined"
-    if stage.join(run, path):
+    path, total = run.workspace(stage, num_shards) / "joined", Tally()
+    if stage.join(dataclasses.replace(run, tally=total), path):
         folder.publish(path, "joined")
         _append_timing(folder, num_shards, time.monotonic() - started)
     shutil.rmtree(path.parent)
-    manifest = _manifest(stage, run, num_shards)
+    for index in range(num_shards):
+        total.add(_tally(folder, index))
+    manifest = _manifest(stage, run, num_shards, total)
     folder.write("manifest.json", orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
     run.progress.finished(stage.name, Tally.from_row(manifest["tally"]))
 
@@ -363,10 +368,7 @@ def _tally(folder: Folder, index: int) -> Tally:
     return Tally.from_row(orjson.loads(folder.read(f"{index:05d}.json")))
 
 
-def _manifest(stage: Stage[Any], run: Run, num_shards: int) -> dict[str, Any]:
-    total, folder = Tally(), run.folder(stage)
-    for index in range(num_shards):
-        total.add(_tally(folder, index))
+def _manifest(stage: Stage[Any], run: Run, num_shards: int, total: Tally) -> dict[str, Any]:
     packages = ("instructpt", *stage.packages)
     return {
         "name": stage.name,

@@ -21,8 +21,11 @@ from instructpt.stages.corpus import BuildVocabulary, Read, Split
 from instructpt.stages.pairs import Convert, Mine, Synthesize, Verify
 from instructpt.stages.results import Collect, Evaluate, HeldOut
 from instructpt.stages.texts import Pack, Tag, Template
-from instructpt.stages.training import Optimization, Source, Train
+from instructpt.stages.training import Source, Train, steps_for
+from instructpt.training.settings import TrainSettings
 
+LEARNING_RATE = 3e-3
+"""Of the pre-trained models; 1.5e-3 to 3e-3 are equally good for a model of this size, 6e-3 is worse (docs/log.md)."""
 TASKS = ("arc_easy", "boolq", "piqa", "winogrande", "pubmedqa")
 """A model this small is at chance in most; they show that the road reaches the benchmarks, with honest error bars."""
 

@@ -116,13 +116,16 @@ class Pack(Stage[Any]):
         from instructpt.assembly.rows import pack
 
         words = vocabulary.load(model_folder(self.vocabulary, run))
-        pack(
+        packed = pack(
             token_files(self, self.num_shards(run), run),
             capacity=self.row_tokens,
             policy=self.policy,
             folder=path,
             vocabulary_fingerprint=words.fingerprint,
         )
+        run.tally.count("rows", packed.rows)
+        run.tally.count("cuts", packed.pieces - packed.documents)
+        run.tally.count("unused_places", packed.rows * self.row_tokens - packed.tokens)
         return True
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from instructpt import vocabulary
 from instructpt.artifacts import Product, Run, Stage
 from instructpt.errors import RecipeError
 from instructpt.stages.models import Model, model_folder, model_sources, quiet_loading
 from instructpt.stages.texts import Pack, token_files
+from instructpt.training.settings import Execution, TrainSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -29,20 +30,6 @@ class Source:
     """Of the tokens trained on, in proportion to the other sources' shares."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Optimization:
-    """How a model learns; see `training.loop.TrainSettings` for each field."""
-
-    learning_rate: float
-    schedule: str = "cosine"
-    warmup_steps: int = 0
-    min_learning_rate_share: float = 0.1
-    weight_decay: float = 0.1
-    clip: float = 1.0
-    precision: Literal["float32", "bfloat16"] = "float32"
-    attend_across_documents: bool = False
-
-
 @dataclass(frozen=True, kw_only=True)
 class Train(Stage[Any]):
     """A model trained on a mixture of rows for a budget of tokens: from random weights, or going on from a base."""
@@ -54,11 +41,10 @@ class Train(Stage[Any]):
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
 
     mixture: tuple[Source, ...]
-    budget_tokens: int
-    """Tokens to train on; rounded down to whole steps."""
+    settings: TrainSettings
+    """What is learned: steps, learning rate, schedule... Its seed also draws the mixture and new weights."""
     batch_rows: int
     """Rows a step."""
-    optimization: Optimization
     vocabulary: Model
     """The rows' own; its tokenizer goes into the model's folder."""
     shape: str | None = None
@@ -70,7 +56,6 @@ class Train(Stage[Any]):
     max_epochs: float = 4.0
     """How often a source may be repeated; asking for more is refused. Four passes are nearly as good as fresh text
     (arXiv 2305.16264)."""
-    seed: int = 0
 
     def __post_init__(self) -> None:
         """Raises RecipeError unless there is either a shape or a base, and a mixture."""
@@ -92,25 +77,12 @@ class Train(Stage[Any]):
     def build(self, index: int, run: Run, path: Path) -> None:
         """A folder with the model and metrics.jsonl."""
         del index
-        from instructpt.training.loop import Execution, TrainSettings, train
+        from instructpt.training.loop import train
 
         order = self.order(run)
-        chosen = self.optimization
-        settings = TrainSettings(
-            steps=order.num_steps,
-            learning_rate=chosen.learning_rate,
-            schedule=chosen.schedule,
-            warmup_steps=chosen.warmup_steps,
-            min_learning_rate_share=chosen.min_learning_rate_share,
-            weight_decay=chosen.weight_decay,
-            clip=chosen.clip,
-            precision=chosen.precision,
-            attend_across_documents=chosen.attend_across_documents,
-            seed=self.seed,
-        )
         path.mkdir(exist_ok=True)
         steps = train(
-            settings,
+            self.settings,
             model=self._model(run),
             order=order,
             vocabulary_folder=model_folder(self.vocabulary, run),
@@ -136,18 +108,11 @@ class Train(Stage[Any]):
             )
             check_vocabulary(rows, words)
             sources[source.rows.name] = rows
-        row_tokens = self.mixture[0].rows.row_tokens
-        num_steps = self.budget_tokens // (self.batch_rows * row_tokens)
-        if num_steps < 1:
-            raise RecipeError(
-                f"{self.name} has a budget of {self.budget_tokens:,} tokens, a step takes "
-                f"{self.batch_rows * row_tokens:,}: raise budget_tokens or lower batch_rows"
-            )
         mixed = mixture.plan(
             sources,
             weights={source.rows.name: source.share for source in self.mixture},
-            num_rows=num_steps * self.batch_rows,
-            seed=self.seed,
+            num_rows=self.settings.steps * self.batch_rows,
+            seed=self.settings.seed,
             max_epochs=self.max_epochs,
         )
         return Order(mixed, sources, self.batch_rows)
@@ -166,7 +131,7 @@ class Train(Stage[Any]):
             bos=words.bos,
             eos=words.eos,
             max_positions=self.max_positions or self.mixture[0].rows.row_tokens,
-            seed=self.seed,
+            seed=self.settings.seed,
         )
 
     def _tell(self, step: Step, num_steps: int, run: Run) -> None:
@@ -178,3 +143,13 @@ class Train(Stage[Any]):
         if step.mfu is not None:
             news["mfu"] = step.mfu
         run.progress.news(self.name, news)
+
+
+def steps_for(budget_tokens: int, *, row_tokens: int, batch_rows: int) -> int:
+    """Whole steps in a budget of tokens. Raises RecipeError if there is none."""
+    step_tokens = batch_rows * row_tokens
+    if budget_tokens < step_tokens:
+        raise RecipeError(
+            f"a budget of {budget_tokens:,} tokens is less than one step of {step_tokens:,}: raise it or lower the batch"
+        )
+    return budget_tokens // step_tokens

@@ -1,0 +1,83 @@
+"""What a training run learns, and how it is computed: two records, light enough for a command's `--help`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from instructpt.errors import RecipeError
+from instructpt.training.schedules import SCHEDULES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSettings:
+    """What is learned from an order: part of a run's identity."""
+
+    steps: int
+    learning_rate: float
+    """The highest, reached at the end of the warm-up."""
+    schedule: str = "cosine"
+    """One of `instructpt.training.schedules.SCHEDULES`."""
+    warmup_steps: int = 0
+    """Steps over which the learning rate rises in equal parts."""
+    min_learning_rate_share: float = 0.1
+    """Share of the highest learning rate that is left at the last step."""
+    weight_decay: float = 0.1
+    """On matrices. Norms, biases and embeddings (also where the output shares them) are not decayed: embeddings that
+    shrink make the first layers' gradients grow (OLMo 2, arXiv 2501.00656)."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    clip: float = 1.0
+    """The gradient's norm is cut to this."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """"bfloat16": products in bfloat16; weights, moments, norms and the loss stay in float32."""
+    attend_across_documents: bool = False
+    """Whether a token sees the documents before its own in the row; positions then count along the row."""
+    explode_factor: float = 3.0
+    """After the warm-up a loss above this many times the recent median (or 1 nat, if that is more) ends the run."""
+    export: Literal["float32", "bfloat16"] = "float32"
+    """Number format of the finished model. float32 is what was trained; bfloat16 is half as large and what servers
+    compute in anyway."""
+    seed: int = 0
+    """For dropout, where the model has any."""
+
+    def __post_init__(self) -> None:
+        _check(self.steps >= 1, f"steps is {self.steps}: give at least 1")
+        _check(self.learning_rate > 0, f"learning_rate is {self.learning_rate}: give more than 0")
+        known = ", ".join(SCHEDULES)
+        _check(self.schedule in SCHEDULES, f"no schedule is called {self.schedule!r}: choose one of {known}")
+        _check(
+            0 <= self.warmup_steps <= self.steps,
+            f"warmup_steps is {self.warmup_steps} of {self.steps} steps: give 0 to {self.steps}",
+        )
+        share = self.min_learning_rate_share
+        _check(0 <= share <= 1, f"min_learning_rate_share is {share}: give a share from 0 to 1")
+        _check(self.weight_decay >= 0, f"weight_decay is {self.weight_decay}: give 0 or more")
+        _check(self.clip > 0, f"clip is {self.clip}: give more than 0")
+        _check(self.explode_factor > 1, f"explode_factor is {self.explode_factor}: give more than 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """How it is computed: changes speed and memory, never what is learned (beyond the last bits of a float)."""
+
+    device: str = "auto"
+    """"cpu", "cuda", or "auto": a GPU if there is one."""
+    micro_batch_rows: int | None = None
+    """Rows a forward pass; gradients are summed over the step's rows. None: all at once."""
+    compile: bool = False
+    """Through torch.compile: half a minute at the start, then 10 to 20 % faster on a CPU in bfloat16."""
+    checkpoint_every_steps: int = 500
+    keep_checkpoints: int = 2
+    """While the run lasts; a finished run keeps the model alone."""
+
+    def __post_init__(self) -> None:
+        rows = self.micro_batch_rows
+        _check(rows is None or rows >= 1, f"micro_batch_rows is {rows}: give at least 1")
+        every, keep = self.checkpoint_every_steps, self.keep_checkpoints
+        _check(every >= 1, f"checkpoint_every_steps is {every}: give at least 1")
+        _check(keep >= 1, f"keep_checkpoints is {keep}: give at least 1")
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise RecipeError(message)

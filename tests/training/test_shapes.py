@@ -1,0 +1,73 @@
+import hashlib
+import math
+
+import pytest
+import torch
+from toy_training import toy_model
+from transformers import MistralForCausalLM
+
+from instructpt.errors import InputError, RecipeError
+from instructpt.training.shapes import SHAPES, Shape, configuration, load_model, num_parameters, shape_named
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_parameters_are_counted_before_a_model_is_built(name):
+    config = configuration(SHAPES[name], vocabulary_size=8192, bos=0, eos=1, max_positions=512)
+    with torch.device("meta"):
+        model = MistralForCausalLM(config)
+    assert num_parameters(SHAPES[name], vocabulary_size=8192) == sum(p.numel() for p in model.parameters())
+
+
+def test_a_name_says_how_large_a_model_is():
+    sizes = {
+        "1m": (4096, 1.3e6),
+        "3m": (4096, 3.0e6),
+        "7m": (8192, 6.9e6),
+        "500m": (32_000, 568e6),
+        "1.3b": (32_000, 1.34e9),
+    }
+    for name, (vocabulary_size, size) in sizes.items():
+        assert num_parameters(shape_named(name), vocabulary_size=vocabulary_size) == pytest.approx(size, rel=0.03)
+
+
+def test_weights_are_the_same_bytes_everywhere_and_follow_the_seed():
+    def fingerprint(seed):
+        data = b"".join(p.detach().numpy().tobytes() for _, p in sorted(toy_model(seed).named_parameters()))
+        return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    assert fingerprint(0) == "d39abf66dfbeb633"
+    assert torch.equal(before, torch.random.get_rng_state()), "the user's own random stream was touched"
+    assert fingerprint(1) != fingerprint(0)
+
+
+def test_first_loss_is_that_of_a_uniform_guess():
+    ids = torch.randint(2, 300, (8, 64), generator=torch.Generator().manual_seed(0))
+    losses = torch.nn.functional.cross_entropy(toy_model()(ids[:, :-1]).logits.flatten(0, 1), ids[:, 1:].flatten())
+    assert losses.item() == pytest.approx(math.log(300), abs=0.3)
+
+
+def test_unknown_shapes_and_uneven_heads_are_refused():
+    with pytest.raises(RecipeError, match="choose one of 1m, 3m"):
+        shape_named("2b")
+    with pytest.raises(RecipeError, match="even width"):
+        Shape(hidden=33, layers=1, heads=3, feed_forward=8)
+
+
+def test_a_saved_model_is_loaded_in_float32(tmp_path):
+    model = toy_model()
+    model.to(torch.bfloat16).save_pretrained(tmp_path)
+    loaded = load_model(tmp_path)
+    assert loaded.dtype == torch.float32
+    assert torch.equal(loaded.model.embed_tokens.weight, model.float().model.embed_tokens.weight)
+
+
+def test_pickled_and_unknown_models_are_refused(tmp_path):
+    (tmp_path / "pytorch_model.bin").write_bytes(b"no")
+    with pytest.raises(InputError, match=r"no \.safetensors"):
+        load_model(tmp_path)
+    toy_model().save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "martian"}')
+    with pytest.raises(InputError, match="cannot load"):
+        load_model(tmp_path)
