@@ -26,6 +26,8 @@ from instructpt.training.settings import TrainSettings
 
 LEARNING_RATE = 3e-3
 """Of the pre-trained models; 1.5e-3 to 3e-3 are equally good for a model of this size, 6e-3 is worse (docs/log.md)."""
+WARMUP_STEPS = 10
+MAX_EPOCHS = 8
 TASKS = ("arc_easy", "boolq", "piqa", "winogrande", "pubmedqa")
 """A model this small is at chance in most; they show that the road reaches the benchmarks, with honest error bars."""
 
@@ -71,14 +73,16 @@ def demo(
             shape=None if base else shape,
             base=base,
             vocabulary=words,
-            budget_tokens=tokens,
+            settings=TrainSettings(
+                steps=steps_for(tokens, row_tokens=row_tokens, batch_rows=batch_rows),
+                learning_rate=LEARNING_RATE if base is None else LEARNING_RATE / 2,
+                warmup_steps=WARMUP_STEPS,
+                precision="bfloat16",
+                seed=seed,
+            ),
             batch_rows=batch_rows,
             max_positions=2 * row_tokens,
-            optimization=Optimization(
-                learning_rate=2e-3 if base is None else 1e-3, warmup_steps=4, precision="bfloat16"
-            ),
-            max_epochs=8,
-            seed=seed,
+            max_epochs=MAX_EPOCHS,
         )
 
     def templated(name: str, source: Stage[Group] | Stage[Document]) -> Template:

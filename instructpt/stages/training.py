@@ -150,6 +150,6 @@ def steps_for(budget_tokens: int, *, row_tokens: int, batch_rows: int) -> int:
     step_tokens = batch_rows * row_tokens
     if budget_tokens < step_tokens:
         raise RecipeError(
-            f"a budget of {budget_tokens:,} tokens is less than one step of {step_tokens:,}: raise it or lower the batch"
+            f"a budget of {budget_tokens:,} tokens is less than a step of {step_tokens:,}: raise it or lower the batch"
         )
     return budget_tokens // step_tokens
