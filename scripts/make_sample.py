@@ -159,6 +159,7 @@ def draw_documents(
         rng(SEED, kind, corpus).shuffle(names)
         rows = (row for name in names for row in islice(filter(partial(clean, scored=scored), parents[name]), most))
         chosen += islice(rows, counts[kind])
+    rng(SEED, kind, "order").shuffle(chosen)  # so that the first rows are a sample of all corpora
     return chosen
 
 

@@ -107,6 +107,8 @@ class Train(Stage[Any]):
                 run.product(source.rows, "joined"), shards=token_files(source.rows, run.num_shards(source.rows), run)
             )
             check_vocabulary(rows, words)
+            if not run.manifest(source.rows)["tally"]["counts"].get("loss_tokens"):
+                raise RecipeError(f"{source.rows.name} holds no token that carries loss: check the spans of its texts")
             sources[source.rows.name] = rows
         mixed = mixture.plan(
             sources,

@@ -155,8 +155,11 @@ def _backward(
 ) -> float:
     """Leave the gradient of the step's loss in the parameters; the loss.
 
-    Divided by the weights of all rows, not of the few at hand: rows at a time do not change the result.
+    Divided by the weights of all rows, not of the few at hand: rows at a time do not change the result. A step whose
+    rows happen to hold no target that carries loss (a few rows, all of them context) has loss 0 and changes nothing.
     """
+    if not batch.weights.any():
+        return 0.0
     device, head = model.device, model.get_output_embeddings().weight
     dtype = torch.bfloat16 if settings.precision == "bfloat16" else torch.float32
     total_weight = float(batch.weights.sum(dtype="float64"))
@@ -258,8 +261,6 @@ def _check_fits(batch: Batch, model: PreTrainedModel, index: int) -> None:
         raise InputError(
             f"rows hold {row_tokens} tokens, the model reads at most {longest}: pack shorter rows or take another model"
         )
-    if not batch.weights.any():
-        raise InputError(f"step {index + 1} has no token that carries loss: check the spans of its texts")
 
 
 def _claim(folder: Path, settings: TrainSettings) -> None:

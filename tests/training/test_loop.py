@@ -243,7 +243,6 @@ def test_a_loss_that_is_not_a_number_ends_the_run_before_it_spoils_the_weights(
     ("change", "message"),
     [
         (lambda b: dataclasses.replace(b, inputs=b.inputs + 300), "the model's own vocabulary"),
-        (lambda b: dataclasses.replace(b, weights=b.weights * 0), "no token that carries loss"),
         (lambda b: type(b)(*(np.tile(getattr(b, f.name), 3) for f in dataclasses.fields(b))), "reads at most 64"),
     ],
 )
@@ -254,6 +253,17 @@ def test_batches_that_do_not_fit_the_model_are_refused(tmp_path, vocabulary_fold
 
     with pytest.raises(InputError, match=message):
         list(toy_run(tmp_path, vocabulary_folder, order=Odd()))
+
+
+def test_a_step_without_loss_changes_nothing_and_the_run_goes_on(tmp_path, vocabulary_folder):
+    class Silent(ToyOrder):
+        def batch(self, step):
+            batch = super().batch(step)
+            return dataclasses.replace(batch, weights=batch.weights * 0) if step == 1 else batch
+
+    steps = list(toy_run(tmp_path, vocabulary_folder, order=Silent()))
+    assert steps[1].loss == steps[1].gradient_norm == 0.0
+    assert all(step.loss > 0 for step in (*steps[:1], *steps[2:]))
 
 
 def test_models_that_reshape_their_logits_are_refused(tmp_path, vocabulary_folder, monkeypatch):
