@@ -93,6 +93,16 @@ def augment(words: list[str]) -> None:
     print(f"Texts: {where.out}/{stage.name}/*.parquet (look: instructpt show {where.out}/{stage.name})")
 
 
+def evaluate(words: list[str]) -> None:
+    """Score a model on benchmarks: instructpt evaluate MODEL --out DIR [--tasks ...]."""
+    from instructpt.recipes import open_recipe
+    from instructpt.report.show import show as show_artifact
+
+    stage, where = _parse(open_recipe("evaluate"), words, prog="instructpt evaluate")
+    _make(stage, where, title="Scores")
+    show_artifact(f"{where.out}/{stage.name}", number=1000, console=_console(error=False))
+
+
 def run(words: list[str]) -> None:
     """Run a recipe: instructpt run RECIPE [--flags]; RECIPE is a name or path/to/file.py:function."""
     recipe, rest = _recipe_named(words, command="run")
@@ -168,6 +178,7 @@ def bench(words: list[str]) -> None:
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "augment": augment,
     "run": run,
+    "evaluate": evaluate,
     "plan": plan,
     "show": show,
     "report": report,
@@ -198,10 +209,8 @@ def _parse(recipe: Recipe, words: list[str], *, prog: str) -> tuple[Stage[Any], 
         ("where", Annotated[Where, tyro.conf.arg(name="")]),
     ]
     description = (recipe.__doc__ or "").split("Args:")[0].strip()
-    config = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagConversionOff)
-    parsed: Any = tyro.cli(
-        make_dataclass("Command", parts), args=words, prog=prog, description=description, config=config
-    )
+    command = make_dataclass("Command", parts)
+    parsed: Any = tyro.cli(command, args=words, prog=prog, description=description, config=(tyro.conf.OmitArgPrefixes,))
     return parsed.make(), parsed.where
 
 

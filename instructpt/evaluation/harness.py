@@ -216,6 +216,12 @@ def _spaced(rows: list[dict[str, Any]], limit: int | None) -> list[dict[str, Any
 
 def _score(model: Any, run: Any, requests: list[Any], **settings: Any) -> Any:
     """Run tokenized requests; say how many lose their beginning, which the harness does without a word per task."""
+    longest = max((len(answer) for _, _, answer in requests), default=0)
+    if longest > model.max_length:
+        raise InputError(
+            f"an answer has {longest} tokens, the model reads at most {model.max_length}: leave the task out, or take a "
+            "model with more positions"
+        )
     cut = sum(len(context) + len(answer) > model.max_length + 1 for _, context, answer in requests)
     if cut:
         _log.warning(

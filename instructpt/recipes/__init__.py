@@ -22,6 +22,7 @@ Recipe = Callable[..., "Stage[Any]"]
 RECIPES = {
     "augment": "instructpt.recipes.augment:augment",
     "demo": "instructpt.recipes.demo:demo",
+    "evaluate": "instructpt.recipes.evaluate:evaluate",
 }
 
 

@@ -34,13 +34,13 @@ TASKS = ("arc_easy", "boolq", "piqa", "winogrande", "pubmedqa")
 
 def demo(
     *,
-    documents: int = 700,
+    documents: int = 600,
     shape: str = "3m",
     vocabulary_size: int = 4096,
     row_tokens: int = 512,
     batch_tokens: int = 2048,
     pretraining_tokens: int = 450_000,
-    tuning_tokens: int = 900_000,
+    tuning_tokens: int = 850_000,
     passage_tokens: int = 256,
     evaluation_items: int = 100,
     seed: int = 0,

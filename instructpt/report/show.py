@@ -17,6 +17,7 @@ from instructpt.tally import Tally
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 TYPES: dict[str, type[Record]] = {kind.__name__: kind for kind in (Document, Group, Text, Score)}
 
@@ -38,9 +39,23 @@ def show(path: str, *, number: int, console: Console) -> None:
     if kind is None:
         raise ArtifactError(f"{path} holds files, not records: look into {path}/00000")
     records: Iterator[Record] = load_one(path).records(kind)  # type: ignore[type-var]
+    if kind is Score:
+        console.print(_scores(list(islice(records, number))))
+        return
     for record in islice(records, number):
         console.print(Rule(printable(getattr(record, "id", ""))))
         console.print(Line(printable("\n".join(_lines(record)))))
+
+
+def _scores(scores: list[Record]) -> Table:
+    from rich.table import Table
+
+    table = Table("model", "task", "metric", "value", "stderr", "items", box=None)
+    for score in scores:
+        assert isinstance(score, Score)
+        stderr = "" if score.stderr is None else f"{score.stderr:.4f}"
+        table.add_row(score.model, score.task, score.metric, f"{score.value:.4f}", stderr, str(score.count))
+    return table
 
 
 def _lines(record: Record) -> list[str]:

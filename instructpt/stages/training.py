@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from instructpt import vocabulary
 from instructpt.artifacts import Product, Run, Stage
 from instructpt.errors import RecipeError
+from instructpt.interrupts import deferred
 from instructpt.stages.models import Model, model_folder, model_sources, quiet_loading
 from instructpt.stages.texts import Pack, token_files
 from instructpt.training.settings import Execution, TrainSettings
@@ -81,16 +82,18 @@ class Train(Stage[Any]):
 
         order = self.order(run)
         path.mkdir(exist_ok=True)
-        steps = train(
-            self.settings,
-            model=self._model(run),
-            order=order,
-            vocabulary_folder=model_folder(self.vocabulary, run),
-            folder=path,
-            execution=Execution(device=run.device),
-        )
-        for step in steps:
-            self._tell(step, order.num_steps, run)
+        with deferred() as stop:
+            steps = train(
+                self.settings,
+                model=self._model(run),
+                order=order,
+                vocabulary_folder=model_folder(self.vocabulary, run),
+                folder=path,
+                execution=Execution(device=run.device),
+                stop=stop,
+            )
+            for step in steps:
+                self._tell(step, order.num_steps, run)
         run.tally.count("steps", step.step)
         run.tally.count("tokens", step.tokens)
 
