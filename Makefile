@@ -5,10 +5,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SOURCES := instructpt tests benchmarks scripts
 
-.PHONY: demo test check format bench clean
+.PHONY: demo demo-short test check format bench clean
 
 demo: $(READY)  ## real text in, three small models, their scores and a report out
 	$(BIN)/instructpt run demo --out runs/demo
+
+demo-short: $(READY)  ## the same road in a minute, for checks
+	$(BIN)/instructpt run demo --out runs/demo-short --documents 60 --pretraining-tokens 16384 --tuning-tokens 65536 \
+		--evaluation-items 8
 
 test: $(READY)  ## the tests, fast ones first
 	$(BIN)/pytest

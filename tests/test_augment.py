@@ -222,7 +222,7 @@ def test_sigkill_at_random_moments_changes_nothing(tmp_path: Path, vocabulary_fo
     corpus = write_corpus(tmp_path / "my.jsonl", corpus_rows(120))
     whole, killed, log = tmp_path / "whole", tmp_path / "killed", tmp_path / "asked.log"
     finish(start(corpus, whole, vocabulary_folder, tmp_path / "whole.log"))
-    num_kills = int(os.environ.get("INSTRUCTPT_KILLS", "5"))
+    num_kills = int(os.environ.get("INSTRUCTPT_KILLS", "20"))
     moments = random.Random(7)
     for _ in range(num_kills):
         process = start(corpus, killed, vocabulary_folder, log, "delay_seconds=0.02")

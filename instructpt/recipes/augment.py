@@ -39,7 +39,7 @@ def augment(
         model: A synthesizer, as a folder or Hub id. Without one, pairs are mined by rules, which needs no model.
         shots: Passages a chain; each sees the passages and pairs before it.
         passage_tokens: The longest passage; longer documents are split at paragraphs, then sentences.
-        window_tokens: Prompt and answer together; at most the model's context.
+        window_tokens: Prompt and answer together; the model's context, where that is less.
         max_new_tokens: The longest answer a passage.
         checks: What a pair must pass, in order; see docs/adding.md.
         text_field: Field or column that holds the text.

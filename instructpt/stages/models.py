@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from instructpt import vocabulary
 from instructpt.artifacts import Run, Stage, fingerprint
 from instructpt.corpus import files
@@ -20,6 +22,13 @@ def model_folder(model: Model, run: Run) -> Path:
         return vocabulary.local_folder(model)
     folder = run.product(model, "00000")
     return folder / "model" if (folder / "model").exists() else folder
+
+
+def context_tokens(folder: Path) -> int | None:
+    """The longest text that the model in `folder` reads; None where its config does not say."""
+    config = folder / "config.json"
+    value = orjson.loads(config.read_bytes()).get("max_position_embeddings") if config.exists() else None
+    return value if isinstance(value, int) else None
 
 
 def quiet_loading() -> None:

@@ -11,7 +11,7 @@ from instructpt import vocabulary
 from instructpt.artifacts import Run, Stage
 from instructpt.corpus import files
 from instructpt.records import Document, Group, Reject, Shot
-from instructpt.stages.models import Model, model_folder, model_identity, model_sources, quiet_loading
+from instructpt.stages.models import Model, context_tokens, model_folder, model_identity, model_sources, quiet_loading
 from instructpt.tally import Tally
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Synthesize(Stage[Group]):
     """M, passages a chain. The paper has 2 from scratch and 3 for continual pre-training."""
     checks: tuple[str, ...] = DEFAULT_CHECKS
     window_tokens: int = 4096
-    """Prompt and answer together; at most the model's context."""
+    """Prompt and answer together; the model's context, where that is less."""
     max_new_tokens: int = 400
     temperature: float = 0.0
     seed: int = 0
@@ -73,20 +73,21 @@ class Synthesize(Stage[Group]):
         def tell(progress: Progress) -> None:
             run.progress.news(self.name, {f: getattr(progress, f) for f in ("passages", "pairs", "output_tokens")})
 
+        folder = model_folder(self.model, run)
         with Ledger(run.workspace(self, index) / "ledger.sqlite") as ledger:
             synthesis = Synthesis(
                 engine=run.shared,
                 dialect=open_dialect(self.dialect),
-                vocabulary=vocabulary.load(model_folder(self.model, run)),
+                vocabulary=vocabulary.load(folder),
                 ledger=ledger,
                 checks=self.checks,
                 sampling=Sampling(self.max_new_tokens, self.temperature, self.seed),
                 model_identity=model_identity(self.model, run),
-                window_tokens=self.window_tokens,
+                window_tokens=min(self.window_tokens, context_tokens(folder) or self.window_tokens),
                 max_chains_in_flight=run.chains_in_flight,
             )
             passages = chains(run.take(self.passages, index), shots=self.shots)
-            groups = run_chains(passages, synthesis=synthesis, id_prefix=f"{index:05d}", on_progress=tell)
+            groups = run_chains(passages, synthesis=synthesis, id_prefix=f"{index:05d}-", on_progress=tell)
             for group in groups:
                 yield count_pairs(group, run.tally)
 
