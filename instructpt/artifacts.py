@@ -92,6 +92,10 @@ class Run:
         """How many shards a finished artifact has."""
         return int(self.manifest(stage)["num_shards"])
 
+    def num_made(self, stage: Stage[Any], index: int) -> int:
+        """How many units a finished shard holds."""
+        return _tally(self.folder(stage), index).made
+
     def take(self, stage: Stage[R_co], index: int) -> Iterator[R_co]:
         """The records of an input's shard, counted as taken."""
         for record in self.records(stage, index):

@@ -95,7 +95,7 @@ class Panel:
         """An artifact is finished."""
         if self._status:
             self._status.stop()
-        self._line(name, f"[green]done[/]   {summary(tally)}  [dim]{_duration(time.monotonic() - self._started)}[/]")
+        self._line(name, f"[green]done[/]   {summary(tally)}  [dim]{duration(time.monotonic() - self._started)}[/]")
 
     def _label(self, name: str) -> str:
         place = f"{self._names.index(name) + 1}/{len(self._names)}" if name in self._names else ""
@@ -111,7 +111,7 @@ class Panel:
         left = ""
         if self._sealed_here:
             seconds = (time.monotonic() - self._started) / self._sealed_here * (self._num_shards - self._num_sealed)
-            left = f", {_duration(seconds)} left"
+            left = f", {duration(seconds)} left"
         return f"  shards {self._num_sealed}/{self._num_shards}{left}"
 
 
@@ -134,7 +134,13 @@ def _number(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _duration(seconds: float) -> str:
+def time_left(started: float, *, done: int, total: int) -> str:
+    """How long the rest takes at the pace so far. started: by time.monotonic()."""
+    return duration((time.monotonic() - started) / max(1, done) * (total - done))
+
+
+def duration(seconds: float) -> str:
+    """A length of time in few characters: "4.2s", "3m05s", "2h10m"."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{seconds:.1f}s"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from instructpt.artifacts import Stage
 from instructpt.errors import RecipeError
@@ -16,7 +16,7 @@ from instructpt.stages.texts import Template
 
 
 def augment(
-    files: Annotated[tuple[str, ...], Positional],
+    files: Annotated[tuple[str, ...], Positional, arg(metavar="FILES...")],
     /,
     *,
     model: str | None = None,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from instructpt.stages.results import Evaluate
 
 
 def evaluate(
-    model: Annotated[str, Positional],
+    model: Annotated[str, Positional, arg(metavar="MODEL")],
     /,
     *,
     tasks: tuple[str, ...] = ("arc_easy", "arc_challenge", "boolq", "piqa", "winogrande", "mmlu", "pubmedqa", "medqa"),

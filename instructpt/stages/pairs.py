@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from instructpt import vocabulary
 from instructpt.artifacts import Run, Stage
 from instructpt.corpus import files
+from instructpt.progress import time_left
 from instructpt.records import Document, Group, Reject, Shot
 from instructpt.stages.models import Model, context_tokens, model_folder, model_identity, model_sources, quiet_loading
 from instructpt.tally import Tally
@@ -70,8 +72,17 @@ class Synthesize(Stage[Group]):
         from instructpt.synthesis.ledger import Ledger
         from instructpt.synthesis.scheduler import Progress, Synthesis, run_chains
 
+        started, total = time.monotonic(), run.num_made(self.passages, index)
+
         def tell(progress: Progress) -> None:
-            run.progress.news(self.name, {f: getattr(progress, f) for f in ("passages", "pairs", "output_tokens")})
+            news = {
+                "passages": f"{progress.passages:,}/{total:,}",
+                "pairs": progress.pairs,
+                "rejects": progress.rejects,
+                "tok/s": progress.output_tokens / (time.monotonic() - started),
+                "left": time_left(started, done=progress.passages, total=total),
+            }
+            run.progress.news(self.name, news)
 
         folder = model_folder(self.model, run)
         with Ledger(run.workspace(self, index) / "ledger.sqlite") as ledger:

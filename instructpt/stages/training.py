@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from instructpt import vocabulary
 from instructpt.artifacts import Product, Run, Stage
 from instructpt.errors import RecipeError
 from instructpt.interrupts import deferred
+from instructpt.progress import time_left
 from instructpt.stages.models import Model, model_folder, model_sources, quiet_loading
 from instructpt.stages.texts import Pack, token_files
 from instructpt.training.settings import Execution, TrainSettings
@@ -82,6 +84,7 @@ class Train(Stage[Any]):
 
         order = self.order(run)
         path.mkdir(exist_ok=True)
+        started = time.monotonic()
         with deferred() as stop:
             steps = train(
                 self.settings,
@@ -93,7 +96,7 @@ class Train(Stage[Any]):
                 stop=stop,
             )
             for step in steps:
-                self._tell(step, order.num_steps, run)
+                self._tell(step, order.num_steps, started, run)
         run.tally.count("steps", step.step)
         run.tally.count("tokens", step.tokens)
 
@@ -139,15 +142,12 @@ class Train(Stage[Any]):
             seed=self.settings.seed,
         )
 
-    def _tell(self, step: Step, num_steps: int, run: Run) -> None:
-        news: dict[str, object] = {
-            "step": f"{step.step}/{num_steps}",
-            "loss": step.loss,
-            "tok/s": step.tokens_per_second,
-        }
+    def _tell(self, step: Step, num_steps: int, started: float, run: Run) -> None:
+        news: dict[str, object] = {"step": f"{step.step}/{num_steps}", "loss": step.loss}
+        news["tok/s"] = step.tokens_per_second
         if step.mfu is not None:
             news["mfu"] = step.mfu
-        run.progress.news(self.name, news)
+        run.progress.news(self.name, {**news, "left": time_left(started, done=step.step, total=num_steps)})
 
 
 def steps_for(budget_tokens: int, *, row_tokens: int, batch_rows: int) -> int:
