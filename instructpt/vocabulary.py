@@ -65,13 +65,11 @@ class Vocabulary:
         if self.byte_pairs:
             encoded = self.byte_pairs.encode(texts)
             return [(ids, self.byte_pairs.starts(text, ids)) for text, ids in zip(texts, encoded, strict=True)]
-        pairs = self.encode_with_offsets(texts)
-        return [(np.array(ids, np.uint32), np.array([start for start, _ in at], np.int64)) for ids, at in pairs]
-
-    def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
-        """Ids of each text and, for each id, the half-open range of characters it stands for."""
         encodings = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        return [(encoding.ids, encoding.offsets) for encoding in encodings]
+        return [
+            (np.array(encoding.ids, np.uint32), np.array([start for start, _ in encoding.offsets], np.int64))
+            for encoding in encodings
+        ]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids`, special ids left out."""

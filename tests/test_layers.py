@@ -13,7 +13,7 @@ import instructpt
 
 PACKAGE = Path(instructpt.__file__).parent
 ROOMS = ("corpus", "collection", "synthesis", "templates", "assembly", "training", "evaluation")
-GROUND = {"records", "errors", "seeds", "vocabulary", "storage", "engines", "sample"}
+GROUND = {"records", "errors", "seeds", "vocabulary", "storage", "streams", "devices", "engines", "sample"}
 """What every room may use."""
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -45,7 +45,18 @@ def test_only_recipes_and_commands_know_the_stages() -> None:
 
 
 def test_the_ground_knows_no_room() -> None:
-    for name in ("records", "errors", "seeds", "vocabulary", "storage", "tally", "progress", "locking"):
+    for name in (
+        "records",
+        "errors",
+        "seeds",
+        "vocabulary",
+        "storage",
+        "streams",
+        "devices",
+        "tally",
+        "progress",
+        "locking",
+    ):
         assert not imported(PACKAGE / f"{name}.py") & {*ROOMS, "artifacts", "stages", "recipes", "cli", "report"}, name
 
 

@@ -1,14 +1,14 @@
 """Which source the n-th row of a training run is taken from: arithmetic, no state.
 
-Weights are shares of tokens. The run's rows come in blocks of 256. Of the first n rows, n ending a block, source k has
-given exactly round(W_k * n) - round(W_k-1 * n), W_k being the sum of the first k shares: no source is then more than
-one row away from its share. With shares of 80, 15 and 5 %:
+Weights are shares of tokens. The run's rows come in blocks of 256. Of the first n rows, n ending a block, each source
+has given floor(w * n), w being its share, and the one with the largest share what is left: none is a whole row behind
+its share, and the largest is fewer rows ahead than there are other sources. With shares of 80, 15 and 5 %:
 
     block      0                        1                        2
     rows       0 ... 255                256 ... 511              512 ... 767
-    web        205 (  0 ... 204)        205 (205 ... 409)        204 (410 ... 613)     rows of its own stream
-    tasks       38 (  0 ...  37)         38 ( 38 ...  75)         40 ( 76 ... 115)
-    code        13 (  0 ...  12)         13 ( 13 ...  25)         12 ( 26 ...  37)
+    web        206 (  0 ... 205)        205 (206 ... 410)        204 (411 ... 614)     rows of its own stream
+    tasks       38 (  0 ...  37)         38 ( 38 ...  75)         39 ( 76 ... 114)
+    code        12 (  0 ...  11)         13 ( 12 ...  24)         13 ( 25 ...  37)
     order      shuffled within the block, a permutation of its own for each
 
 A source's own stream is endless: its rows in a random order, each once, then in another order, and so on.
@@ -26,6 +26,8 @@ from instructpt.errors import RecipeError
 from instructpt.seeds import digest, permute
 
 BLOCK_ROWS = 256
+"""Rows of a block for up to 16 sources, the square of their number for more: the largest source then always has room
+for what the others round up."""
 _UNITS = 1 << 48
 """Shares are whole numbers of these, so that every machine rounds alike."""
 
@@ -39,10 +41,6 @@ class Part:
     """Rows the source has."""
     rows: int
     """Rows that are taken from it, repetitions included."""
-    tokens: int
-    """Tokens in those rows."""
-    share: float
-    """Of the run's tokens."""
     epochs: float
     """How often each of its rows is seen."""
 
@@ -54,19 +52,18 @@ class Mixture:
     parts: tuple[Part, ...]
     num_rows: int
     seed: int
-    bounds: tuple[int, ...]
-    """Sums of the first shares, [num_parts + 1], from 0 to `_UNITS`."""
+    shares: tuple[int, ...]
+    """Of rows, [num_parts], in `_UNITS`, which is their sum."""
 
     def row(self, index: int) -> tuple[str, int]:
         """Source and row number within it of the run's row `index`, from 0 to num_rows - 1."""
         assert 0 <= index < self.num_rows, f"row {index} of {self.num_rows}"
-        block, place = divmod(index, BLOCK_ROWS)
-        start = block * BLOCK_ROWS
-        stop = min(start + BLOCK_ROWS, self.num_rows)
+        block_rows = _block_rows(self.shares)
+        block, place = divmod(index, block_rows)
+        start = block * block_rows
+        stop = min(start + block_rows, self.num_rows)
         place = permute(place, size=stop - start, key=_key(self.seed, "mixture", block))
-        for k, part in enumerate(self.parts):
-            taken = _taken(self.bounds, k, start)
-            count = _taken(self.bounds, k, stop) - taken
+        for part, taken, count in zip(self.parts, *_block(self.shares, start, stop), strict=True):
             if place < count:
                 epoch, index = divmod(taken + place, part.size)
                 return part.name, permute(index, size=part.size, key=_key(self.seed, "order", part.name, epoch))
@@ -74,10 +71,24 @@ class Mixture:
         raise AssertionError("shares do not add up")
 
 
-def _taken(bounds: Sequence[int], k: int, num_rows: int) -> int:
-    """Rows of source k among the run's first `num_rows`, a whole number of blocks or all."""
-    before, after = ((bound * num_rows + _UNITS // 2) // _UNITS for bound in bounds[k : k + 2])
-    return after - before
+def _block_rows(shares: Sequence[int]) -> int:
+    return max(BLOCK_ROWS, len(shares) ** 2)
+
+
+@lru_cache(maxsize=4096)
+def _block(shares: tuple[int, ...], start: int, stop: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Rows that each source gave before the block from `start` to `stop`, and those that it gives in it."""
+    largest = max(range(len(shares)), key=shares.__getitem__)
+    taken = [share * start // _UNITS for share in shares]
+    counts = [share * stop // _UNITS - before for share, before in zip(shares, taken, strict=True)]
+    taken[largest] += start - sum(taken)
+    counts[largest] = 0
+    # In a last, short block the others may round up to more rows than it has: those least behind their share give.
+    while sum(counts) > stop - start:
+        behind = {k: shares[k] * stop % _UNITS for k, count in enumerate(counts) if count}
+        counts[min(behind, key=behind.__getitem__)] -= 1
+    counts[largest] = stop - start - sum(counts)
+    return tuple(taken), tuple(counts)
 
 
 @lru_cache(maxsize=4096)
@@ -102,18 +113,19 @@ def plan(
     sources = dict(sorted(sources.items()))  # the order in which they are named means nothing
     # Rows of one source may be less full than those of another: a share of tokens is not quite one of rows.
     tokens_a_row = {name: source.num_tokens / len(source) for name, source in sources.items()}
-    row_weights = [weights[name] / tokens_a_row[name] for name in sources]
-    sums = [math.fsum(row_weights[:k]) for k in range(len(row_weights) + 1)]
-    bounds = tuple(round(total / sums[-1] * _UNITS) for total in sums)
-    rows = [_taken(bounds, k, num_rows) for k in range(len(sources))]
-    tokens = [count * tokens_a_row[name] for name, count in zip(sources, rows, strict=True)]
+    row_weights = {name: weights[name] / tokens_a_row[name] for name in sources}
+    total = math.fsum(row_weights.values())
+    shares = [round(weight / total * _UNITS) for weight in row_weights.values()]
+    shares[shares.index(max(shares))] += _UNITS - sum(shares)
+    last_start = (num_rows - 1) // _block_rows(shares) * _block_rows(shares)
+    rows = [taken + count for taken, count in zip(*_block(tuple(shares), last_start, num_rows), strict=True)]
     parts = tuple(
-        Part(name, len(source), count, round(number), number / math.fsum(tokens), count / len(source))
-        for (name, source), count, number in zip(sources.items(), rows, tokens, strict=True)
+        Part(name, len(source), count, count / len(source))
+        for (name, source), count in zip(sources.items(), rows, strict=True)
     )
     for part in parts:
         _refuse_repetition(part, weight=weights[part.name], num_rows=num_rows, max_epochs=max_epochs)
-    return Mixture(parts, num_rows, seed, bounds)
+    return Mixture(parts, num_rows, seed, tuple(shares))
 
 
 def _check(sources: Mapping[str, Source], *, weights: Mapping[str, float], num_rows: int) -> None:

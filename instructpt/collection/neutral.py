@@ -3,7 +3,7 @@
 Task sets differ in a hundred small ways. They meet here in one neutral layout, a JSON object a row:
 
     {"dataset": "wikitables", "context": "| Year | Cup | ...", "question": "who won in 2009?", "answer": "Maynooth",
-     "options": [], "rationale": null, "id": ..., "context_id": ..., "answers": [...], "meta": {...}}
+     "options": [], "rationale": null, "id": ..., "meta": {...}}
 
 Three functions lead from there to groups:
 
@@ -17,7 +17,7 @@ Three functions lead from there to groups:
     sources      A+B             A+B          A
     groups      ( X, Y )                     ( Z )               shots of one source only, so that formats agree
 
-All pairs of a text stay in one shot because a synthesizer writes as many pairs for a text as it was shown (`paper.md`
+All pairs of a text stay in one shot because a synthesizer writes as many pairs for a text as it was shown (the paper,
 section 1). Rows that are no more than a label ("positive") carry no question; they take one of several wordings from
 the catalog, drawn per context. A row that cannot be used comes out as a `Reject` with its reason, inside its shot if
 that has other pairs: rows in = pairs + rejects.
@@ -25,18 +25,16 @@ that has other pairs: rows in = pairs + rejects.
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import orjson
 
-from instructpt import sample
+from instructpt import streams
 from instructpt.collection.catalog import Catalog
-from instructpt.errors import InputError
 from instructpt.records import Document, Group, Pair, Reject, Shot
 from instructpt.seeds import digest, rng
 
@@ -53,11 +51,7 @@ class TaskRecord:
     answer: str
     """With options: one of them. "" where the text does not answer the question."""
     id: str = ""
-    context_id: str = ""
-    """Names the context within its set. Not used to gather pairs: equal texts are, which holds across sets too."""
     options: tuple[str, ...] = ()
-    answers: tuple[str, ...] = ()
-    """All accepted answers; only `answer` is used."""
     rationale: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
 
@@ -65,20 +59,10 @@ class TaskRecord:
 def read_records(path: str | Path) -> Iterator[TaskRecord | Reject]:
     """The rows of a JSON-lines file, plain or packed (.gz, .zst); local or any address that fsspec knows.
 
-    A row that is not JSON or lacks a field comes out as a Reject (`not_json`, `bad_field`). Raises InputError where
-    there is no such file.
+    A row that is not JSON or lacks a field comes out as a Reject (`not_json`, `bad_field`). Raises InputError for a
+    file that is missing or damaged.
     """
-    import fsspec
-
-    path = sample.resolve(str(path))
-    try:
-        opened = fsspec.open(path, "rb", compression=None if path.endswith(".zst") else "infer").open()
-    except FileNotFoundError as error:
-        raise InputError(f"no task data at {path}: give a .jsonl, .jsonl.gz or .jsonl.zst file") from error
-    with opened as file:
-        for line in _unpacked(file) if path.endswith(".zst") else file:
-            if line.strip():
-                yield _parse(line)
+    return map(_parse, streams.lines(str(path)))
 
 
 def convert(
@@ -87,15 +71,13 @@ def convert(
     catalog: Catalog,
     seed: int,
     budget: int,
-    measure: Callable[[str], int] = len,
     unanswerable_share: float = 0.0,
     max_contexts: int | None = None,
 ) -> Iterator[Shot | Reject]:
     """Gather the rows of each context into one shot, in the order in which contexts first appear.
 
-    budget: a shot's context, questions, options, answers and rationales together measure at most this, without markup.
-        A context longer than that goes with all its rows (`context_too_long`), else the pairs beyond (`over_budget`).
-    measure: length of a text; characters by default, or the number of a tokenizer's tokens.
+    budget: characters of a shot's context, questions, options, answers and rationales together, without markup. A
+        context longer than that goes with all its rows (`context_too_long`), else the pairs beyond (`over_budget`).
     unanswerable_share: which part of the rows without an answer is kept, their answer worded by the catalog.
     max_contexts: at most that many contexts of a set, those with the most rows (the paper takes 10,000; section 1).
 
@@ -115,10 +97,10 @@ def convert(
     if max_contexts is not None:
         yield from _keep_fullest(contexts, max_contexts)
     for context, members in contexts.items():
-        if measure(context) > budget:
+        if len(context) > budget:
             yield from (_reject(record, "context_too_long") for record in members)
             continue
-        shot = _shot(context, members, catalog, seed, budget, measure, unanswerable_share)
+        shot = _shot(context, members, catalog, seed, budget, unanswerable_share)
         if shot.pairs:
             yield shot
         else:
@@ -163,13 +145,6 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _TEXTS = ("dataset", "context", "question", "answer")
 
 
-def _unpacked(file: BinaryIO) -> io.BufferedReader:
-    """A zstandard file to its last frame: fsspec stops after the first, and a file written in parts has several."""
-    import zstandard
-
-    return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True))
-
-
 def _parse(line: bytes) -> TaskRecord | Reject:
     excerpt = line[:200].decode("utf-8", "replace").strip()
     try:
@@ -178,17 +153,14 @@ def _parse(line: bytes) -> TaskRecord | Reject:
         return Reject(excerpt, "not_json")
     if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in _TEXTS):
         return Reject(excerpt, "bad_field")
-    lists = {name: row.get(name) or [] for name in ("options", "answers")}
-    rationale, meta = row.get("rationale"), row.get("meta") or {}
-    strings = all(isinstance(value, list) and all(isinstance(v, str) for v in value) for value in lists.values())
+    options, rationale, meta = row.get("options") or [], row.get("rationale"), row.get("meta") or {}
+    strings = isinstance(options, list) and all(isinstance(option, str) for option in options)
     if not strings or not isinstance(rationale, str | None) or not isinstance(meta, dict):
         return Reject(excerpt, "bad_field")
     return TaskRecord(
         **{name: row[name] for name in _TEXTS},
         id=str(row.get("id", "")),
-        context_id=str(row.get("context_id", "")),
-        options=tuple(lists["options"]),
-        answers=tuple(lists["answers"]),
+        options=tuple(options),
         rationale=rationale,
         meta=meta,
     )
@@ -224,21 +196,20 @@ def _shot(
     catalog: Catalog,
     seed: int,
     budget: int,
-    measure: Callable[[str], int],
     unanswerable_share: float,
 ) -> Shot:
     pairs: list[Pair] = []
     rejects: list[Reject] = []
     datasets: dict[str, str] = {}
     asked: set[tuple[str, tuple[str, ...]]] = set()
-    left = budget - measure(context)
+    left = budget - len(context)
     for record in records:
         pair = _pair(record, catalog, seed, unanswerable_share)
         if isinstance(pair, str):
             rejects.append(_reject(record, pair))
             continue
         key = (" ".join(pair.question.casefold().split()), tuple(sorted(pair.options)))
-        size = sum(measure(text) for text in (pair.question, *pair.options, pair.rationale or "", pair.answer))
+        size = sum(map(len, (pair.question, *pair.options, pair.rationale or "", pair.answer)))
         if key in asked:
             rejects.append(_reject(record, "duplicate_question"))
         elif size > left:

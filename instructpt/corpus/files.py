@@ -1,4 +1,4 @@
-"""Files of a corpus wherever they lie: found by path or URL, opened plain or compressed, told apart by their content.
+"""Files of a corpus wherever they lie: found by path or URL, told apart by their content; `streams` opens them.
 
 A corpus is named by paths and fsspec URLs of files, folders (with all that is in them) and globs:
 
@@ -17,19 +17,13 @@ import io
 import itertools
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, cast
+from typing import Any
 
-from instructpt import sample
 from instructpt.errors import InputError
+from instructpt.streams import compression, locate, readable
 
-if TYPE_CHECKING:
-    from fsspec import AbstractFileSystem
-
-_COMPRESSIONS: dict[str, Literal["gzip", "zstd"]] = {".gz": "gzip", ".zst": "zstd"}
 _MAGIC = re.compile(r"[*?\[]")
 _KIB, _MIB = 1 << 10, 1 << 20
 _HEAD_BYTES = 256 * _KIB
@@ -52,7 +46,8 @@ class File:
     @property
     def suffix(self) -> str:
         """The extension that tells the format, without that of a compression, in small letters: ".jsonl"."""
-        return posixpath.splitext(self.url.removesuffix(_compression_suffix(self.url)).lower())[1]
+        url = self.url.lower()
+        return posixpath.splitext(posixpath.splitext(url)[0] if compression(url) else url)[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +81,7 @@ def find(url: str) -> list[File]:
     bookkeeping (_SUCCESS, .cache), not data. Raises InputError if there is nothing, or the URL cannot be opened.
     """
     with readable(url):
-        fs, path = _locate(url)
+        fs, path = locate(url)
         if fs.isfile(path):
             return [File(url, fs.info(path).get("size") or 0)]
         base = url
@@ -97,7 +92,7 @@ def find(url: str) -> list[File]:
             found = fs.glob(path, detail=True)
         else:
             raise InputError(f"there is no file, folder or glob match at {url}: check the path")
-        top = _locate(base or ".")[1]
+        top = locate(base or ".")[1]
     files = []
     for name, info in sorted(found.items()):
         inner = posixpath.relpath(name, top or "/")
@@ -108,60 +103,21 @@ def find(url: str) -> list[File]:
     return files
 
 
-@contextmanager
-def opened(url: str) -> Iterator[IO[bytes]]:
-    """The bytes of a file, decompressed if its name ends in .gz or .zst (then they cannot be sought in).
-
-    What goes wrong inside the `with`, reading or decoding them, becomes an InputError that names the file.
-    """
-    with readable(url):
-        fs, path = _locate(url)
-        with fs.open(path, "rb") as file:
-            if compression := _COMPRESSIONS.get(_compression_suffix(url)):
-                # pyarrow's reader raises on a cut stream; zstandard's ends it in silence.
-                import pyarrow as pa
-
-                with pa.CompressedInputStream(file, compression) as stream:
-                    yield cast(IO[bytes], stream)
-            else:
-                yield file
-
-
-@contextmanager
-def readable(url: str) -> Iterator[None]:
-    """Turn what goes wrong while a file is read into an InputError that names it."""
-    import pyarrow as pa
-
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise InputError(f"there is no file at {url}: check the path") from error
-    except PermissionError as error:
-        raise InputError(f"reading {url} is not allowed: check its permissions or your credentials") from error
-    except (OSError, EOFError, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"cannot read {url} ({reason}): fetch or write it again, or leave it out") from error
-
-
-def is_compressed(url: str) -> bool:
-    """Whether `opened` decompresses the file."""
-    return _compression_suffix(url) != ""
-
-
 def expansion(url: str) -> int:
     """How many times larger a file is decompressed, rounded, judged by its first 256 KiB; 1 for a plain file.
 
     Raises InputError for one of which nothing can be decompressed.
     """
-    if not is_compressed(url):
+    kind = compression(url)
+    if kind is None:
         return 1
     import pyarrow as pa
 
     num_bytes = 0
     with readable(url):
-        fs, path = _locate(url)
+        fs, path = locate(url)
         head = fs.read_block(path, 0, _HEAD_BYTES)
-        with pa.CompressedInputStream(io.BytesIO(head), _COMPRESSIONS[_compression_suffix(url)]) as stream:
+        with pa.CompressedInputStream(io.BytesIO(head), kind) as stream:
             try:
                 while chunk := stream.read(_KIB):
                     num_bytes += len(chunk)
@@ -179,7 +135,7 @@ def content_digest(file: File) -> str:
     """
     state = hashlib.blake2b(file.num_bytes.to_bytes(8, "little"), digest_size=16)
     with readable(file.url):
-        fs, path = _locate(file.url)
+        fs, path = locate(file.url)
         with fs.open(path, "rb") as stream:
             if file.num_bytes <= _WHOLE_BYTES:
                 while chunk := stream.read(_MIB):
@@ -205,23 +161,3 @@ def balanced(total: int, *, largest: int) -> Sequence[tuple[int, int]]:
 def base_name(url: str) -> str:
     """The last step of a path or URL."""
     return posixpath.basename(url.rstrip("/"))
-
-
-def _locate(url: str) -> tuple[AbstractFileSystem, str]:
-    url = sample.resolve(url)
-    if "://" not in url:
-        from fsspec.implementations.local import LocalFileSystem
-
-        return LocalFileSystem(), str(Path(url).expanduser().absolute())
-    from fsspec.core import url_to_fs
-
-    try:
-        fs, path = url_to_fs(url)
-    except (ValueError, ImportError) as error:  # an unknown scheme, or one whose package is not installed
-        raise InputError(f"cannot open {url}: {error}") from error
-    return fs, path
-
-
-def _compression_suffix(url: str) -> str:
-    suffix = posixpath.splitext(url.lower())[1]
-    return suffix if suffix in _COMPRESSIONS else ""

@@ -18,8 +18,9 @@ from typing import IO
 
 import orjson
 
-from instructpt.corpus.files import File, Part, Row, balanced, base_name, expansion, is_compressed, opened
+from instructpt.corpus.files import File, Part, Row, balanced, base_name, expansion
 from instructpt.records import Reject
+from instructpt.streams import compression, opened
 
 _CHUNK_BYTES = 1 << 20
 _SAMPLE_BYTES = 1000
@@ -84,7 +85,7 @@ def _lines(stream: IO[bytes], part: Part) -> Iterator[tuple[int, bytes]]:
     """The lines that start in the part, each with its first byte's position, without the line break."""
     # From one byte before the part on: the byte there tells whether a line starts right at the part's first byte.
     position = max(0, part.start - 1)
-    if is_compressed(part.url):
+    if compression(part.url):
         left = position
         while left and (chunk := stream.read(min(left, _CHUNK_BYTES))):
             left -= len(chunk)

@@ -62,11 +62,6 @@ class _Slice:
         return self.text[self.start : self.stop]
 
 
-def split(document: Document, *, vocabulary: Vocabulary, budget_tokens: int) -> list[Document]:
-    """The document's passages; see `split_many`, which is faster for many documents."""
-    return next(split_many([document], vocabulary=vocabulary, budget_tokens=budget_tokens))
-
-
 def split_many(
     documents: Iterable[Document], *, vocabulary: Vocabulary, budget_tokens: int
 ) -> Iterator[list[Document]]:
@@ -133,7 +128,7 @@ def _fitting(batch: Sequence[Document], vocabulary: Vocabulary, budget: int) -> 
 
 def _counts(pieces: Sequence[_Slice], vocabulary: Vocabulary) -> Iterator[int]:
     for group in _groups(pieces, _BATCH_CHARACTERS):
-        yield from map(len, vocabulary.encode([piece.content for piece in group]))
+        yield from map(len, vocabulary.encode_arrays([piece.content for piece in group]))
 
 
 def _cut(pieces: Sequence[_Slice], vocabulary: Vocabulary, budget: int, *, known_too_long: bool) -> list[_Slice]:
@@ -184,9 +179,8 @@ def _token_starts(pieces: Sequence[_Slice], vocabulary: Vocabulary) -> list[NDAr
     windows = [window for number, piece in enumerate(pieces) for window in _windows(replace(piece, document=number))]
     starts: list[list[NDArray[np.int64]]] = [[] for _ in pieces]
     for group in _groups(windows, _ENCODED_CHARACTERS):
-        encoded = vocabulary.encode_with_offsets([window.content for window in group])
-        for window, (ids, offsets) in zip(group, encoded, strict=True):
-            window_starts = np.fromiter((start for start, _ in offsets), np.int64, len(ids))
+        encoded = vocabulary.encode_with_starts([window.content for window in group])
+        for window, (_, window_starts) in zip(group, encoded, strict=True):
             starts[window.document].append(window_starts + window.start)
     return [np.maximum.accumulate(np.concatenate(parts)) for parts in starts]
 

@@ -14,7 +14,6 @@ here exactly one BOS, as in training.
 
 from __future__ import annotations
 
-import io
 import logging
 import math
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,9 @@ from typing import Any
 
 import orjson
 
+from instructpt import streams
 from instructpt.errors import InputError
+from instructpt.evaluation.models import loading
 from instructpt.records import Score
 
 TASKS = {
@@ -49,28 +50,6 @@ _SHOTS_SEED = 1234
 """The harness's default for drawing examples, so that its few-shot prompts can be repeated."""
 
 _log = logging.getLogger(__name__)
-
-
-def evaluate(
-    model_folder: Path,
-    *,
-    tasks: Sequence[str],
-    data: Path = SAMPLE,
-    limit: int | None = None,
-    num_fewshot: int = 0,
-    batch_size: int = 16,
-    device: str = "cpu",
-    model_name: str,
-) -> list[Score]:
-    """Score a model on several tasks. The names and numbers mean what they mean in `load_model` and `evaluate_task`."""
-    check_tasks(tasks)
-    model = load_model(model_folder, batch_size=batch_size, device=device)
-    scores: list[Score] = []
-    for task in tasks:
-        scores += evaluate_task(
-            model, task=task, data=data, limit=limit, num_fewshot=num_fewshot, model_name=model_name
-        )
-    return scores
 
 
 def check_tasks(tasks: Sequence[str]) -> None:
@@ -102,15 +81,19 @@ def load_model(model_folder: Path, *, batch_size: int = 16, device: str = "cpu")
     """The harness's model (`lm_eval.models.huggingface.HFLM`) for a Hugging Face model folder.
 
     On a CPU the weights are float32 whatever the folder holds: exact, and faster than emulated bfloat16.
-    Raises InputError where lm-eval is not installed or the folder holds no model.
+    Raises InputError where lm-eval is not installed or the folder holds no model that can be loaded.
     """
     with _quiet():
         from lm_eval.models.huggingface import HFLM
 
-        if not (model_folder / "config.json").exists():
-            raise InputError(f"no model at {model_folder}: give a folder with config.json, weights and tokenizer.json")
-        dtype = "float32" if device == "cpu" else "auto"
-        model = HFLM(pretrained=str(model_folder), device=device, dtype=dtype, batch_size=batch_size)
+        with loading(model_folder):
+            model = HFLM(
+                pretrained=str(model_folder),
+                device=device,
+                dtype="float32" if device == "cpu" else "auto",
+                batch_size=batch_size,
+                use_safetensors=True,
+            )
     model.loglikelihood = partial(model.loglikelihood, disable_tqdm=True)
     model._loglikelihood_tokens = partial(_score, model, model._loglikelihood_tokens)
     return model
@@ -191,16 +174,10 @@ def _dataset(rows: dict[str, list[dict[str, Any]]], **_: object) -> dict[str, An
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    import fsspec
-    import zstandard
-
-    with fsspec.open(str(path), "rb", compression="gzip" if path.suffix == ".gz" else None) as file:
-        if path.suffix == ".zst":
-            file = io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True))
-        try:
-            rows = [orjson.loads(line) for line in file if line.strip()]
-        except orjson.JSONDecodeError as error:
-            raise InputError(f"{path} holds a line that is not JSON ({error}): mend or fetch the file again") from error
+    try:
+        rows = [orjson.loads(line) for line in streams.lines(str(path))]
+    except orjson.JSONDecodeError as error:
+        raise InputError(f"{path} holds a line that is not JSON ({error}): mend or fetch the file again") from error
     if not rows:
         raise InputError(f"{path} is empty: put the task's rows there as JSON lines")
     return rows
@@ -219,8 +196,8 @@ def _score(model: Any, run: Any, requests: list[Any], **settings: Any) -> Any:
     longest = max((len(answer) for _, _, answer in requests), default=0)
     if longest > model.max_length:
         raise InputError(
-            f"an answer has {longest} tokens, the model reads at most {model.max_length}: leave the task out, or take a "
-            "model with more positions"
+            f"an answer has {longest} tokens, the model reads at most {model.max_length}: leave the task out, or take "
+            "a model with more positions"
         )
     cut = sum(len(context) + len(answer) > model.max_length + 1 for _, context, answer in requests)
     if cut:

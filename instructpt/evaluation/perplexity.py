@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from instructpt import vocabulary
 from instructpt.errors import InputError
+from instructpt.evaluation.models import loading
 from instructpt.records import Document, Score
 
 if TYPE_CHECKING:
@@ -59,12 +60,14 @@ def perplexity(
     documents = [document for document in documents if document.text]
     if not documents:
         raise InputError("no held-out text to measure on: give at least one document that is not empty")
-    if not (model_folder / "config.json").exists():
-        raise InputError(f"no model at {model_folder}: give a folder with config.json, weights and tokenizer.json")
+    with loading(model_folder):
+        model = AutoModelForCausalLM.from_pretrained(
+            model_folder,
+            dtype=torch.float32 if device == "cpu" else "auto",
+            local_files_only=True,
+            use_safetensors=True,
+        )
     words = vocabulary.load(model_folder)
-    model = AutoModelForCausalLM.from_pretrained(
-        model_folder, dtype=torch.float32 if device == "cpu" else "auto", local_files_only=True
-    )
     positions = getattr(model.config, "max_position_embeddings", row_tokens)
     if not 1 <= row_tokens <= positions:
         raise InputError(f"row_tokens is {row_tokens}, the model has {positions} positions: give 1 to {positions}")

@@ -14,6 +14,9 @@ the raw arm is also what the synthesizer is tuned from, as the paper tunes a pre
 
 from __future__ import annotations
 
+from typing import Literal
+
+from instructpt import devices
 from instructpt.artifacts import Stage
 from instructpt.recipes.augment import clean
 from instructpt.records import Document, Group, Score, Text
@@ -43,6 +46,7 @@ def demo(
     tuning_tokens: int = 850_000,
     passage_tokens: int = 256,
     evaluation_items: int = 100,
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
     seed: int = 0,
 ) -> Collect:
     """The whole road on the sample that ships: three small models, their scores and a report.
@@ -58,6 +62,7 @@ def demo(
         tuning_tokens: Budget for tuning the synthesizer.
         passage_tokens: The longest passage.
         evaluation_items: Items a benchmark.
+        precision: Of training; auto is bfloat16 where this machine computes in it, and is written down as what it is.
         seed: Of every draw.
     """
     texts = clean(Read(name="documents", files=("sample:passages.jsonl.zst",), limit=documents))
@@ -66,6 +71,7 @@ def demo(
     words = BuildVocabulary(name="vocabulary", texts=(texts, tagged), size=vocabulary_size)
     passages = Split(name="passages", documents=texts, vocabulary=words, budget_tokens=passage_tokens)
     window_tokens = 2 * row_tokens
+    chosen = devices.fast_precision(devices.find("auto")) if precision == "auto" else precision
 
     def trained(name: str, source: Stage[Text], *, base: Train | None = None) -> Train:
         length, budget = (row_tokens, pretraining_tokens) if base is None else (window_tokens, tuning_tokens)
@@ -79,7 +85,7 @@ def demo(
                 steps=steps,
                 learning_rate=LEARNING_RATE,
                 warmup_steps=min(WARMUP_STEPS, steps),
-                precision="bfloat16",
+                precision=chosen,
                 seed=seed,
             ),
             batch_rows=batch_rows,

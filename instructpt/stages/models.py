@@ -60,12 +60,3 @@ def model_identity(model: Model, run: Run) -> str:
 def model_name(model: Model) -> str:
     """What a report calls it."""
     return model if isinstance(model, str) else model.name
-
-
-def resolved_device(run: Run) -> str:
-    """The run's device, "auto" resolved to a GPU if there is one."""
-    if run.device != "auto":
-        return run.device
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

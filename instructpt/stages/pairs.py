@@ -187,8 +187,8 @@ class Convert(Stage[Group]):
         from instructpt.collection.catalog import load
 
         def records() -> Iterator[neutral.TaskRecord | Reject]:
-            for url in self.files:
-                for record in neutral.read_records(url):
+            for file in (file for url in self.files for file in files.find(url)):
+                for record in neutral.read_records(file.url):
                     run.tally.take()
                     yield record
 

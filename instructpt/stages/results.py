@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from instructpt import devices
 from instructpt.artifacts import Run, Stage
 from instructpt.corpus import files
 from instructpt.records import Document, Score
-from instructpt.stages.models import Model, model_folder, model_name, model_sources, quiet_loading, resolved_device
+from instructpt.stages.models import Model, model_folder, model_name, model_sources, quiet_loading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ class Evaluate(Stage[Score]):
 
         check_tasks(self.tasks)
         quiet_loading()
-        yield load_model(model_folder(self.model, run), device=resolved_device(run))
+        yield load_model(model_folder(self.model, run), device=str(devices.find(run.device)))
 
     def shard(self, index: int, run: Run) -> Iterator[Score]:
         """The scores of one task."""
@@ -111,7 +112,7 @@ class HeldOut(Stage[Score]):
             model_folder(self.model, run),
             documents,
             row_tokens=self.row_tokens,
-            device=resolved_device(run),
+            device=str(devices.find(run.device)),
             model_name=model_name(self.model),
         )
 

@@ -157,7 +157,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
     try:
         # WAL: readers never wait for the writer. FULL, not NORMAL: an answer cost accelerator time, and with one commit
-        # for all that waits an fsync costs little (46,000 puts/s with 256 in flight on two cores and a local disk).
+        # for all that waits an fsync costs little (46,000 puts a second with 256 in flight, two cores, a local disk).
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
     except BaseException:

@@ -28,7 +28,8 @@ import orjson
 import torch
 from transformers import PreTrainedModel
 
-from instructpt.errors import ArtifactError, InputError, RecipeError, TrainingError
+from instructpt import devices
+from instructpt.errors import ArtifactError, InputError, TrainingError
 from instructpt.records import Batch, Step
 from instructpt.seeds import digest
 from instructpt.storage import Folder
@@ -82,8 +83,7 @@ def train(
         return
 
     _check_head(model)
-    device = _device(execution.device)
-    model.to(device)
+    model.to(devices.find(execution.device))
     optimizer = _optimizer(model, settings)
     steps = _resume(folder, model, optimizer)
     yield from steps
@@ -276,11 +276,3 @@ def _claim(folder: Path, settings: TrainSettings) -> None:
         raise ArtifactError(
             f"{folder} was trained with other settings ({'; '.join(changed)}): use another folder or remove this one"
         )
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise RecipeError("device is cuda, but torch finds no GPU here: give cpu or auto")
-    return torch.device(name)

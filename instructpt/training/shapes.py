@@ -68,13 +68,6 @@ def shape_named(name: str) -> Shape:
     return SHAPES[name]
 
 
-def num_parameters(shape: Shape, *, vocabulary_size: int) -> int:
-    """Numbers a model of this shape learns."""
-    table = vocabulary_size * shape.hidden
-    block = 4 * shape.hidden**2 + 3 * shape.hidden * shape.feed_forward + 2 * shape.hidden
-    return table * (1 if shape.tied else 2) + shape.layers * block + shape.hidden
-
-
 def configuration(
     shape: Shape, *, vocabulary_size: int, bos: int | None, eos: int, max_positions: int
 ) -> MistralConfig:
@@ -127,26 +120,25 @@ def new_model(
     return model
 
 
-def load_model(model: str | Path, *, trust_remote_code: bool = False) -> PreTrainedModel:
+def load_model(model: str | Path) -> PreTrainedModel:
     """The model in a folder or on the Hub, in float32 on the CPU, to be trained further.
 
-    trust_remote_code: whether Python files that come with the model may run. Raises InputError if there are no
-    safetensors weights or the architecture is unknown.
+    Raises InputError if there are no safetensors weights or the architecture is unknown. Code that comes with a model
+    is not run.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
-    files = (*_MODEL_FILES, "*.py") if trust_remote_code else _MODEL_FILES
-    folder = local_folder(model, files=files)
+    folder = local_folder(model, files=_MODEL_FILES)
     if not any(folder.glob("*.safetensors")):
         raise InputError(f"{model} holds no .safetensors weights: convert it first, pickled weights are not opened")
     try:
         loaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=trust_remote_code
+            folder, dtype=torch.float32, use_safetensors=True
         )
     except (OSError, ValueError, KeyError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"cannot load {model} as a causal language model: {reason}") from error
+        reason = " ".join(str(error).split())
+        raise InputError(f"cannot load {model} as a causal language model ({reason}): give another model") from error
     return loaded
 
 

@@ -47,10 +47,10 @@ def reference(text: Text, words: Vocabulary) -> tuple[list[int], list[bool]]:
     losses: list[bool] = []
     bounds = [0, *text.breaks, len(text.text)]
     for first, stop in pairwise(bounds):
-        ((inside, offsets),) = words.encode_with_offsets([text.text[first:stop]])
+        inside = words.tokenizer.encode(text.text[first:stop], add_special_tokens=False)
         begin = [] if words.bos is None else [words.bos]
-        ids += [*begin, *inside, words.eos]
-        losses += [text.spans is None] * len(begin) + [carries(first + start) for start, _ in offsets]
+        ids += [*begin, *inside.ids, words.eos]
+        losses += [text.spans is None] * len(begin) + [carries(first + start) for start, _ in inside.offsets]
         losses.append(carries(stop - 1) if text.spans is None or stop else False)
     return ids, losses
 

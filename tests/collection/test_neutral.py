@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -146,13 +146,6 @@ def test_the_fullest_contexts_of_each_set_are_kept() -> None:
     assert reasons == {"over_max_contexts": 1}
 
 
-def test_a_budget_can_be_counted_in_words() -> None:
-    records = [row(question="a b c", answer="d"), row(question="e f", answer="g")]
-    [shot], reasons = run(records, budget=10, measure=lambda text: len(text.split()))
-    assert [pair.answer for pair in shot.pairs] == ["d"]
-    assert reasons == {"over_budget": 1}
-
-
 TEXTS = st.sampled_from(["", " ", "a", "b", "A long text."])
 ROWS = st.builds(
     TaskRecord,
@@ -245,5 +238,15 @@ def test_packed_files_are_read_to_their_end(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no task data at .*rows\.jsonl"):
+    with pytest.raises(InputError, match=r"no file at .*rows\.jsonl"):
         list(read_records(tmp_path / "rows.jsonl"))
+
+
+@pytest.mark.parametrize(("suffix", "compress"), [(".gz", gzip.compress), (".zst", zstandard.compress)])
+def test_a_packed_file_that_breaks_off_is_no_shorter_file(
+    tmp_path: Path, suffix: str, compress: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / f"rows.jsonl{suffix}"
+    path.write_bytes(compress(lines() * 100)[:-9])
+    with pytest.raises(InputError, match=r"cannot read .*rows\.jsonl"):
+        list(read_records(path))

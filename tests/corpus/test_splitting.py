@@ -7,13 +7,14 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from instructpt import vocabulary
-from instructpt.corpus.splitting import split, split_many
+from instructpt.corpus.splitting import split_many
 from instructpt.errors import RecipeError
 from instructpt.records import Document
 from instructpt.vocabulary import Vocabulary
@@ -51,6 +52,11 @@ def awkward() -> Vocabulary:
 def any_vocabulary(request: pytest.FixtureRequest) -> Vocabulary:
     found: Vocabulary = request.getfixturevalue(request.param)
     return found
+
+
+def split(document: Document, *, vocabulary: Vocabulary, budget_tokens: int) -> list[Document]:
+    (passages,) = split_many([document], vocabulary=vocabulary, budget_tokens=budget_tokens)
+    return passages
 
 
 def check(document: Document, passages: list[Document], known: Vocabulary, budget: int) -> None:
@@ -191,13 +197,13 @@ def test_a_tokenizer_never_sees_a_long_text_at_once(byte_level: Vocabulary) -> N
     lengths: list[int] = []
 
     class Watched(Vocabulary):
-        def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        def encode_arrays(self, texts: Sequence[str]) -> list[np.ndarray]:
             lengths.extend(map(len, texts))
-            return Vocabulary.encode(self, texts)
+            return Vocabulary.encode_arrays(self, texts)
 
-        def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
+        def encode_with_starts(self, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
             lengths.extend(map(len, texts))
-            return Vocabulary.encode_with_offsets(self, texts)
+            return Vocabulary.encode_with_starts(self, texts)
 
     watched = Watched(*(getattr(byte_level, field.name) for field in fields(Vocabulary)))
     split(Document("d", "a" * 300_000 + " a" * 100_000, ""), vocabulary=watched, budget_tokens=500)

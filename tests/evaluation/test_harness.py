@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from instructpt.errors import InputError
-from instructpt.evaluation.harness import SAMPLE, TASKS, evaluate, evaluate_task, load_model, load_parts, task_files
+from instructpt.evaluation.harness import SAMPLE, TASKS, check_tasks, evaluate_task, load_model, load_parts, task_files
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +21,12 @@ def model(tiny_model: Path) -> Any:
     return load_model(tiny_model, batch_size=4)
 
 
-def test_every_task_gives_scores_without_a_network(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_task_gives_scores_without_a_network(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("a network connection was tried")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    scores = evaluate(tiny_model, tasks=sorted(TASKS), limit=4, batch_size=4, model_name="tiny")
+    scores = [score for task in TASKS for score in evaluate_task(model, task=task, limit=4, model_name="tiny")]
     assert {score.task for score in scores} == set(TASKS)
     assert {score.metric for score in scores if score.task == "arc_easy"} == {"acc", "acc_norm"}
     for score in scores:
@@ -115,14 +115,24 @@ def test_mistakes_are_named(settings: dict[str, Any], message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_task_is_refused_before_the_model_is_loaded(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no evaluation task"):
-        evaluate(tmp_path / "nowhere", tasks=["arc_easy", "nonsense"], model_name="m")
+def test_an_unknown_task_is_refused_without_a_model() -> None:
+    with pytest.raises(InputError, match="no evaluation task is called 'nonsense'"):
+        check_tasks(["arc_easy", "nonsense"])
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no model at"):
         load_model(tmp_path)
+
+
+def test_a_model_that_cannot_be_loaded_is_named(tiny_model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    (folder / "config.json").write_text('{"model_type": "martian"}')
+    with pytest.raises(InputError, match=r"cannot load .*martian"):
+        load_model(folder)
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(InputError, match=r"no model at .*safetensors"):
+        load_model(folder)
 
 
 def test_broken_and_empty_files_are_named(tmp_path: Path) -> None:

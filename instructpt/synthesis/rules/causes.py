@@ -25,7 +25,8 @@ _BECAUSE = re.compile(
 )
 _BECAUSE_FIRST = re.compile(r"(?P<cause>Because (?:of )?[^,;:\"\u201c]{8,140}), (?P<effect>[^;:\"\u201c]{15,180})[.]$")
 _HEDGED = re.compile(
-    r"(?:not|n't|n\u2019t|just|only|simply|merely|solely|chiefly|partly|part|mainly|largely|primarily|that|is|was|are|were|and|or|but|be|it's|it\u2019s|probably|perhaps|possibly|especially|particularly)$"
+    r"(?:not|n't|n\u2019t|just|only|simply|merely|solely|chiefly|partly|part|mainly|largely|primarily|that|is|was|are"
+    r"|were|and|or|but|be|it's|it\u2019s|probably|perhaps|possibly|especially|particularly)$"
 )
 _NO_CLAUSE = re.compile(
     r"(?:Since|If|As|When|While|Although|Though|Even|Unless|Once|Until|Not|And|That|Which|Whether"

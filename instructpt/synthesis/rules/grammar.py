@@ -59,8 +59,9 @@ _NEW_CLAUSE = re.compile(
     r"|but|although|though|so) "
 )
 _LABELLED = re.compile(
-    r"(?:\b(?:[Tt]ables?|[Ff]igs?\.?|[Ff]igures?|[Ss]ections?|[Ss]ubsections?|[Pp]aragraph|[Cc]hapter|Title|Nos?\.|[Ss]tep|Part"
-    r"|[Pp]hase|[Tt]ypes?|[Cc]lass|[Gg]rade|[Ss]tage|[Cc]hromosome|[Ll]evel|[Gg]roups?|[Vv]ersion|[Pp]atent|Law|Act|Code"
+    r"(?:\b(?:[Tt]ables?|[Ff]igs?\.?|[Ff]igures?|[Ss]ections?|[Ss]ubsections?|[Pp]aragraph|[Cc]hapter|Title|Nos?\."
+    r"|[Ss]tep|Part|[Pp]hase|[Tt]ypes?|[Cc]lass|[Gg]rade|[Ss]tage|[Cc]hromosome|[Ll]evel|[Gg]roups?|[Vv]ersion"
+    r"|[Pp]atent|Law|Act|Code"
     rf"|[Ss]lide|pages?|CI|and|to|by|or|between|EUR|USD|{MONTH})|\u00a7|[=<>\u00b1]|D\.C\.)[ (]*$"
 )
 _LOWER_CASE_WORD = re.compile(r"(?<![\w-])[a-z\u00e0-\u00ff]{5,}(?![\w-])")
@@ -137,15 +138,12 @@ def content_words(text: str) -> list[str]:
     return [word for word in _LOWER_CASE_WORD.findall(text) if word not in FUNCTION_WORDS]
 
 
-def shuffled(
-    answer: str, others: Iterable[str], rng: random.Random, *, num: int = 4, least: int = 3
-) -> tuple[str, ...]:
-    """The answer among drawn others, at most `num` in all, in a drawn order; () if there would be fewer than "
-    "`least`."""
+def shuffled(answer: str, others: Iterable[str], rng: random.Random, *, most: int = 4) -> tuple[str, ...]:
+    """The answer among drawn others, at most `most` in all, in a drawn order; () if there would be fewer than three."""
     pool = list(dict.fromkeys(other for other in others if not _same(other, answer)))
-    if len(pool) + 1 < least:
+    if len(pool) < 2:
         return ()
-    options = [answer, *rng.sample(pool, min(num - 1, len(pool)))]
+    options = [answer, *rng.sample(pool, min(most - 1, len(pool)))]
     rng.shuffle(options)
     return tuple(options)
 

@@ -34,9 +34,9 @@ _THERE_ARE = re.compile(
     rf"(?P<rest>(?:in|on|at) {_PART}{{3,60}})[.,;].*$"
 )
 _HAS = re.compile(
-    rf"(?P<who>[A-Z]{_PART}{{2,70}}?) (?P<verb>has|have|had|contains?|contained|includes|included|employs|employed"
-    rf"|enrolled|recruited|operates?|"
-    rf"operated|owns?|owned|covers?|opened|acquired|sold|purchased|won|scored|produced|lost|killed|published) "
+    rf"(?P<who>[A-Z]{_PART}{{2,70}}?) (?P<verb>has|have|had|contains?|contained|includes|included|employs"
+    rf"|employed|enrolled|recruited|operates?|operated|owns?|owned|covers?|opened|acquired|sold|purchased|won"
+    rf"|scored|produced|lost|killed|published) "
     rf"(?P<number>{ABOUT}{COUNT}) (?P<what>[a-z][\w\u2019-]*s(?: (?:of|with|from) [\w\u2019-]+)?|people"
     rf"|children)(?P<rest>(?: (?:in|on|at|during) {_PART}{{3,60}})?)[.,;].*$"
 )
@@ -46,10 +46,9 @@ _SHARE = re.compile(
 )
 _UNIT = (
     r"(?: (?:years?|months?|weeks?|days?|hours?|minutes?|seconds?|kilometers?|kilometres?|km|miles?|meters?"
-    r"|metres?|feet|inches|kg|mg|g|ml|mL|mm|"
-    r"cm|m|acres|hectares|square (?:miles|kilometers|kilometres|feet|metres|meters)|points|basis points|percent"
-    r"|million|billion|people|inhabitants|dollars|pounds|euros|"
-    r"employees|degrees|old|per (?:share|year|day|week|month|hour))){0,3}"
+    r"|metres?|feet|inches|kg|mg|g|ml|mL|mm|cm|m|acres|hectares|square (?:miles|kilometers|kilometres|feet"
+    r"|metres|meters)|points|basis points|percent|million|billion|people|inhabitants|dollars|pounds|euros"
+    r"|employees|degrees|old|per (?:share|year|day|week|month|hour))){0,3}"
 )
 _VALUE = re.compile(
     rf"(?:(?P<setting>(?:In|For|During|At) {_PART}{{2,40}}), )?(?P<what>(?:[Tt]he "

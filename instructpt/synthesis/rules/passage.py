@@ -34,6 +34,8 @@ MIN_WRAPPED_LINE_CHARACTERS = 55
 """A shorter line that ends without a stop is a heading or list item, not a hard-wrapped line of running text."""
 MAX_DIGIT_SHARE = 0.15
 """Of a sentence's characters: tables run into a line have more."""
+MAX_BLANK_CHARACTERS = 200
+"""A longer block is not looked through for being blank; it then holds no sentence either."""
 
 _FRAGMENT_AFTER_MARKER = re.compile(
     r"(?!(?:The|An?|Each|Any|Every|No|If|When|All|For|In|Not|Upon|Notwithstanding|Unless|On|Nothing|There|During)\b)"
@@ -150,8 +152,7 @@ def read(text: str) -> View:
 
 
 def _title(text: str) -> str | None:
-    """The first line, if it is a title: see the module's drawing. Of "Section 5. Fees." and "Chapter I. Fog." "
-    "the name."""
+    """The first line, if it is a title: see the module's drawing. Of "Chapter I. Fog" it is the name alone."""
     line, _, rest = text[: 2 * MAX_TITLE_CHARACTERS].partition("\n")
     line = line.strip()
     if match := _SECTION_TITLE.match(line):
@@ -190,7 +191,7 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
         )
         position = stop + 1
         if not wrapped:
-            if text[start:stop].strip() if stop - start < 200 else True:
+            if stop - start >= MAX_BLANK_CHARACTERS or text[start:stop].strip():
                 yield start, stop
             start = position
     if start < len(text):

@@ -21,8 +21,9 @@ _PAST = {
     "conducted": "conducted", "commissioned": "commissioned", "recorded": "recorded", "appointed": "appointed",
 }  # fmt: skip
 _ACTIVE = (
-    "invented|wrote|developed|created|founded|discovered|designed|directed|composed|painted|built|established|introduced|"
-    "published|defeated|killed|won|led|signed|proposed|recorded|appointed|married|succeeded|replaced|conquered|captured|bought"
+    "invented|wrote|developed|created|founded|discovered|designed|directed|composed|painted|built|established"
+    "|introduced|published|defeated|killed|won|led|signed|proposed|recorded|appointed|married|succeeded|replaced"
+    "|conquered|captured|bought"
 )
 _MADE = "|".join(_PAST)
 _DONE_BY = re.compile(
@@ -33,8 +34,8 @@ _DID = re.compile(
     rf"(?P<who>{PERSON}) (?P<verb>{_ACTIVE}) (?P<what>(?:an?|the|his|her|its|[A-Z])[^;:()\"\u201c]{{3,120}})[.]$"
 )
 _SAY = (
-    "said|replied|cried|asked|answered|exclaimed|shouted|whispered|murmured|remarked|returned|continued|added|observed|"
-    "muttered"
+    "said|replied|cried|asked|answered|exclaimed|shouted|whispered|murmured|remarked|returned|continued|added"
+    "|observed|muttered"
 )
 _SPEAKER = (
     r"(?:(?:Mr|Mrs|Dr|M|Mme|St)\. |Miss |Sir |Lady |Lord |Captain |Madame |Monsieur |Uncle |Aunt |Father |Mother "
@@ -55,15 +56,17 @@ _DUTY = re.compile(
     r"|may) (?P<duty>[a-z]+ [^;:\"\u201c]{15,240})[.]$"
 )
 _NO_DUTY = re.compile(
-    r"(?:not|be|have|receive|apply|include|consist|constitute|become|continue|mean|contain|terminate|expire|take effect"
-    r"|remain|also|only|vest|begin|cease|"
-    r"prevail|at|in|for|on|or|and|occur|extend|result|cause|affect|need|differ|help|require|lead|seem|feel|appear|never|arise|accrue|operate)\b"
+    r"(?:not|be|have|receive|apply|include|consist|constitute|become|continue|mean|contain|terminate|expire"
+    r"|take effect|remain|also|only|vest|begin|cease|prevail|at|in|for|on|or|and|occur|extend|result|cause"
+    r"|affect|need|differ|help|require|lead|seem|feel|appear|never|arise|accrue|operate)\b"
 )
 _AGENT = re.compile(
-    r"(?:Mayor|Council|Board|Commissioner|Commission|Director|Secretary|Agency|Department|Office|Authority|Court|court|Governor|Superintendent|Chairman|Committee|"
-    r"person|trustee|owner|insurer|lessor|lessee|employer|employee|corporation|company|officer|agent|licensee|applicant|provider|tenant|landlord|"
-    r"bank|seller|buyer|party|debtor|guardian|association|institution|operator|District|physician|facility|judge|clerk|member|producer|receiver|fiduciary|"
-    r"entity|partner|partnership|administrator|representative|holder|school|[a-z]{3,}(?:er|or|ist|ant|ee))s?$"
+    r"(?:Mayor|Council|Board|Commissioner|Commission|Director|Secretary|Agency|Department|Office|Authority|Court"
+    r"|court|Governor|Superintendent|Chairman|Committee|person|trustee|owner|insurer|lessor|lessee|employer"
+    r"|employee|corporation|company|officer|agent|licensee|applicant|provider|tenant|landlord|bank|seller|buyer"
+    r"|party|debtor|guardian|association|institution|operator|District|physician|facility|judge|clerk|member"
+    r"|producer|receiver|fiduciary|entity|partner|partnership|administrator|representative|holder|school"
+    r"|[a-z]{3,}(?:er|or|ist|ant|ee))s?$"
 )
 
 

@@ -69,9 +69,9 @@ _NO_COMPARISON = frozenset(
 )
 _PLAIN_SECOND = re.compile(r"(?:the|an?|that of|those|most|[A-Z])\b|[A-Z]")
 _VAGUE = re.compile(
-    r"(?:\d|expected|normal|average|usual|ever|before|previous|anticipated|any|all|most|what|it|that$|those$|half"
-    r"|once|a few|we|I|you|usually|originally|one|two|three|the (?:average|rest|other)|"
-    r"in|at|on|for|to|by|with|when|if|planned|others?|elsewhere|initially|necessary)\b"
+    r"(?:\d|expected|normal|average|usual|ever|before|previous|anticipated|any|all|most|what|it|that$|those$"
+    r"|half|once|a few|we|I|you|usually|originally|one|two|three|the (?:average|rest|other)|in|at|on|for|to|by"
+    r"|with|when|if|planned|others?|elsewhere|initially|necessary)\b"
 )
 
 
@@ -97,7 +97,7 @@ def connective(view: View, rng: random.Random) -> Iterator[Pair]:
             options = shuffled(link.connective, others, rng)
             yield Pair(ask("connective", "word", rng, first=link.first, rest=link.rest), link.connective, options)
         else:
-            options = shuffled(_RELATION[kind], _RELATION.values(), rng, num=rng.choice((3, 4)))
+            options = shuffled(_RELATION[kind], _RELATION.values(), rng, most=rng.choice((3, 4)))
             rationale = ask("connective", "reason", rng, connective=link.connective) if rng.random() < 0.5 else None
             question = ask("connective", "relation", rng, first=link.first, second=link.second)
             yield Pair(question, _RELATION[kind], options, rationale)

@@ -64,12 +64,12 @@ def order_of_sentences(view: View, rng: random.Random) -> Iterator[Pair]:
 
 def _runs(view: View, rng: random.Random) -> Iterator[Sequence[Sentence]]:
     """Neighbouring sentences of one block, drawn; the first one must make sense as a beginning."""
-    num = rng.choice((3, 3, 4))
-    starts = range(len(view.sentences) - num + 1)
+    num_sentences = rng.choice((3, 3, 4))
+    starts = range(len(view.sentences) - num_sentences + 1)
     for start in rng.sample(starts, min(len(starts), 12)):
-        run = view.sentences[start : start + num]
+        run = view.sentences[start : start + num_sentences]
         together = all(a.block == b.block and a.place + 1 == b.place for a, b in pairwise(run))
-        distinct = len({sentence.text for sentence in run}) == num
+        distinct = len({sentence.text for sentence in run}) == num_sentences
         if (
             together
             and distinct

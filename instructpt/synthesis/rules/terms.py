@@ -36,32 +36,32 @@ _STATUTE = re.compile(
 )
 _SAYS_LITTLE = re.compile(
     r"(?:an?|the|one of the|any) (?:\w+ly |very |more |most |really |pretty |so )*(?:major|key|common|good|great"
-    r"|big|huge|little|bit|few|lot|result|matter|"
-    r"number|same|only|reason|way|time|place|cause|case|need|fact|one|first|second|third|last|next|best|positive"
-    r"|negative|driver|most (?:by|in)|following|latter|former|possibility|"
-    r"problem|question|thing|trend|risk|difference|increase|decrease|reduction|variety|range|series|total|"
-    r"other|subject|median|mean|average|main|primary|concern|challenge|important|significant|strong|similar|different|high|low|higher|lower|larger|smaller)\b"
+    r"|big|huge|little|bit|few|lot|result|matter|number|same|only|reason|way|time|place|cause|case|need|fact|one"
+    r"|first|second|third|last|next|best|positive|negative|driver|most (?:by|in)|following|latter|former"
+    r"|possibility|problem|question|thing|trend|risk|difference|increase|decrease|reduction|variety|range|series"
+    r"|total|other|subject|median|mean|average|main|primary|concern|challenge|important|significant|strong"
+    r"|similar|different|high|low|higher|lower|larger|smaller)\b"
 )
 _SPECIFIES = re.compile(
     r" (?:that|which|who|whose|of|in|used|for|with|by|from|located|found|caused|made|where|consisting|between|to) "
 )
 _GENERIC = re.compile(
     r"(?:the |a |an |one )?(?:(?:main|primary|first|second|third|final|last|other|most|best|only|major|key|next"
-    r"|great|whole|latter|former|"
-    r"common|important) )*(?:goal|aim|objective|purpose|result|reason|question|problem|thing|way|time|point|case"
-    r"|fact|rest|idea|answer|issue|"
-    r"method|data|outcome|difference|outlook|example|number|cause|effect|part|one|day|night|place|man|woman|people|story|second|limitation|strength|"
-    r"advantage|disadvantage|intervention|control|sample|study|trial|treatment|hypothesis|response|guy|comparator"
+    r"|great|whole|latter|former|common|important) )*(?:goal|aim|objective|purpose|result|reason|question"
+    r"|problem|thing|way|time|point|case|fact|rest|idea|answer|issue|method|data|outcome|difference|outlook"
+    r"|example|number|cause|effect|part|one|day|night|place|man|woman|people|story|second|limitation|strength"
+    r"|advantage|disadvantage|intervention|control|sample|study|trial|treatment|hypothesis|response|guy"
+    r"|comparator"
     r"|endpoint|end point)s?\b",
     re.IGNORECASE,
 )
 _PEOPLE = re.compile(
     r"(?:an?|the) (?:[\w\u2019'-]+,? ){0,5}?(?:actor|actress|politician|player|writer|author|king|queen|singer"
-    r"|poet|painter|footballer|"
-    r"lawyer|engineer|physician|scientist|historian|philosopher|composer|musician|emperor|bishop|saint|director|officer|general|"
-    r"president|minister|governor|professor|novelist|journalist|swimmer|runner|wrestler|boxer|driver|coach|manager|son|daughter|"
-    r"brother|sister|wife|husband|merchant|explorer|architect|captain|artist|member|man|woman|character|knight|prince|princess|"
-    r"quarterback|pitcher|cyclist|skater|racer|champion|astronomer|mathematician|economist|businessman|entrepreneur)\b"
+    r"|poet|painter|footballer|lawyer|engineer|physician|scientist|historian|philosopher|composer|musician"
+    r"|emperor|bishop|saint|director|officer|general|president|minister|governor|professor|novelist|journalist"
+    r"|swimmer|runner|wrestler|boxer|driver|coach|manager|son|daughter|brother|sister|wife|husband|merchant"
+    r"|explorer|architect|captain|artist|member|man|woman|character|knight|prince|princess|quarterback|pitcher"
+    r"|cyclist|skater|racer|champion|astronomer|mathematician|economist|businessman|entrepreneur)\b"
 )
 _SHORT_FORM = re.compile(r"\(([A-Z][A-Za-z0-9-]{1,9})\)")
 _SUCH_AS = re.compile(
