@@ -110,14 +110,16 @@ def demo(
         max_new_tokens=160,
         seed=seed,
     )
-    models = (
-        raw,
-        trained("mined", templated("mined-texts", mined)),
-        trained("synthesized", templated("synthesized-texts", synthesized)),
-    )
+    mined_model = trained("mined", templated("mined-texts", mined))
+    synthesized_model = trained("synthesized", templated("synthesized-texts", synthesized))
+    return scored((raw, mined_model, synthesized_model), row_tokens=row_tokens, num_items=evaluation_items)
+
+
+def scored(models: tuple[Train, ...], *, row_tokens: int, num_items: int) -> Collect:
+    """Every model's bits per byte on the held-out documents that ship, and its scores in `TASKS`."""
     held_out = Read(name="held-out", files=("sample:held_out.jsonl.zst",))
     results: list[Stage[Score]] = []
     for model in models:
         results.append(HeldOut(name=f"{model.name}-held-out", model=model, documents=held_out, row_tokens=row_tokens))
-        results.append(Evaluate(name=f"{model.name}-scores", model=model, tasks=TASKS, limit=evaluation_items))
+        results.append(Evaluate(name=f"{model.name}-scores", model=model, tasks=TASKS, limit=num_items))
     return Collect(name="scores", results=tuple(results))

@@ -27,6 +27,8 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space:
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--panel); border: 1px solid var(--line);
   border-radius: 8px; padding: 10px 12px; margin: 6px 0; font: 12.5px/1.5 ui-monospace, monospace; max-height: 26em;
   overflow-y: auto } .two { display: grid; grid-template-columns: 1fr 1fr; gap: 16px } .two > div { min-width: 0 }
+
+.two > div:last-child pre { max-height: none }
 @media (max-width: 760px) { .two { grid-template-columns: 1fr } }
 .key { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin: 0 6px 0 0 }
 .legend span { margin-right: 16px; white-space: nowrap } svg { max-width: 100%; height: auto; display: block }

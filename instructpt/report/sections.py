@@ -166,7 +166,9 @@ def _asked(pair: Pair) -> Html:
 def curves(artifacts: Artifacts) -> Section:
     """Training loss over tokens, one line a model."""
     series = {}
-    for artifact in artifacts.values():
+    compared = list(dict.fromkeys(score.model for score in _found_scores(artifacts)))
+    # Those that are compared come first, in the order of the scores, so that a model has one colour on the whole page.
+    for artifact in sorted(artifacts.values(), key=lambda a: [*compared, a.name].index(a.name)):
         if artifact.stage == "Train" and artifact.folder.exists("00000/metrics.jsonl"):
             steps = [orjson.loads(line) for line in artifact.folder.read("00000/metrics.jsonl").splitlines()]
             series[artifact.name] = _smooth([(step["tokens"], step["loss"]) for step in steps])
@@ -187,9 +189,7 @@ def _smooth(points: list[tuple[float, float]], *, window: int = 10) -> list[tupl
 
 def scores(artifacts: Artifacts) -> Section:
     """Scores side by side with 95 % intervals."""
-    collected = [a for a in artifacts.values() if a.stage == "Collect"]
-    sources = collected or [a for a in artifacts.values() if a.stage in ("Evaluate", "HeldOut")]
-    found = [score for artifact in sources for score in artifact.records(Score)]
+    found = _found_scores(artifacts)
     if not found:
         return Section("Scores", "")
     models = list(dict.fromkeys(score.model for score in found))
@@ -211,6 +211,12 @@ def scores(artifacts: Artifacts) -> Section:
         "<p class=soft>Value ± half of the 95 % interval (1.96 standard errors over items; one training run each).</p>"
     )
     return Section("Scores", body + note)
+
+
+def _found_scores(artifacts: Artifacts) -> list[Score]:
+    collected = [a for a in artifacts.values() if a.stage == "Collect"]
+    sources = collected or [a for a in artifacts.values() if a.stage in ("Evaluate", "HeldOut")]
+    return [score for artifact in sources for score in artifact.records(Score)]
 
 
 def _bar(score: Score | None) -> Bar | None:
