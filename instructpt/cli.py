@@ -189,10 +189,12 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
 def _recipe_named(words: list[str], *, command: str) -> tuple[Recipe, list[str]]:
     from instructpt.recipes import RECIPES, open_recipe
 
-    if not words or words[0] in ("-h", "--help"):
-        raise RecipeError(
-            f"usage: instructpt {command} RECIPE [--flags]; RECIPE is {', '.join(RECIPES)} or path/to/file.py:function"
-        )
+    usage = f"instructpt {command} RECIPE [--flags]; RECIPE is {', '.join(RECIPES)} or path/to/file.py:function"
+    if words and words[0] in ("-h", "--help"):
+        print(f"usage: {usage}\n\ninstructpt {command} RECIPE --help tells its flags.")
+        raise SystemExit(0)
+    if not words:
+        raise RecipeError(f"no recipe is named: {usage}")
     return open_recipe(words[0]), words[1:]
 
 

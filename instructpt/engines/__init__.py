@@ -38,6 +38,7 @@ class Completion:
 
     text: str
     num_tokens: int
+    """Tokens that were written, an end of text included."""
     finish: Literal["stop", "length"]
     """"stop": the model ended its text; "length": it ran into max_new_tokens or the context's end."""
 

@@ -87,7 +87,7 @@ class ScriptedEngine:
         if len(ids) > sampling.max_new_tokens:
             ids = ids[: sampling.max_new_tokens]
             return Completion(self._vocabulary.decode(ids), len(ids), "length")
-        return Completion(answer, len(ids), "stop")
+        return Completion(answer, len(ids) + 1, "stop")
 
     async def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> Sequence[float]:
         """See `Engine.score`. Each is a function of all ids up to its own, between -20 and 0."""
