@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import subprocess
 import sys
@@ -15,7 +16,9 @@ from tiny_recipe import tiny
 
 from instructpt.artifacts import Run, make
 from instructpt.cli import main
-from instructpt.errors import RecipeError
+from instructpt.errors import InputError, RecipeError
+from instructpt.stages.corpus import BuildVocabulary
+from instructpt.stages.training import Source
 
 RECIPE = f"{Path(__file__).parent / 'fixtures' / 'tiny_recipe.py'}:tiny"
 STEPS = 30
@@ -100,10 +103,20 @@ def test_the_model_learns_and_is_a_folder_that_others_read(undisturbed: Path) ->
 
 
 def test_more_repetition_than_allowed_is_refused(corpus: Path, tmp_path: Path) -> None:
-    import dataclasses
-
     stage = dataclasses.replace(tiny(file=str(corpus), steps=30), max_epochs=0.5)
     with pytest.raises(RecipeError, match=r"more than the 0\.5 allowed"):
+        make(stage, Run(root=str(tmp_path), workers=1))
+
+
+def test_a_base_of_another_vocabulary_is_refused(corpus: Path, tmp_path: Path) -> None:
+    base = tiny(file=str(corpus), steps=2)
+    documents = base.mixture[0].rows.texts.groups  # type: ignore[attr-defined]
+    words = BuildVocabulary(name="other-vocabulary", texts=(documents,), size=300)
+    rows = dataclasses.replace(base.mixture[0].rows, name="other-rows", vocabulary=words)
+    stage = dataclasses.replace(
+        base, name="tuned", base=base, shape=None, vocabulary=words, mixture=(Source(rows=rows),)
+    )
+    with pytest.raises(InputError, match=r"goes on from model, which has another vocabulary"):
         make(stage, Run(root=str(tmp_path), workers=1))
 
 

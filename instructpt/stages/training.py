@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from instructpt import vocabulary
 from instructpt.artifacts import Product, Run, Stage
-from instructpt.errors import RecipeError
+from instructpt.errors import InputError, RecipeError
 from instructpt.interrupts import deferred
 from instructpt.progress import time_left
-from instructpt.stages.models import Model, model_folder, model_sources, quiet_loading
+from instructpt.stages.models import Model, model_folder, model_name, model_sources, quiet_loading
 from instructpt.stages.texts import Pack, token_files
 from instructpt.training.settings import Execution, TrainSettings
 
@@ -83,6 +83,8 @@ class Train(Stage[Any]):
         from instructpt.training.loop import train
 
         order = self.order(run)
+        for part in order.mixture.parts:
+            run.tally.count(f"rows/{part.name}", part.rows)
         path.mkdir(exist_ok=True)
         started = time.monotonic()
         with deferred() as stop:
@@ -129,10 +131,16 @@ class Train(Stage[Any]):
         from instructpt.training.shapes import load_model, new_model, shape_named
 
         quiet_loading()
-        if self.base is not None:
-            return load_model(model_folder(self.base, run))
-        assert self.shape is not None
         words = vocabulary.load(model_folder(self.vocabulary, run))
+        if self.base is not None:
+            folder = model_folder(self.base, run)
+            if vocabulary.load(folder).fingerprint != words.fingerprint:
+                raise InputError(
+                    f"{self.name} goes on from {model_name(self.base)}, which has another vocabulary than its rows: "
+                    "pack the rows with the base model's vocabulary"
+                )
+            return load_model(folder)
+        assert self.shape is not None
         return new_model(
             shape_named(self.shape),
             vocabulary_size=words.size,
