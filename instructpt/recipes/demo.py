@@ -56,8 +56,8 @@ def demo(
         shape: Of every model; a name in instructpt/training/shapes.py.
         vocabulary_size: Ids of the vocabulary trained on the sample.
         row_tokens: Tokens a row of the pre-trained models; the synthesizer's window is twice as long.
-        batch_tokens: Tokens an optimizer step. Few, because the budgets are small: at 2,048 instead of 8,192 the raw
-            model ends at a loss of 5.4 instead of 6.2.
+        batch_tokens: Tokens an optimizer step. Few, because the budgets are small and steps are what a model learns
+            by: the raw model ended at a loss of 6.2 with 8,192 and at 5.4 with 2,048 (docs/log.md).
         pretraining_tokens: Budget of each of the three models.
         tuning_tokens: Budget for tuning the synthesizer.
         passage_tokens: The longest passage.
