@@ -97,19 +97,22 @@ def sources(urls: Sequence[str]) -> dict[str, str]:
     return {file.url: FORMATS[_format(file)].digest(file) for file in _found(urls)}
 
 
-def read(shard: Shard, *, text_field: str = "text", id_field: str = "id") -> Iterator[Document | Reject]:
+def read(shard: Shard, *, text_field: str = "text", id_field: str = "id", skip: int = 0) -> Iterator[Document | Reject]:
     """The documents of a shard, and its rows that are none, in the order of the files. Streams.
 
     id_field: its value is the document's id, where it is a string or number; else the id is the file's name and the
     place of the row (the byte where a line starts, the number of a table's row). The document's source is the file as
     the user named it: a row's own field "source" often names a page, and chains of passages (`synthesis.chains`) are
     made within one source. All other fields go to `meta`.
-    Raises InputError for a file that is missing or damaged, or whose first 100 rows hold no `text_field`.
+    skip: rows left out at the start of each file.
+    Raises InputError for a file that is missing or damaged, whose first 100 rows hold no `text_field`, or whose first
+    part has no more than `skip` rows.
     """
     for part in shard:
         rows = FORMATS[part.format].rows(part)
         field = texts.FIELD if part.format == "text" else text_field
-        for row in rows if part.start or part.format == "text" else _checked(rows, part, field):
+        checked = rows if part.start or part.format == "text" else _checked(rows, part, field)
+        for row in checked if part.start or not skip else _after(checked, skip, part):
             yield row if isinstance(row, Reject) else _document(row, part.url, field, id_field)
 
 
@@ -153,6 +156,16 @@ def _checked(rows: Iterator[Row | Reject], part: Part, text_field: str) -> Itera
         yield row
     if num_rows and text_field not in seen and part.stop is None:
         raise _wrong(part.url, text_field, seen)
+
+
+def _after(rows: Iterator[Row | Reject], skip: int, part: Part) -> Iterator[Row | Reject]:
+    """The rows of a file's first part but for the first `skip`."""
+    number = -1
+    for number, row in enumerate(rows):
+        if number >= skip:
+            yield row
+    if number < skip:
+        raise InputError(f"{part.url} begins with {number + 1} rows and {skip} are to be skipped: lower skip")
 
 
 def _wrong(url: str, text_field: str, seen: dict[str, None]) -> InputError:

@@ -23,6 +23,7 @@ RECIPES = {
     "augment": "instructpt.recipes.augment:augment",
     "demo": "instructpt.recipes.demo:demo",
     "evaluate": "instructpt.recipes.evaluate:evaluate",
+    "synthesizer": "instructpt.recipes.synthesizer:synthesizer",
 }
 
 

@@ -11,7 +11,8 @@ from instructpt.errors import RecipeError
 from instructpt.records import Document, Group
 from instructpt.stages.corpus import BuildVocabulary, Duplicates, Filter, Read, Split
 from instructpt.stages.models import Model
-from instructpt.stages.pairs import DEFAULT_CHECKS, Mine, Synthesize, Verify
+from instructpt.stages.pairs import DEFAULT_CHECKS, Mine, Verify
+from instructpt.stages.synthesis import Synthesize
 from instructpt.stages.texts import Template
 
 
@@ -77,6 +78,7 @@ def augment(
     return Template(name="texts", groups=groups, language=language, seed=seed)
 
 
-def clean(documents: Stage[Document]) -> Filter:
-    """Documents without duplicates and without those that fail a filter."""
-    return Filter(name="filtered", documents=documents, duplicates=Duplicates(name="duplicates", documents=documents))
+def clean(documents: Stage[Document], *, prefix: str = "") -> Filter:
+    """Documents without duplicates and without those that fail a filter. prefix: of the stages' names."""
+    duplicates = Duplicates(name=f"{prefix}duplicates", documents=documents)
+    return Filter(name=f"{prefix}filtered", documents=documents, duplicates=duplicates)

@@ -21,8 +21,10 @@ from instructpt.artifacts import Stage
 from instructpt.recipes.augment import clean
 from instructpt.records import Document, Group, Score, Text
 from instructpt.stages.corpus import BuildVocabulary, Read, Split
-from instructpt.stages.pairs import Convert, Mine, Synthesize, Verify
+from instructpt.stages.pairs import Mine, Verify
 from instructpt.stages.results import Collect, Evaluate, HeldOut
+from instructpt.stages.synthesis import Synthesize
+from instructpt.stages.tasks import Convert
 from instructpt.stages.texts import Pack, Tag, Template
 from instructpt.stages.training import Source, Train, steps_for
 from instructpt.training.settings import TrainSettings

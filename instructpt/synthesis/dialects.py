@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from instructpt.errors import RecipeError
 from instructpt.records import Group, Pair, Reject, Shot, Text
@@ -20,6 +20,11 @@ from instructpt.records import Group, Pair, Reject, Shot, Text
 
 class Dialect(Protocol):
     """The contract. `tests/contracts/test_dialects.py` runs over every entry of `DIALECTS`."""
+
+    marks: ClassVar[tuple[str, ...]]
+    """Its tags, for a vocabulary that is made for it."""
+    can_steer: ClassVar[bool]
+    """Whether pairs carry their category, and a prompt may ask for categories."""
 
     def write(self, group: Group) -> Text:
         """The group as one training text of kind "task", with loss on what the model is to write.
@@ -29,11 +34,21 @@ class Dialect(Protocol):
         """
         ...
 
-    def prompt(self, earlier: Sequence[Shot], passage: str) -> list[str]:
+    def prompt(self, earlier: Sequence[Shot], passage: str, *, categories: Sequence[str] = ()) -> list[str]:
         """What the model goes on from, one string a sequence, for `Vocabulary.sequence`; the last one stays open.
 
         The strings are those that `write` makes of the same shots. Earlier shots without pairs are left out.
+        categories: of the pairs to write, one name a pair, in order; none leaves the choice to the model.
+        Raises RecipeError for categories in a dialect that cannot be asked for any (`can_steer`).
         """
+        ...
+
+    def ask(self, earlier: Sequence[Shot], passage: str, pair: Pair) -> list[str]:
+        """What the model goes on from to answer `pair`'s question (with its options and cue); for `answer`."""
+        ...
+
+    def answer(self, text: str, pair: Pair) -> Pair | Reject:
+        """`pair` with the answer (and rationale) that the model gave after `ask`; a Reject where it gave none."""
         ...
 
     def parse(self, answer: str) -> tuple[Sequence[Pair], Sequence[Reject]]:

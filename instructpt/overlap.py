@@ -1,0 +1,74 @@
+"""What two texts share, word for word: the measure behind grounding checks, answer scores and decontamination.
+
+    "The 2nd Battle of Ypres (1915)"  --words-->  the 2nd battle of ypres 1915
+                                      --grams(3)-->  the 2nd battle | 2nd battle of | battle of ypres | of ypres 1915
+
+Words are runs of letters and digits in lower case, whatever the script. A text without blanks between words (Chinese,
+Thai) is cut into its characters instead, so that every measure works there too.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+CONTAMINATION_GRAM = 13
+"""Words in a row that count as a copy of a test item (GPT-3, arXiv 2005.14165, appendix C)."""
+
+_WORDS = re.compile(r"[^\W_]+(?:[.,:'’][^\W_]+)*")
+_NO_BLANKS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+_ARTICLES = frozenset({"a", "an", "the"})
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in lower case; characters one by one in scripts that put no blanks between words."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    found: list[str] = _WORDS.findall(folded)
+    if not _NO_BLANKS.search(folded):
+        return found
+    return [part for word in found for part in (word if _NO_BLANKS.search(word) else (word,))]
+
+
+def content_words(text: str) -> list[str]:
+    """The words without English articles, as SQuAD's measure has it (arXiv 1606.05250, section 6.1)."""
+    return [word for word in words(text) if word not in _ARTICLES]
+
+
+def exact_match(answer: str, gold: str) -> bool:
+    """Whether two answers have the same words in the same order, articles aside."""
+    return content_words(answer) == content_words(gold)
+
+
+def f1(answer: str, gold: str) -> float:
+    """Harmonic mean of precision and recall of an answer's words, articles aside; 1 where both have none."""
+    ours, theirs = content_words(answer), content_words(gold)
+    if not ours or not theirs:
+        return float(ours == theirs)
+    shared = (Counter(ours) & Counter(theirs)).total()
+    return 2 * shared / (len(ours) + len(theirs))
+
+
+def is_span(answer: str, text_words: Sequence[str]) -> bool:
+    """Whether the answer's words stand in a row in a text (`words` of it). An answer without words does not."""
+    sought = words(answer)
+    if not sought:
+        return False
+    first, length = sought[0], len(sought)
+    return any(
+        word == first and text_words[place : place + length] == sought
+        for place, word in enumerate(text_words[: len(text_words) - length + 1])
+    )
+
+
+def share_found(answer: str, text_words: Sequence[str]) -> float:
+    """Which part of the answer's words the text holds, each as often as it is there; 0 for an answer without words."""
+    sought = Counter(content_words(answer))
+    return (sought & Counter(text_words)).total() / sought.total() if sought else 0.0
+
+
+def grams(text: str, length: int = CONTAMINATION_GRAM) -> Iterator[str]:
+    """Every run of `length` words of a text, as one string; none for a shorter text."""
+    found = words(text)
+    return (" ".join(found[place : place + length]) for place in range(len(found) - length + 1))
