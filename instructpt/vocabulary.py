@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from instructpt import models as shipped
 from instructpt.errors import InputError
 
 if TYPE_CHECKING:
@@ -150,11 +151,11 @@ def train(texts: Iterable[str], *, size: int, folder: Path) -> None:
 
 
 def local_folder(model: str | Path, *, files: Sequence[str] | None = None) -> Path:
-    """The folder of a model: itself if it is one on disk, else its Hub snapshot (only `files`, if given).
+    """The folder of a model: itself if on disk, a shipped one, else its Hub snapshot (only `files`, if given).
 
     Raises InputError for a name that is neither, or a Hub model that its licence or gate refuses.
     """
-    path = Path(model).expanduser()
+    path = Path(shipped.resolve(str(model))).expanduser()
     if path.is_dir():
         return path
     if path.is_absolute() or str(model).startswith(".") or str(model).count("/") != 1:
