@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +19,11 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import corpus_rows, write_corpus
 
+from instructpt.artifacts import Run, make
 from instructpt.cli import main
+from instructpt.engines.scripted import Script
+from instructpt.recipes.augment import augment as augment_recipe
+from instructpt.report import render
 from instructpt.synthesis.ledger import Ledger
 
 
@@ -187,6 +193,132 @@ def test_an_engine_that_never_answers_stops_the_run(
     assert augment([corpus], tmp_path / "out", *scripted(vocabulary_folder, "error_share=1.0")) == 1
     assert "engine" in capsys.readouterr().err
     assert not (tmp_path / "out" / "groups" / "manifest.json").exists()
+
+
+# Steering
+
+
+SPEECH = {
+    "dialect": "steered",
+    "categories": {
+        "narrative QA": {"share": 0.5, "answers": "span"},
+        "boolean QA": {"share": 0.3, "answers": "label"},
+        "summarization": {"share": 0.2, "answers": "free"},
+    },
+    "passage_tokens": 64,
+    "window_tokens": 1024,
+    "max_new_tokens": 400,
+}
+
+
+@pytest.fixture
+def steerable(tmp_path: Path, vocabulary_folder: Path) -> Path:
+    """The folder of a model that says that it can be steered."""
+    folder = tmp_path / "model"
+    shutil.copytree(vocabulary_folder, folder)
+    (folder / "synthesizer.json").write_bytes(orjson.dumps(SPEECH))
+    return folder
+
+
+def write_what_is_asked(prompt: str) -> str:
+    """A pair for each category in the last line of categories; a mix of its own where there is none."""
+    passage = prompt.rpartition("<CON>")[2]
+    line = re.search("<ASK>(.*)</ASK>", passage)
+    names = (line.group(1) if line else "summarization | narrative QA | narrative QA").split("|")
+    words = passage.split()
+    pairs = [f"<CAT>{n}<QUE> {n} {i}, {words[1 + i]}? <ANS> {words[2 + i]} </END>" for i, n in enumerate(names)]
+    return ("" if line else f"<ASK> {' | '.join(names)} </ASK>\n\n") + "\n\n".join(pairs)
+
+
+def steer(corpus: Path, out: Path, model: Path, script: Script, **settings: Any) -> None:
+    options = {"script": script}
+    run = Run(root=str(out), workers=1, engine="scripted", engine_options=options)
+    make(augment_recipe((str(corpus),), model=str(model), passage_tokens=64, **settings), run)
+
+
+def test_pairs_come_in_the_shares_that_were_asked_for(tmp_path: Path, steerable: Path) -> None:
+    corpus, out = write_corpus(tmp_path / "my.jsonl", corpus_rows(60)), tmp_path / "out"
+    asked: list[str] = []
+
+    def script(prompt: str) -> str:
+        asked.append(prompt)
+        return write_what_is_asked(prompt)
+
+    steer(corpus, out, steerable, script, categories="boolean QA=1,summarization=3", pairs=4)
+    assert all(re.search(r"<ASK> [^<]+ </ASK>\n\n$", prompt) for prompt in asked)
+    counts = manifest(out, "groups")["tally"]["counts"]
+    kept = {name: counts[f"category/{name}"] for name in ("boolean QA", "summarization")}
+    assert sum(kept.values()) == counts["pairs"] > 200
+    assert kept["boolean QA"] / counts["pairs"] == pytest.approx(0.25, abs=0.02)
+    assert_everything_is_accounted_for(out)
+    page = render(str(out), title="Steered")
+    assert "asked" in page
+    assert "boolean QA" in page
+
+
+def test_unasked_the_model_chooses_in_its_own_dialect(tmp_path: Path, steerable: Path) -> None:
+    corpus, out = write_corpus(tmp_path / "my.jsonl", corpus_rows(10)), tmp_path / "out"
+    steer(corpus, out, steerable, write_what_is_asked)
+    counts = manifest(out, "groups")["tally"]["counts"]
+    assert counts["category/narrative QA"] == 2 * counts["category/summarization"] > 0
+
+
+def test_a_steered_run_that_dies_goes_on_to_the_same_bytes(tmp_path: Path, steerable: Path) -> None:
+    corpus, asked = write_corpus(tmp_path / "my.jsonl", corpus_rows(40)), Counter[str]()
+    mix = {"categories": "narrative QA=2,summarization", "pairs": 3}
+
+    def dying(prompt: str) -> str:
+        if len(asked) == 25:
+            raise MemoryError("no more")
+        asked[prompt] += 1
+        return write_what_is_asked(prompt)
+
+    def counting(prompt: str) -> str:
+        asked[prompt] += 1
+        return write_what_is_asked(prompt)
+
+    with pytest.raises(MemoryError):
+        steer(corpus, tmp_path / "killed", steerable, dying, **mix)
+    steer(corpus, tmp_path / "killed", steerable, counting, **mix)
+    steer(corpus, tmp_path / "whole", steerable, write_what_is_asked, **mix)
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    assert len(asked) > 25
+    # At most what had not reached the disk when the run died is asked again.
+    assert max(asked.values()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--categories", "narative QA=1"], "did you mean 'narrative QA'?"),
+        (["--categories", "narrative QA=x"], "give a number above 0"),
+        (["--categories", "narrative QA", "--dialect", "tags"], "the dialect tags cannot ask for categories"),
+        (["--categories", "narrative QA", "--pairs", "0"], "0 pairs a passage"),
+        (["--dialect", "klingon"], "no dialect is called 'klingon'"),
+    ],
+)
+def test_asking_for_what_cannot_be_had_is_one_line_before_any_work(
+    tmp_path: Path, steerable: Path, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
+) -> None:
+    corpus, out = write_corpus(tmp_path / "my.jsonl", corpus_rows(5)), tmp_path / "out"
+    assert augment([corpus], out, *scripted(steerable), *flags) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message in error
+    assert not (out / "documents").exists()
+
+
+def test_models_that_cannot_be_steered_say_so(
+    tmp_path: Path, steerable: Path, vocabulary_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus, out = write_corpus(tmp_path / "my.jsonl", corpus_rows(5)), tmp_path / "out"
+    assert augment([corpus], out, "--categories", "maths") == 2
+    assert "give --model" in capsys.readouterr().err
+    assert augment([corpus], out, *scripted(vocabulary_folder), "--categories", "maths") == 2
+    assert "cannot ask for categories" in capsys.readouterr().err
+    (steerable / "synthesizer.json").write_text('{"categories": {}}')
+    assert augment([corpus], out, *scripted(steerable), "--categories", "maths") == 2
+    assert "synthesizer.json cannot be read (KeyError: 'dialect')" in capsys.readouterr().err
+    assert not out.exists()
 
 
 # Interruptions

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instructpt.overlap import exact_match, f1, grams, is_span, share_found, words
+from instructpt.overlap import exact_match, f1, grams, is_span, looks_extractive, share_found, supported, words
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,34 @@ def test_measures_keep_their_bounds(text: str, answer: str) -> None:
     assert 0 <= share_found(answer, words(text)) <= 1
     assert f1(answer, answer) == 1
     assert f1(answer, text) == pytest.approx(f1(text, answer))
+
+
+@pytest.mark.parametrize(
+    ("answer", "extractive"),
+    [
+        ("Hull on 3 May 1841", True),
+        ("Hull on 3 May 1841, at dawn", False),
+        ("No.", False),
+        ("Yes, it did", False),
+        ("true", False),
+        ("Norway", True),
+        ("Intervention: placebo\nComparator: baseline", False),
+        ("at 10:30", True),
+        ("鹭在水中", True),
+        ("鹭在水中等待鱼", False),
+        ("...", False),
+    ],
+)
+def test_short_answers_look_as_if_taken_from_the_text(answer: str, extractive: bool) -> None:
+    assert looks_extractive(answer, ()) == extractive
+    assert not looks_extractive(answer, (answer, "another"))
+
+
+def test_an_answer_is_supported_where_nearly_all_of_it_stands_in_the_text() -> None:
+    text = words("He said: the ship left Hull on 3 May 1841, and its crew were sure of a calm passage.")
+    assert supported("The ship left Hull", text)
+    assert supported("the crew of the ship", text)
+    assert supported("The crew were sure they left Hull", text), "one of six words may be another"
+    assert not supported("on 3 June", text), "one of three may not"
+    assert not supported("Norway", text)
+    assert not supported("?", text)

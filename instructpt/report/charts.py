@@ -1,4 +1,4 @@
-"""Charts as inline SVG: lines, bars with error bars, a histogram. Colours are the page's `--c0` to `--c5`."""
+"""Charts as inline SVG: lines, bars upright or lying, a histogram. Colours are the page's `--c0` to `--c5`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from instructpt.report.page import escape
 
 WIDTH, HEIGHT = 860, 300
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 34
+NAMES_WIDTH = 260
+"""Left of lying bars."""
+BAR_HEIGHT = 12
+"""Of a lying one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,27 @@ def bars(groups: Mapping[str, Sequence[Bar | None]], *, y_label: str) -> str:
         middle = LEFT + (g + 0.5) * room
         shapes.append(_words(name, x=middle, y=HEIGHT - 16))
     return _frame(None, y, "".join(shapes), x_label="", y_label=y_label)
+
+
+def lying_bars(groups: Mapping[str, Sequence[float | None]], *, label: str, unit: str) -> str:
+    """One row a name, whatever its length and however many there are; each with its bars in the order of the legend."""
+    present = [value for values in groups.values() for value in values if value is not None]
+    if not present:
+        return ""
+    x = Scale(0.0, max(present) or 1.0, NAMES_WIDTH, WIDTH - 60)
+    parts, top = [], 4.0
+    for name, values in groups.items():
+        parts.append(_words(name, x=NAMES_WIDTH - 8, y=top + BAR_HEIGHT * len(values) / 2 + 4, anchor="end"))
+        for i, value in enumerate(values):
+            if value is not None:
+                place = (
+                    f'x="{NAMES_WIDTH}" y="{top:.1f}" width="{x(value) - NAMES_WIDTH:.1f}" height="{BAR_HEIGHT - 2}"'
+                )
+                parts.append(f'<rect {place} fill="var(--c{i % 6})"/>')
+                parts.append(_words(f"{_short(value)} {unit}", x=x(value) + 6, y=top + BAR_HEIGHT - 2, anchor="start"))
+            top += BAR_HEIGHT
+        top += 6
+    return f'<svg viewBox="0 0 {WIDTH} {top:.0f}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
 
 
 def histogram(counts: Mapping[str, Mapping[int, int]], *, x_label: str, y_label: str) -> str:

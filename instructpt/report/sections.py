@@ -9,8 +9,9 @@ import orjson
 
 from instructpt.records import Group, Pair, Score, Text
 from instructpt.report.artifacts import Artifact
-from instructpt.report.charts import Bar, bars, histogram, lines
+from instructpt.report.charts import Bar, bars, histogram, lines, lying_bars
 from instructpt.report.page import Html, Section, cards, escape, legend, table
+from instructpt.synthesis.mix import parse_mix
 
 Artifacts = Mapping[str, Artifact]
 SAMPLES_PER_ARM = 2
@@ -23,6 +24,8 @@ DIRECTIONS = {
     "acc_norm": "Accuracy with scores normalized by length: higher is better",
 }
 """What a metric's chart is called."""
+MOST_CATEGORIES = 40
+"""In a chart; the rest is summed up."""
 GROUP_STAGES = ("Convert", "Mine", "Synthesize", "Verify")
 
 
@@ -101,18 +104,41 @@ def pairs(artifacts: Artifacts) -> Section:
     counts = {n: {int(k): v for k, v in arm.named_counts("pairs_per_passage").items()} for n, arm in arms.items()}
     body += "<h3>Pairs per passage</h3>" + legend(list(arms))
     body += histogram(counts, x_label="pairs", y_label="% of passages")
-    return Section("Pairs", body + _kinds(arms))
+    return Section("Pairs", body + _kinds(arms) + "".join(_categories(arm, artifacts) for arm in arms.values()))
 
 
 def _kinds(arms: Mapping[str, Artifact]) -> str:
     rows = []
     for arm in arms.values():
-        for what in ("format", "category"):
-            total = sum(arm.named_counts(what).values()) or 1
-            words = ", ".join(f"{k} {100 * v / total:.0f} %" for k, v in islice(arm.named_counts(what).items(), 12))
-            if words:
-                rows.append((arm.name, what, words))
-    return "<h3>Formats and categories</h3>" + table(("artifact", "", "share of pairs"), rows) if rows else ""
+        total = sum(arm.named_counts("format").values()) or 1
+        words = ", ".join(f"{k} {100 * v / total:.0f} %" for k, v in arm.named_counts("format").items())
+        if words:
+            rows.append((arm.name, words))
+    return "<h3>Formats</h3>" + table(("artifact", "share of pairs"), rows) if rows else ""
+
+
+def _categories(arm: Artifact, artifacts: Artifacts) -> str:
+    """Shares of categories as bars, beside those that were asked for where any were."""
+    counts = arm.named_counts("category")
+    if not counts:
+        return ""
+    total, asked = sum(counts.values()), _asked_shares(arm, artifacts)
+    groups: dict[str, list[float | None]] = {}
+    for name in dict.fromkeys([*asked, *islice(counts, MOST_CATEGORIES)]):
+        generated = 100 * counts.pop(name, 0) / total
+        groups[name] = [generated, 100 * asked.get(name, 0.0)] if asked else [generated]
+    chart = lying_bars(groups, label=f"share of pairs in {arm.name} by category", unit="%")
+    heads = legend(["generated", "asked"]) if asked else ""
+    rest = f"<p class=soft>{len(counts)} more with {100 * sum(counts.values()) / total:.1f} %</p>" if counts else ""
+    return f"<h3>Categories in {escape(arm.name)}</h3>{heads}{chart}{rest}"
+
+
+def _asked_shares(arm: Artifact, artifacts: Artifacts) -> dict[str, float]:
+    """Name -> share of the mix that the arm, or what it was made from, was steered by; none if it was not."""
+    for stage in (arm, *(artifacts[name] for name in arm.inputs if name in artifacts)):
+        if stage.stage == "Synthesize" and stage.settings.get("categories"):
+            return dict(parse_mix(stage.settings["categories"]).shares)
+    return {}
 
 
 def samples(artifacts: Artifacts) -> Section:

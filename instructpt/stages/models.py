@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import orjson
 from instructpt import vocabulary
 from instructpt.artifacts import Run, Stage, fingerprint
 from instructpt.corpus import files
+from instructpt.errors import InputError
 
 Model = Stage[Any] | str
 """Something with a model or vocabulary in it: a stage that makes one, a folder, or a Hub id."""
@@ -22,6 +24,66 @@ def model_folder(model: Model, run: Run) -> Path:
         return vocabulary.local_folder(model)
     folder = run.product(model, "00000")
     return folder / "model" if (folder / "model").exists() else folder
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """A kind of pair that a synthesizer was tuned on."""
+
+    share: float
+    """Of the pairs it was shown."""
+    answers: str
+    """"span": answers stand in the passage as a rule; "label": out of a fixed set or options; "free" otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """How a synthesizer is to be talked with: what `synthesizer.json` in its folder says."""
+
+    dialect: str
+    categories: Mapping[str, Category]
+    """Those that it knows; none where its dialect does not name them."""
+    passage_tokens: int | None = None
+    """The longest passage that it saw."""
+    window_tokens: int | None = None
+    """The longest sequence that it saw."""
+    max_new_tokens: int | None = None
+    """What the longest answers need."""
+
+    @property
+    def answers(self) -> dict[str, str]:
+        """Category -> what its answers are, for `checks.Passage`."""
+        return {name: category.answers for name, category in self.categories.items()}
+
+
+SPEECH_FILE = "synthesizer.json"
+
+
+def speaks(model: Model, run: Run) -> Speech | None:
+    """How a model says that it is talked with; None for one that does not say. Raises InputError as `read_speech`."""
+    if isinstance(model, str):
+        return read_speech(model_folder(model, run))
+    return read_speech(run.product(model, "00000")) or read_speech(model_folder(model, run))
+
+
+def read_speech(folder: Path) -> Speech | None:
+    """What `synthesizer.json` in a model folder says; None if there is none. Raises InputError if it is damaged."""
+    path = folder / SPEECH_FILE
+    if not path.exists():
+        return None
+    try:
+        found = orjson.loads(path.read_bytes())
+        categories = {
+            name: Category(float(category["share"]), str(category["answers"]))
+            for name, category in found.get("categories", {}).items()
+        }
+        lengths = {name: found.get(name) for name in ("passage_tokens", "window_tokens", "max_new_tokens")}
+        return Speech(str(found["dialect"]), categories, **lengths)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path} cannot be read ({type(error).__name__}: {error}): it needs a dialect, and of each category "
+            "share and answers; take the file from where the model came from"
+        ) from error
 
 
 def context_tokens(folder: Path) -> int | None:

@@ -10,13 +10,62 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from instructpt import vocabulary
 from instructpt.artifacts import Run, Stage
+from instructpt.errors import RecipeError
 from instructpt.progress import time_left
 from instructpt.records import Document, Group
-from instructpt.stages.models import Model, context_tokens, model_folder, model_identity, model_sources, quiet_loading
+from instructpt.stages.models import (
+    Model,
+    Speech,
+    context_tokens,
+    model_folder,
+    model_identity,
+    model_sources,
+    quiet_loading,
+    speaks,
+)
 from instructpt.stages.pairs import DEFAULT_CHECKS, count_pairs
 
 if TYPE_CHECKING:
     from instructpt.engines import Engine
+    from instructpt.synthesis.dialects import Dialect
+    from instructpt.synthesis.mix import Mix
+
+AUTO = "auto"
+"""The dialect that the model's own folder names; `tags` where it names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """How a model is asked for pairs."""
+
+    dialect: Dialect
+    mix: Mix | None
+    """What to ask for; None leaves the choice to the model."""
+
+
+def talk(*, dialect: str, categories: str, pairs: int, speech: Speech | None) -> Talk:
+    """What the settings and the model's own word come to.
+
+    speech: None for a model that does not say how it is talked with. Raises RecipeError for an unknown dialect, for
+    categories that the model does not know, and for any if the dialect cannot ask for them; also if pairs < 1.
+    """
+    from instructpt.synthesis.dialects import open_dialect
+    from instructpt.synthesis.mix import parse_mix
+
+    name = dialect if dialect != AUTO else speech.dialect if speech else "tags"
+    chosen = open_dialect(name)
+    if pairs < 1:
+        raise RecipeError(f"{pairs} pairs a passage: give at least 1")
+    if not categories:
+        return Talk(chosen, None)
+    if not chosen.can_steer:
+        raise RecipeError(
+            f"the dialect {name} cannot ask for categories (asked: {categories}): leave them out, or use a model that "
+            "was tuned on one that can, such as steered"
+        )
+    mix = parse_mix(categories, known=speech.categories if speech and speech.categories else None)
+    chosen.prompt([], "", categories=[name for name, _ in mix.shares])  # refuses a name that it cannot write
+    return Talk(chosen, mix)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +80,12 @@ class Synthesize(Stage[Group]):
 
     passages: Stage[Document]
     model: Model
-    dialect: str = "tags"
+    dialect: str = AUTO
+    """How the model is talked with; "auto" asks the model's own folder (`synthesizer.json`)."""
+    categories: str = ""
+    """What to ask for, as "name=weight,name=weight"; empty leaves the choice to the model."""
+    pairs: int = 5
+    """A passage, where categories are asked for."""
     shots: int = 2
     """M, passages a chain. The paper has 2 from scratch and 3 for continual pre-training."""
     checks: tuple[str, ...] = DEFAULT_CHECKS
@@ -47,10 +101,11 @@ class Synthesize(Stage[Group]):
 
     @contextmanager
     def opened(self, run: Run) -> Iterator[Engine]:
-        """The engine with the model loaded, for all shards."""
+        """The engine with the model loaded, for all shards. Raises RecipeError, before that, as `talk` does."""
         from instructpt.engines import open_engine
         from instructpt.synthesis.scheduler import run_in_loop
 
+        self._talk(run)
         quiet_loading()
         options = dict(run.engine_options)
         if run.engine == "transformers":
@@ -65,8 +120,8 @@ class Synthesize(Stage[Group]):
         """A group a chain; what the open shard's ledger holds is not asked again."""
         from instructpt.engines import Sampling
         from instructpt.synthesis.chains import chains
-        from instructpt.synthesis.dialects import open_dialect
         from instructpt.synthesis.ledger import Ledger
+        from instructpt.synthesis.mix import draw
         from instructpt.synthesis.scheduler import Progress, Synthesis, run_chains
 
         started, total = time.monotonic(), run.num_made(self.passages, index)
@@ -81,11 +136,17 @@ class Synthesize(Stage[Group]):
             }
             run.progress.news(self.name, news)
 
+        chosen, speech = self._talk(run), speaks(self.model, run)
+
+        def asked(number: int) -> tuple[str, ...]:
+            assert chosen.mix is not None
+            return draw(chosen.mix, num_pairs=self.pairs, seed=self.seed, place=(index, number))
+
         folder = model_folder(self.model, run)
         with Ledger(run.workspace(self, index) / "ledger.sqlite") as ledger:
             synthesis = Synthesis(
                 engine=run.shared,
-                dialect=open_dialect(self.dialect),
+                dialect=chosen.dialect,
                 vocabulary=vocabulary.load(folder),
                 ledger=ledger,
                 checks=self.checks,
@@ -93,8 +154,14 @@ class Synthesize(Stage[Group]):
                 model_identity=model_identity(self.model, run),
                 window_tokens=min(self.window_tokens, context_tokens(folder) or self.window_tokens),
                 max_chains_in_flight=run.chains_in_flight,
+                categories=asked if chosen.mix else None,
+                answers=speech.answers if speech else {},
             )
             passages = chains(run.take(self.passages, index), shots=self.shots)
             groups = run_chains(passages, synthesis=synthesis, id_prefix=f"{index:05d}-", on_progress=tell)
             for group in groups:
                 yield count_pairs(group, run.tally)
+
+    def _talk(self, run: Run) -> Talk:
+        speech = speaks(self.model, run)
+        return talk(dialect=self.dialect, categories=self.categories, pairs=self.pairs, speech=speech)

@@ -55,20 +55,27 @@ def _chains(documents: Iterable[Document], *, shots: int) -> Iterator[tuple[Docu
 
 
 def fit(
-    earlier: Sequence[Shot], *, passage: str, dialect: Dialect, vocabulary: Vocabulary, budget_tokens: int
+    earlier: Sequence[Shot],
+    *,
+    passage: str,
+    dialect: Dialect,
+    vocabulary: Vocabulary,
+    budget_tokens: int,
+    categories: Sequence[str] = (),
 ) -> Prompt | None:
     """The prompt for `passage` with as many of the latest earlier shots as fit; None if not even the passage fits.
 
     earlier: oldest first; shots without pairs are not carried. budget_tokens: the window less the room for an answer,
-    counted in ids of `vocabulary`, those for begin and end of text included. The paper keeps all of the history or
-    none, by an estimated length (`Dialect`s of other markup may count differently, so whole prompts are measured here).
+    counted in ids of `vocabulary`, those for begin and end of text included. categories: to ask for, as in
+    `Dialect.prompt`. The paper keeps all of the history or none, by an estimated length (`Dialect`s of other markup may
+    count differently, so whole prompts are measured here).
     """
     carried = [shot for shot in earlier if shot.pairs]
     best: Prompt | None = None
     low, high = 0, len(carried)
     follows = high  # all of them fits as a rule; only then is it worth a search
     while low <= high:
-        ids = vocabulary.sequence(dialect.prompt(carried[len(carried) - follows :], passage))
+        ids = vocabulary.sequence(dialect.prompt(carried[len(carried) - follows :], passage, categories=categories))
         if len(ids) <= budget_tokens:
             best, low = Prompt(ids, follows), follows + 1
         else:

@@ -7,9 +7,10 @@ public task sets: all checks together left out 77 of them, 62 for an answer of m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from instructpt import overlap
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Pair, Reject, Shot
 
@@ -43,7 +44,10 @@ class Passage:
     document: Document
     questions: set[tuple[str, ...]] = field(default_factory=set)
     """Questions kept so far, each as `question_key` gives it."""
+    answers: Mapping[str, str] = field(default_factory=dict)
+    """Category -> what its answers are ("span" out of the passage, "label" or "free"), as far as it is known."""
     _normal_text: str | None = None
+    _words: list[str] | None = None
 
     @property
     def normal_text(self) -> str:
@@ -52,17 +56,25 @@ class Passage:
             self._normal_text = _normal(self.document.text)
         return self._normal_text
 
+    @property
+    def words(self) -> list[str]:
+        """The passage's words as `overlap.words` gives them, made once."""
+        if self._words is None:
+            self._words = overlap.words(self.document.text)
+        return self._words
+
 
 Check = Callable[[Pair, Passage], str | None]
 
 
-def apply_checks(shot: Shot, checks: Sequence[str]) -> Shot:
+def apply_checks(shot: Shot, checks: Sequence[str], *, answers: Mapping[str, str] | None = None) -> Shot:
     """The shot with each pair that fails a check turned into a reject; the first check that fails names the reason.
 
-    checks: names in `CHECKS`, run in this order. Raises RecipeError for an unknown name.
+    checks: names in `CHECKS`, run in this order. answers: as in `Passage.answers`. Raises RecipeError for an unknown
+    name.
     """
     chosen = find_checks(checks)
-    passage = Passage(shot.document)
+    passage = Passage(shot.document, answers=answers or {})
     kept: list[Pair] = []
     rejects = list(shot.rejects)
     for pair in shot.pairs:
@@ -146,6 +158,20 @@ def copied_context(pair: Pair, passage: Passage) -> str | None:
     return None
 
 
+def grounded(pair: Pair, passage: Passage) -> str | None:
+    """An answer that is to be taken from the passage, and is not there (`overlap.supported`).
+
+    Which answers those are, the pair's category says, if it is known what its answers are; of other pairs, short ones
+    (`overlap.looks_extractive`). An answer that follows from a rationale is never asked to stand in the passage.
+    For pairs that a model wrote: mined ones are right by their making, also where an answer is an order of sentences.
+    """
+    if pair.rationale is not None:
+        return None
+    kind = passage.answers.get(pair.category or "")
+    extractive = overlap.looks_extractive(pair.answer, pair.options) if kind is None else kind == "span"
+    return "not_grounded" if extractive and not overlap.supported(pair.answer, passage.words) else None
+
+
 def _loops(units: Sequence[str]) -> bool:
     runs = list(zip(units, units[1:], units[2:], units[3:], strict=False))
     return len(set(runs)) < MIN_DISTINCT_SHARE * len(runs)
@@ -162,5 +188,6 @@ CHECKS: dict[str, Check] = {
     "duplicate_question": duplicate_question,
     "repetition": repetition,
     "copied_context": copied_context,
+    "grounded": grounded,
 }
 """Name -> function, in the order in which a recipe runs them unless told otherwise: cheap ones first."""

@@ -44,11 +44,19 @@ class Dialect(Protocol):
         ...
 
     def ask(self, earlier: Sequence[Shot], passage: str, pair: Pair) -> list[str]:
-        """What the model goes on from to answer `pair`'s question (with its options and cue); for `answer`."""
+        """What the model goes on from to answer `pair`'s question (with its options and cue); for `answer`.
+
+        The strings are those that `write` makes of the same shots and this pair alone, up to where its answer begins.
+        pair: one that `refuse` says nothing against.
+        """
         ...
 
     def answer(self, text: str, pair: Pair) -> Pair | Reject:
-        """`pair` with the answer (and rationale) that the model gave after `ask`; a Reject where it gave none."""
+        """`pair` with the answer (and rationale, if `pair` has one) that the model gave after `ask`.
+
+        The answer goes to its end tag, or to the end of the text where there is none: a model that was not tuned never
+        writes one. A Reject where there is no answer, or a tag inside it.
+        """
         ...
 
     def parse(self, answer: str) -> tuple[Sequence[Pair], Sequence[Reject]]:
@@ -60,7 +68,10 @@ class Dialect(Protocol):
         ...
 
 
-DIALECTS = {"tags": "instructpt.synthesis.tags:Tags"}
+DIALECTS = {
+    "tags": "instructpt.synthesis.tags:Tags",
+    "steered": "instructpt.synthesis.steered:Steered",
+}
 """Name -> module:Class. A class takes no arguments."""
 
 

@@ -17,7 +17,7 @@ import functools
 import os
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
@@ -77,9 +77,17 @@ class Synthesis:
     """Prompt and answer together."""
     max_chains_in_flight: int
     """Requests that the engine may have at once: a chain has one at a time."""
+    categories: Callable[[int], Sequence[str]] | None = None
+    """From a passage's number among those of all chains to the categories to ask for there; None asks for none."""
+    answers: Mapping[str, str] = field(default_factory=dict)
+    """See `checks.Passage.answers`."""
 
     def __post_init__(self) -> None:
         find_checks(self.checks)
+        if self.categories is not None and not self.dialect.can_steer:
+            raise RecipeError(
+                f"the dialect {type(self.dialect).__name__} cannot ask for categories: leave them out, or take another"
+            )
         if self.max_chains_in_flight < 1:
             raise RecipeError(f"max_chains_in_flight is {self.max_chains_in_flight}: give at least 1")
         if self.budget_tokens < 1:
@@ -117,13 +125,16 @@ async def synthesize(
     broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     tasks: deque[asyncio.Task[Group]] = deque()
     numbered = enumerate(chains)
+    num_passages = 0
     try:
         while True:
             while len(tasks) < READ_AHEAD * synthesis.max_chains_in_flight:
                 index, chain = next(numbered, (0, None))
                 if chain is None:
                     break
-                task = asyncio.create_task(_chain(run, chain, f"{id_prefix}{index}:{chain[0].id}", places))
+                group_id = f"{id_prefix}{index}:{chain[0].id}"
+                task = asyncio.create_task(_chain(run, chain, group_id, places, num_passages))
+                num_passages += len(chain)
                 task.add_done_callback(functools.partial(_report_failure, broken))
                 tasks.append(task)
             if not tasks:
@@ -267,15 +278,17 @@ class _EngineGoneError(EngineError):
     """The engine as a whole, not one prompt."""
 
 
-async def _chain(run: _Run, chain: tuple[Document, ...], group_id: str, places: asyncio.Semaphore) -> Group:
+async def _chain(
+    run: _Run, chain: tuple[Document, ...], group_id: str, places: asyncio.Semaphore, first_number: int
+) -> Group:
     shots: list[Shot] = []
     async with places:
-        for document in chain:
-            shots.append(await _shot(run, document, shots))
+        for number, document in enumerate(chain, first_number):
+            shots.append(await _shot(run, document, shots, number))
     return Group(group_id, tuple(shots))
 
 
-async def _shot(run: _Run, document: Document, earlier: Sequence[Shot]) -> Shot:
+async def _shot(run: _Run, document: Document, earlier: Sequence[Shot], number: int) -> Shot:
     synthesis = run.synthesis
     prompt = fit(
         earlier,
@@ -283,6 +296,7 @@ async def _shot(run: _Run, document: Document, earlier: Sequence[Shot]) -> Shot:
         dialect=synthesis.dialect,
         vocabulary=synthesis.vocabulary,
         budget_tokens=synthesis.budget_tokens,
+        categories=synthesis.categories(number) if synthesis.categories else (),
     )
     if prompt is None:
         shot = Shot(document, rejects=(Reject("", "passage_too_long"),))
@@ -297,7 +311,8 @@ async def _shot(run: _Run, document: Document, earlier: Sequence[Shot]) -> Shot:
         run.count(shot, failed=1, prompt_tokens=len(prompt.ids))
         return shot
     pairs, rejects = synthesis.dialect.parse(completion.text)
-    shot = apply_checks(Shot(document, tuple(pairs), prompt.follows, tuple(rejects)), synthesis.checks)
+    shot = Shot(document, tuple(pairs), prompt.follows, tuple(rejects))
+    shot = apply_checks(shot, synthesis.checks, answers=synthesis.answers)
     run.count(shot, prompt_tokens=len(prompt.ids), output_tokens=completion.num_tokens, replayed=1 if replayed else 0)
     return shot
 

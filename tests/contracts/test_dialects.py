@@ -1,44 +1,134 @@
-"""Every dialect: what is written is read back, and prompts are what training saw."""
+"""Every dialect: what is written is read back, and prompts are what training saw, to the token."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from instructpt import vocabulary
 from instructpt.errors import RecipeError
-from instructpt.records import Document, Group, Pair, Shot
+from instructpt.records import Document, Group, Pair, Reject, Shot
 from instructpt.synthesis.dialects import DIALECTS, Dialect, keep_writable, open_dialect
+from instructpt.vocabulary import Vocabulary
 
-PAIRS = (
+FOUR_KINDS = (
     Pair("What does it eat?", "Fish."),
     Pair("Where does it stand?", "in water", options=("in water", "on ice")),
     Pair("How many legs has it?", "2", rationale="A heron is a bird. Birds have two legs."),
     Pair("Is it a bird?", "yes", options=("yes", "no"), rationale="It has feathers."),
 )
-GROUP = Group(
-    "g",
-    (
-        Shot(Document("1", "A heron waits in shallow water.", "birds"), PAIRS),
-        Shot(Document("2", "It is grey.", "birds"), PAIRS[:1]),
-        Shot(Document("3", "It flies.", "birds")),
-    ),
+MARKS = sorted({mark for name in DIALECTS for mark in open_dialect(name).marks})
+NAMES = sorted(DIALECTS)
+
+FRAGMENTS = [
+    *MARKS,
+    *("<END  >", "</QUE >", "</CAT>", "<ASK >", "</s>", "<", ">", "|", " ", "\n", "- "),
+    *("Options:", "\nOptions:\n- ", "\nLet's think step by step.", "Therefore, the answer is"),
+    *("a", "12", "(b)", "!", "é", "鹭在水中", "птица", "\u2028", "\x1c", "\u200b"),
+]
+HOSTILE = st.lists(st.sampled_from(FRAGMENTS), max_size=8).map("".join)
+PAIRS = st.builds(
+    Pair,
+    HOSTILE,
+    HOSTILE,
+    st.lists(HOSTILE, max_size=3).map(tuple),
+    st.none() | HOSTILE,
+    st.none() | st.sampled_from(["maths", "narrative QA", "a | b", "<CAT>", " ", "科学"]),
 )
+SHOTS = st.lists(st.tuples(HOSTILE, st.lists(PAIRS, max_size=3)), max_size=3)
 
 
-@pytest.fixture(params=sorted(DIALECTS))
+@pytest.fixture(params=NAMES)
 def dialect(request: pytest.FixtureRequest) -> Dialect:
     return open_dialect(request.param)
 
 
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Vocabulary:
+    """Byte-level BPE that joins whatever it may: blanks with words, tags with what follows them."""
+    folder = tmp_path_factory.mktemp("vocabulary")
+    often = " ".join(f"{mark} a heron 12 Fish." for mark in MARKS) + "\n\n" + "\n\n".join(MARKS)
+    vocabulary.train([often * 30], size=500, folder=folder)
+    return vocabulary.load(folder)
+
+
+def carried(pair: Pair, dialect: Dialect) -> Pair:
+    """What a dialect carries of a pair: no blanks around its fields, the category if it can steer."""
+    rationale = None if pair.rationale is None else pair.rationale.strip()
+    category = pair.category.strip() if dialect.can_steer and pair.category else None
+    options = tuple(option.strip() for option in pair.options)
+    return Pair(pair.question.strip(), pair.answer.strip(), options, rationale, category)
+
+
+def example(dialect: Dialect) -> Group:
+    pairs = tuple(carried(replace(pair, category=f"kind {i}"), dialect) for i, pair in enumerate(FOUR_KINDS))
+    return Group(
+        "g",
+        (
+            Shot(Document("1", "A heron waits in shallow water.", "birds"), pairs),
+            Shot(Document("2", "It is grey.", "birds"), pairs[:1]),
+            Shot(Document("3", "It flies.", "birds")),
+        ),
+    )
+
+
+def group_of(shots: Sequence[tuple[str, Sequence[Pair]]]) -> Group:
+    made = [Shot(Document(str(i), text, "s"), tuple(pairs)) for i, (text, pairs) in enumerate(shots)]
+    return Group("g", tuple(made))
+
+
+def sequences(written_text: str, breaks: Sequence[int]) -> list[str]:
+    cuts = [0, *breaks, len(written_text)]
+    return [written_text[start:stop] for start, stop in itertools.pairwise(cuts)]
+
+
 def test_parse_undoes_write(dialect: Dialect) -> None:
-    written = dialect.write(GROUP)
+    group = example(dialect)
+    written = dialect.write(group)
     assert written.spans is not None
     read = [dialect.parse(written.text[start:stop]) for start, stop in written.spans]
-    assert [tuple(pairs) for pairs, _ in read] == [shot.pairs for shot in GROUP.shots if shot.pairs]
+    assert [tuple(pairs) for pairs, _ in read] == [shot.pairs for shot in group.shots if shot.pairs]
     assert not any(rejects for _, rejects in read)
 
 
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=200, deadline=None)
+@given(SHOTS)
+def test_parse_undoes_write_whatever_texts_hold(name: str, shots: list[tuple[str, list[Pair]]]) -> None:
+    dialect = open_dialect(name)
+    written = dialect.write(group_of(shots))
+    kept = [[carried(pair, dialect) for pair in pairs if dialect.refuse(pair) is None] for _, pairs in shots]
+    assert written.spans is not None
+    read = [dialect.parse(written.text[start:stop]) for start, stop in written.spans]
+    assert [list(pairs) for pairs, _ in read] == [pairs for pairs in kept if pairs]
+    assert not any(rejects for _, rejects in read)
+    for sequence in sequences(written.text, written.breaks) if written.text else []:
+        assert sequence.count("<CON>") == sequence.count("</CON>\n\n") == 1, "a text never opens or closes a passage"
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=200, deadline=None)
+@given(st.lists(HOSTILE | st.sampled_from(["<QUE> q <ANS> a </END>", "<CAT> c <QUE> q <ANS> a </END>"]), max_size=6))
+def test_every_pair_that_is_read_can_be_written(name: str, pieces: list[str]) -> None:
+    dialect = open_dialect(name)
+    pairs, rejects = dialect.parse(" ".join(pieces))
+    assert [dialect.refuse(pair) for pair in pairs] == [None] * len(pairs)
+    assert pairs or rejects
+
+
+def test_pairs_of_every_kind_are_written(dialect: Dialect) -> None:
+    """The properties above would hold for a dialect that refuses everything."""
+    for pair in (*FOUR_KINDS, Pair("What is <CON> for?", "It opens </CON>, or <END >."), Pair("誰?", "鹭")):
+        assert dialect.refuse(replace(pair, category="maths")) is None
+
+
 def test_spans_and_breaks_are_in_order(dialect: Dialect) -> None:
-    written = dialect.write(GROUP)
+    written = dialect.write(example(dialect))
     assert written.kind == "task"
     flat = [position for span in written.spans or () for position in span]
     assert flat == sorted(flat)
@@ -47,11 +137,67 @@ def test_spans_and_breaks_are_in_order(dialect: Dialect) -> None:
 
 
 def test_a_prompt_is_what_training_saw(dialect: Dialect) -> None:
-    first, second = GROUP.shots[:2]
+    first, second = example(dialect).shots[:2]
     written = dialect.write(Group("g", (first, second)))
     prompt = "".join(dialect.prompt([first], second.document.text))
     assert written.spans is not None
     assert prompt == written.text[: written.spans[-1][0]]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=150, deadline=None)
+@given(shots=SHOTS, last=st.tuples(HOSTILE, PAIRS))
+def test_prompts_begin_what_is_written_in_text_and_tokens(
+    name: str, words: Vocabulary, shots: list[tuple[str, list[Pair]]], last: tuple[str, Pair]
+) -> None:
+    dialect, (passage, pair) = open_dialect(name), last
+    if dialect.refuse(pair) is not None:
+        pair = replace(FOUR_KINDS[0], category="maths")
+    group = group_of([*shots, (passage, [pair])])
+    written = dialect.write(group)
+    texts = sequences(written.text, written.breaks)
+    asked = [pair.category or ""] if dialect.can_steer else []
+    earlier = group.shots[:-1]
+    for prompt in (
+        dialect.prompt(earlier, passage),
+        dialect.prompt(earlier, passage, categories=asked),
+        dialect.ask(earlier, passage, pair),
+    ):
+        assert prompt[:-1] == texts[:-1]
+        assert texts[-1].startswith(prompt[-1])
+        ids = words.sequence(prompt)
+        assert words.sequence(texts)[: len(ids)] == ids
+
+
+def test_answers_are_read_as_in_a_pair(dialect: Dialect) -> None:
+    shot = example(dialect).shots[0]
+    for pair in shot.pairs:
+        written = dialect.write(Group("g", (replace(shot, pairs=(pair,)),))).text
+        (prompt,) = dialect.ask([], shot.document.text, pair)
+        given = written.removeprefix(prompt)
+        question = replace(pair, answer="?", rationale=None if pair.rationale is None else "?")
+        assert dialect.answer(given, question) == pair
+        assert dialect.answer(f"{given}\n\n<QUE> And then?", question) == pair
+        assert dialect.answer(given.removesuffix(" </END>"), question) == pair
+
+
+def test_what_answers_nothing_is_a_reject(dialect: Dialect) -> None:
+    free, _, reasoned, _ = example(dialect).shots[0].pairs
+    for text in ("", "\n </END> more", "a <ANS> b </END>", "a\n<QUE> b", "<CON> a </CON> </END>"):
+        assert isinstance(dialect.answer(text, free), Reject), text
+    for text in ("2 </END>", "Therefore, the answer is 2 </END>", "It has. Therefore, the answer is </END>"):
+        assert isinstance(dialect.answer(text, reasoned), Reject), text
+    hidden = dialect.answer(" It opens <CON >. </END>", free)
+    assert hidden == replace(free, answer="It opens <CON>.")
+
+
+def test_asking_for_categories(dialect: Dialect) -> None:
+    if dialect.can_steer:
+        with_categories = dialect.prompt([], "It flies.", categories=["kind 0", "kind 1"])
+        assert with_categories != dialect.prompt([], "It flies.", categories=["kind 1", "kind 0"])
+    else:
+        with pytest.raises(RecipeError, match="cannot ask for categories"):
+            dialect.prompt([], "It flies.", categories=["kind 0"])
 
 
 def test_no_answer_is_a_reject_and_never_an_error(dialect: Dialect) -> None:
@@ -62,10 +208,11 @@ def test_no_answer_is_a_reject_and_never_an_error(dialect: Dialect) -> None:
 
 
 def test_pairs_that_cannot_be_written_are_counted(dialect: Dialect) -> None:
-    group = Group("g", (Shot(GROUP.shots[0].document, (PAIRS[0], Pair("", ""))),))
+    good, bad = example(dialect).shots[0].pairs[0], Pair("", "", category="maths")
+    group = Group("g", (Shot(Document("1", "A heron waits.", "birds"), (good, bad)),))
     kept = keep_writable(group, dialect=dialect).shots[0]
-    assert kept.pairs == PAIRS[:1]
-    assert [reject.reason for reject in kept.rejects] == [dialect.refuse(Pair("", ""))]
+    assert kept.pairs == (good,)
+    assert [reject.reason for reject in kept.rejects] == [dialect.refuse(bad)]
     assert dialect.write(group) == dialect.write(Group("g", (kept,)))
 
 

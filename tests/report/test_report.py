@@ -14,7 +14,7 @@ from instructpt.cli import main
 from instructpt.errors import ArtifactError
 from instructpt.report import render
 from instructpt.report.artifacts import load
-from instructpt.report.charts import Bar, bars, histogram, lines
+from instructpt.report.charts import Bar, bars, histogram, lines, lying_bars
 from instructpt.report.page import escape
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)"> & \x1b[2J \u202e "quoted" \'single\' '
@@ -57,7 +57,7 @@ def test_corpus_text_is_harmless(root: Path) -> None:
 def test_it_says_what_went_in_and_out_and_why(root: Path) -> None:
     page = render(str(root), title="Report")
     words = re.sub(r"<[^>]+>", " ", page)
-    for expected in ("9 rows", "9 documents", "too_short", "passages", "Pairs per passage", "fill_the_blank"):
+    for expected in ("9 rows", "9 documents", "too_short", "passages", "Pairs per passage", "fill the blank"):
         assert expected in words, expected
 
 
@@ -84,3 +84,8 @@ def test_charts_hold_their_numbers() -> None:
     assert bars({}, y_label="acc") == ""
     assert histogram({"a": {0: 1, 3: 3}}, x_label="pairs", y_label="%").count("<rect") == 4
     assert histogram({}, x_label="pairs", y_label="%") == ""
+    chart = lying_bars({"a": [50.0, 25.0], "<b>": [100.0, None]}, label="shares", unit="%")
+    widths = [float(width) for width in re.findall(r'width="([\d.]+)" height', chart)]
+    assert widths == pytest.approx([widths[2] / 2, widths[2] / 4, widths[2]], abs=0.2)
+    assert "&lt;b&gt;" in chart
+    assert lying_bars({}, label="shares", unit="%") == ""

@@ -6,7 +6,7 @@ import pytest
 
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Pair, Reject, Shot
-from instructpt.synthesis.checks import CHECKS, Passage, apply_checks, copied_context, repetition
+from instructpt.synthesis.checks import CHECKS, Passage, apply_checks, copied_context, grounded, repetition
 
 PASSAGE = (
     "The grey heron waits in shallow water for hours. It strikes when a fish comes near, and swallows it whole. "
@@ -99,6 +99,28 @@ def test_work_grows_with_the_pairs_and_not_with_their_square() -> None:
             num_normalized += 1
             return super().casefold()
 
-    pairs = tuple(Pair(Counted(f"What is number {i}?"), f"{i}") for i in range(500))
+    pairs = tuple(Pair(Counted(f"What is number {i}?"), "a fish") for i in range(500))
     assert apply_checks(Shot(DOCUMENT, pairs), list(CHECKS)).pairs == pairs
     assert 500 <= num_normalized <= 3 * 500
+
+
+@pytest.mark.parametrize(
+    ("pair", "kept"),
+    [
+        (Pair("What does it strike?", "a fish"), True),
+        (Pair("What does it strike?", "a frog"), False),
+        (Pair("Where do they nest?", "in the tall trees, many pairs together"), True),
+        (Pair("Why?", "It has learned that frogs are slow and easy to catch."), True),  # in words of its own
+        (Pair("Does it eat frogs?", "no"), True),
+        (Pair("What is it like?", "patient", options=("patient", "hasty")), True),
+        (Pair("How many in two years?", "700", rationale="350 a year, twice."), True),
+        (Pair("What is it?", "a frog", category="names"), False),
+        (Pair("Who?", "A frog that is not in the text at all.", category="names"), False),
+        (Pair("What does it strike?", "a fish", category="names"), True),
+        (Pair("What mood?", "cheerful", category="moods"), True),
+        (Pair("What mood?", "cheerful", category="of another model"), False),
+    ],
+)
+def test_an_answer_that_is_to_stand_in_the_passage_must(pair: Pair, kept: bool) -> None:
+    passage = Passage(DOCUMENT, answers={"names": "span", "moods": "label"})
+    assert grounded(pair, passage) == (None if kept else "not_grounded")

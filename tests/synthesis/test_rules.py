@@ -63,7 +63,7 @@ def test_a_kind_asked_for_alone_finds_what_it_finds_among_others():
     among = {pair.category: pair for pair in reversed(mine(document(PASSAGE), seed=5, max_pairs=4).pairs)}
     assert len(among) == 4
     for kind, pair in among.items():
-        assert mine(document(PASSAGE), seed=5, kinds=[str(kind)]).pairs[0] == pair
+        assert mine(document(PASSAGE), seed=5, kinds=[str(kind).replace(" ", "_")]).pairs[0] == pair
 
 
 def test_kinds_are_balanced_and_no_question_comes_twice():
@@ -106,7 +106,7 @@ def test_max_pairs_and_kinds_are_kept():
     assert mine(document(PASSAGE), seed=0, max_pairs=0).pairs == ()
     assert len(mine(document(PASSAGE), seed=0, max_pairs=3).pairs) == 3
     chosen = mine(document(PASSAGE), seed=0, kinds=["title", "date_look_up"]).pairs
-    assert {pair.category for pair in chosen} == {"title", "date_look_up"}
+    assert {pair.category for pair in chosen} == {"title", "date look up"}
 
 
 def test_mistakes_are_named():
@@ -185,6 +185,6 @@ def test_braces_in_a_passage_are_only_braces():
 def test_any_order_of_words_gives_pairs_that_can_be_written(words):
     shot = mine(document(" ".join(words)), seed=0, max_pairs=40)
     for pair in shot.pairs:
-        assert pair.category in RULES
+        assert str(pair.category).replace(" ", "_") in RULES
         assert Tags().refuse(pair) is None
         assert not pair.options or pair.answer in pair.options

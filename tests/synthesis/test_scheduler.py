@@ -17,8 +17,9 @@ from instructpt.engines import Completion, Sampling
 from instructpt.engines.scripted import ScriptedEngine, prompt_digest
 from instructpt.errors import EngineError, RecipeError, StorageError
 from instructpt.records import Document, Group, Pair
+from instructpt.stages.pairs import DEFAULT_CHECKS
 from instructpt.synthesis.chains import chains
-from instructpt.synthesis.checks import CHECKS
+from instructpt.synthesis.dialects import open_dialect
 from instructpt.synthesis.ledger import Ledger
 from instructpt.synthesis.scheduler import (
     MAX_FAILURES_IN_A_ROW,
@@ -84,7 +85,7 @@ def make(small_vocabulary: Vocabulary, ledger: Ledger) -> Callable[..., Synthesi
             dialect=Tags(),
             vocabulary=small_vocabulary,
             ledger=ledger,
-            checks=tuple(CHECKS),
+            checks=DEFAULT_CHECKS,
             sampling=Sampling(max_new_tokens=200),
             model_identity="m",
             window_tokens=2_000,
@@ -218,6 +219,40 @@ def test_markup_in_a_passage_is_only_text(make: Callable[..., Synthesis]) -> Non
     assert group.shots[0].pairs == (Pair("What is <CON> for?", "It opens."),)
     asked = synthesis.engine.asked  # type: ignore[attr-defined]
     assert asked[0].count("<CON>") == asked[0].count("</CON>") == 1
+
+
+def test_each_passage_is_asked_for_its_own_categories(make: Callable[..., Synthesis]) -> None:
+    asked = {0: ("maths", "fables"), 1: ("fables",), 2: ("maths",), 3: ("law", "maths"), 4: ("law",)}
+
+    def answer(prompt: str) -> str:
+        names = prompt.rpartition("<ASK>")[2].partition("</ASK>")[0].split("|")
+        return "\n\n".join(f"<CAT>{name}<QUE> What {i}? <ANS> A heron. </END>" for i, name in enumerate(names))
+
+    steered = open_dialect("steered")
+    synthesis = make(answer, dialect=steered, categories=asked.__getitem__)
+    groups = collect(chains(passages(5), shots=2), synthesis)
+    shots = [shot for group in groups for shot in group.shots]
+    assert [tuple(pair.category for pair in shot.pairs) for shot in shots] == list(asked.values())
+    # A later shot's prompt holds the earlier ones as training would have: with their categories and pairs.
+    alone = " <CON> p0 is a heron. </CON>\n\n<ASK> maths | fables </ASK>\n\n"
+    assert alone in synthesis.engine.asked  # type: ignore[attr-defined]
+    follows = "".join(steered.prompt(shots[:1], "p1 is a heron.", categories=["fables"]))
+    assert follows.startswith(f"{alone}<CAT> maths <QUE> What 0?")
+    assert follows in synthesis.engine.asked  # type: ignore[attr-defined]
+
+
+def test_a_dialect_that_cannot_steer_is_refused(make: Callable[..., Synthesis]) -> None:
+    with pytest.raises(RecipeError, match="cannot ask for categories"):
+        make(categories=lambda number: ("maths",))
+
+
+def test_what_a_category_answers_decides_whether_it_must_be_in_the_passage(make: Callable[..., Synthesis]) -> None:
+    pieces = [f"<CAT> {name} <QUE> {name}? <ANS> A stork. </END>" for name in ("names", "moods", "unknown")]
+    steered, answers = open_dialect("steered"), {"names": "span", "moods": "label"}
+    synthesis = make(lambda prompt: "\n".join(pieces), dialect=steered, checks=("grounded",), answers=answers)
+    ((shot,),) = [group.shots for group in collect(chains(passages(1), shots=1), synthesis)]
+    assert [pair.category for pair in shot.pairs] == ["moods"]
+    assert [reject.reason for reject in shot.rejects] == ["not_grounded"] * 2
 
 
 def refusing(*, passage: str) -> Answer:

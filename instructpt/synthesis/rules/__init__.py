@@ -14,7 +14,7 @@ nothing. A new rule is a function here, a line in `RULES` and a table of wording
 
 from __future__ import annotations
 
-from instructpt.synthesis.rules.mining import RULES, Rule, mine
+from instructpt.synthesis.rules.mining import LABELS, RULES, Rule, category, mine
 from instructpt.synthesis.rules.passage import Sentence, View, read
 
-__all__ = ["RULES", "Rule", "Sentence", "View", "mine", "read"]
+__all__ = ["LABELS", "RULES", "Rule", "Sentence", "View", "category", "mine", "read"]
