@@ -122,11 +122,25 @@ class Run:
         return copy
 
 
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A table that tells people what a stage would work on."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    """One cell a column; numbers as text, written for people."""
+    notes: tuple[str, ...] = ()
+    """Lines below the table."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stage(Generic[R_co]):
     """One step of the road. A frozen dataclass: fields are its settings, and those that are stages are its inputs.
 
-    A stage of records overrides `shard`; one that makes files (`product = "folder"`) overrides `build`.
+    A stage of records overrides `shard`; one that makes files (`product = "folder"`) overrides `build`. A setting that
+    comes to a stage later is a `field(default=..., metadata={"later": True})` that changes nothing at its default: it
+    is no part of what the stage is then, so that artifacts from before it stay valid.
     """
 
     name: str
@@ -177,6 +191,11 @@ class Stage(Generic[R_co]):
         """What it reads that no stage made: name -> digest of the content. Part of its identity."""
         del run
         return {}
+
+    def outline(self, run: Run) -> Outline | None:
+        """What it would work on, for `instructpt plan`, or None; makes nothing."""
+        del run
+        return None
 
 
 def num_units(record: Record) -> int:
@@ -244,15 +263,23 @@ def describe(stage: Stage[Any], run: Run) -> Settings:
         if isinstance(value, Mapping):
             return {str(key): plain(item) for key, item in sorted(value.items())}
         if dataclasses.is_dataclass(value):
-            return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+            return settings(value)
         assert value is None or isinstance(value, str | int | float | bool), f"{value!r} cannot be a setting"
         return value
 
-    settings = {f.name: plain(getattr(stage, f.name)) for f in dataclasses.fields(stage) if f.name != "name"}
+    def settings(value: Any) -> Settings:
+        return {
+            f.name: plain(getattr(value, f.name))
+            for f in dataclasses.fields(value)
+            if not (f.metadata.get("later") and getattr(value, f.name) == f.default)
+        }
+
+    own = settings(stage)
+    del own["name"]
     return {
         "stage": type(stage).__name__,
         "version": stage.version,
-        "settings": settings,
+        "settings": own,
         "sources": dict(sorted(stage.sources(run).items())),
     }
 
@@ -310,16 +337,24 @@ def make(target: Stage[Any], run: Run) -> int:
     return num_made
 
 
+def differences(stage: Stage[Any], run: Run) -> list[str]:
+    """Where the stage is not what its folder was begun with, one line each; none if nothing is begun."""
+    folder = run.folder(stage)
+    if not folder.exists("recipe.json"):
+        return []
+    return changes(orjson.loads(folder.read("recipe.json")), orjson.loads(orjson.dumps(describe(stage, run))))
+
+
 def _refuse_changes(stage: Stage[Any], run: Run) -> None:
     folder = run.folder(stage)
+    if lines := differences(stage, run):
+        raise ArtifactError(
+            f"{folder.path} was made with other settings ({'; '.join(lines[:5])}): "
+            "use another output folder or name, or remove this one"
+        )
     if folder.exists("recipe.json"):
-        old, new = orjson.loads(folder.read("recipe.json")), describe(stage, run)
-        if lines := changes(old, orjson.loads(orjson.dumps(new))):
-            raise ArtifactError(
-                f"{folder.path} was made with other settings ({'; '.join(lines[:5])}): "
-                "use another output folder or name, or remove this one"
-            )
-    elif stray := [name for name in folder.names() if not name.startswith(".")]:
+        return
+    if stray := [name for name in folder.names() if not name.startswith(".")]:
         raise ArtifactError(f"{folder.path} holds {stray[0]} but no recipe.json: give a folder that is empty or new")
 
 

@@ -183,3 +183,18 @@ except StorageError as error:
     assert not (tmp_path / "count" / "00000.json").exists()
     make(Count(name="count", numbers=200_000, shard_size=100_000), Run(root=str(tmp_path), workers=1))
     assert (tmp_path / "count" / "manifest.json").exists()
+
+
+def test_a_setting_that_came_later_changes_nothing_at_its_default(tmp_path: Path) -> None:
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Count2(Count):
+        step: int | None = dataclasses.field(default=None, metadata={"later": True})
+
+    run = Run(root=str(tmp_path), workers=1)
+    make(COUNT, run)
+    Count2.__name__ = "Count"
+    assert artifacts.differences(Count2(name="count"), run) == []
+    assert artifacts.fingerprint(Count2(name="count"), run) == artifacts.fingerprint(COUNT, run)
+    assert artifacts.differences(Count2(name="count", step=2), run) == ["settings.step: null -> 2"]
+    make(Count2(name="stepped", step=2), run)
+    assert artifacts.differences(dataclasses.replace(COUNT, name="stepped"), run) == ["settings.step: 2 -> null"]

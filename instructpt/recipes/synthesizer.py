@@ -1,81 +1,432 @@
-"""An instruction synthesizer: task data in, a model that writes pairs for any text out (paper, section 1)."""
+"""An instruction synthesizer: task data in, a model that writes pairs for any text out (paper, section 1).
+
+    corpora -> rows -> "base", from random weights --.
+                                                     +--> "tuned" --> "synthesizer": a folder that needs nothing else
+    a base model of yours ---------------------------'      ^
+                                                            |
+    task data -> Convert -> Tag -> Pack --------------------+
+    corpora -> Split -> Mine -> Verify -> Tag -> Pack ------+   with --mined-share
+    corpora -> Pack ----------------------------------------'   with --raw-share
+
+Two ways, two sets of defaults (`PAPER`, `SMALL`): the paper tunes a base of 7 billion parameters, a few passes at a low
+rate; what has only just been made from random weights learns the markup at a high one.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from instructpt import devices
+from instructpt import devices, vocabulary
 from instructpt.artifacts import Stage
+from instructpt.errors import InputError, RecipeError
 from instructpt.recipes.augment import clean
-from instructpt.stages.corpus import BuildVocabulary, Read
-from instructpt.stages.texts import Pack, Template
+from instructpt.records import Document, Text
+from instructpt.stages.corpus import BuildVocabulary, Filter, Read, Split
+from instructpt.stages.models import Model, context_tokens
+from instructpt.stages.pairs import Mine, Verify
+from instructpt.stages.release import Release
+from instructpt.stages.tasks import Convert
+from instructpt.stages.texts import Pack, Tag, Template
 from instructpt.stages.training import Source, Train, steps_for
-from instructpt.training.settings import TrainSettings
+from instructpt.training.settings import Lora, TrainSettings
 
-HELD_OUT_DOCUMENTS = 300
+SAMPLE_PASSAGES = "sample:passages.jsonl.zst"
+SAMPLE_TASKS = "sample:tasks.jsonl.zst"
+SAMPLE_PRETRAINING_TOKENS = 2_000_000
+"""Not four passes over the sample's passages."""
+PRETRAINING_TOKENS = 18_000_000
+PRETRAINING_WARMUP_STEPS = 100
+DEFAULT_SHAPE = "7m"
+POSITIONS = 1024
+"""The longest text that a model from random weights is made for, unless its tuning rows are longer."""
+MARKS = ("<CON>", "</CON>", "<QUE>", "<ANS>", "</END>", "<CAT>", "<ASK>", "</ASK>")
+"""Tags of all dialects: few tokens each in a new vocabulary, whatever dialect comes later."""
+LORA_RATE_FACTOR = 10
+"""Adapters learn best at about ten times the rate of full tuning (Schulman et al., "LoRA Without Regret", 2025)."""
+LORA_ALPHA_FACTOR = 2
+"""alpha / rank; the rate that is best then hardly depends on the rank."""
+MINED_PAIRS = (3, 6)
+"""Fewest and most pairs of a mined passage that is tuned on. Two thirds of the passages of six corpora have three."""
+MAX_EPOCHS = 8.0
+"""Of tuning data, where a budget in tokens is given."""
+_MOST_STEPS = 10_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """Tuning settings that go together; a flag that is not given takes its value from here."""
+
+    row_tokens: int
+    batch_tokens: int
+    learning_rate: float
+    """Of full tuning."""
+    warmup_steps: int
+    epochs: float
+    passage_tokens: int
+    """The longest context; half a row where rows are made shorter."""
+    max_new_tokens: int = 400
+    """The longest answer (paper, section 2)."""
+
+    @property
+    def batch_rows(self) -> int:
+        """Rows a step."""
+        return max(1, self.batch_tokens // self.row_tokens)
+
+
+PAPER = Way(row_tokens=4096, batch_tokens=16_384, learning_rate=5e-6, warmup_steps=1000, epochs=5, passage_tokens=2048)
+"""A base model: the paper's settings as its readers report them (arXiv 2406.14491; of these the 5 epochs are the least
+certain). The others, cosine, Adam (0.9, 0.95), weight decay 0.1 and clip 1.0, are defaults of `TrainSettings`. The
+passage is ours: half a row, so that pairs and a second shot fit."""
+SMALL = Way(row_tokens=1024, batch_tokens=4096, learning_rate=1e-3, warmup_steps=100, epochs=5, passage_tokens=384)
+"""From random weights: a model of some million parameters."""
 
 
 def synthesizer(
     *,
+    base: str | None = None,
+    shape: str | None = None,
     corpora: tuple[str, ...] = (),
-    shape: str = "7m",
+    held_out_documents: int = 300,
+    tasks: tuple[str, ...] = (SAMPLE_TASKS,),
+    hub: bool = False,
+    catalog: str | None = None,
+    sets: tuple[str, ...] = (),
+    benchmarks: bool = False,
+    redistributable: bool = False,
+    evaluation: tuple[str, ...] = (),
+    max_contexts: int = 10_000,
+    unanswerable_share: float = 0.1,
+    balance: float = 1.0,
+    weights: str = "",
+    dialect: str = "steered",
+    tuning_tokens: int | None = None,
+    epochs: float | None = None,
+    learning_rate: float | None = None,
+    batch_tokens: int | None = None,
+    row_tokens: int | None = None,
+    passage_tokens: int | None = None,
+    lora_rank: int = 0,
+    raw_share: float = 0.0,
+    mined_share: float = 0.0,
+    mined_documents: int = 2500,
     vocabulary_size: int = 8192,
-    row_tokens: int = 512,
-    pretraining_tokens: int = 18_000_000,
+    pretraining_tokens: int | None = None,
+    pretraining_row_tokens: int = 512,
     pretraining_batch_tokens: int = 4096,
     pretraining_learning_rate: float = 2e-3,
+    title: str = "An instruction synthesizer",
+    licence: str | None = None,
+    max_bytes: int | None = None,
     precision: Literal["auto", "float32", "bfloat16"] = "auto",
     seed: int = 0,
-) -> Stage[object]:
-    """Tune.
+) -> Release:
+    """Task data to an instruction synthesizer: tuned from any base model, or made from random weights.
 
     Args:
-        corpora: Raw text.
-        shape: Of the model.
-        vocabulary_size: Ids.
-        row_tokens: Tokens a row.
-        pretraining_tokens: Budget.
-        pretraining_batch_tokens: A step.
-        pretraining_learning_rate: Highest.
-        precision: Of training.
+        base: A causal language model to tune, as a folder or Hub id; its settings are the paper's by default. Without
+            one, a model is made from random weights: pre-trained on the corpora, then tuned.
+        shape: Of the model from random weights; a name in instructpt/training/shapes.py, 7m by default.
+        corpora: Raw text, one source a file; without a base by default the passages that ship with the package.
+        held_out_documents: Documents at the start of every corpus file that are left out, to test the synthesizer on.
+        tasks: Task data in the neutral layout (docs/formats.md): files, folders or globs.
+        hub: Also stream the catalog's sets that lie on the Hugging Face Hub.
+        catalog: A catalog of task sets of your own (docs/formats.md).
+        sets: Only these task sets: names of sets, categories or groups.
+        benchmarks: Also take the sets that are parts of scored benchmarks.
+        redistributable: Only sets whose licence lets weights trained on them be passed on.
+        evaluation: Files of test items: task records that share 13 words in a row with one are left out.
+        max_contexts: Contexts a set, those with the most pairs; the paper's number.
+        unanswerable_share: Which part of the questions that their text does not answer is kept.
+        balance: 1 leaves groups of sets as large as they are, 0 makes them equal.
+        weights: More or less of a category or group, such as "narrative QA=2,NER=0.5".
+        dialect: The markup that the model learns; steered names the category of each pair and can be asked for some.
+        tuning_tokens: The budget, instead of epochs.
+        epochs: Passes over the task data; 5 by default, as in the paper.
+        learning_rate: The highest; 5e-6 for a base (paper), 1e-3 from random weights, ten times that with LoRA.
+        batch_tokens: Tokens a step; 16,384 for a base (paper), 4,096 from random weights.
+        row_tokens: The longest sequence; 4,096 for a base (paper) or what it reads, 1,024 from random weights.
+        passage_tokens: The longest context; longer ones are cut between sentences. 2,048 for a base, 384 without.
+        lora_rank: Tune adapters of this rank (LoRA, needs the extra `tune`) and merge them in; 0 tunes all weights.
+        raw_share: Share of the tuning tokens that are raw text of the corpora.
+        mined_share: Share of the tuning tokens that are passages of the corpora with pairs mined by rules.
+        mined_documents: Documents of each corpus that are mined for it.
+        vocabulary_size: Ids of the vocabulary trained on the corpora; from random weights.
+        pretraining_tokens: Budget on raw text; from random weights. 18,000,000, or 2,000,000 of what ships.
+        pretraining_row_tokens: Tokens a row on raw text.
+        pretraining_batch_tokens: Tokens a step on raw text.
+        pretraining_learning_rate: The highest on raw text.
+        title: Of the model card.
+        licence: Of the weights, as the Hub spells it; what the data ask for by default.
+        max_bytes: Fail if the finished folder is larger.
+        precision: Of training; auto is bfloat16 where this machine computes in it, and is written down as what it is.
         seed: Of every draw.
     """
-    chosen = devices.fast_precision(devices.find("auto")) if precision == "auto" else precision
-    texts = {}
-    for file in corpora:
-        stem = file.rstrip("/").rpartition("/")[2].partition(".")[0]
-        texts[stem] = clean(Read(name=stem, files=(file,), skip=HELD_OUT_DOCUMENTS), prefix=f"{stem}-")
-    words = BuildVocabulary(
-        name="vocabulary",
-        texts=tuple(texts.values()),
-        size=vocabulary_size,
-        limit_bytes=8_000_000,
-        words=("<CON>", "</CON>", "<QUE>", "<ANS>", "</END>", "<CAT>", "<ASK>", "</ASK>"),
+    _check(base=base, shape=shape, corpora=corpora, shares=(raw_share, mined_share), budget=(tuning_tokens, epochs))
+    _check_names(catalog=catalog, sets=sets, weights=weights, dialect=dialect, shape=shape)
+    way = _way(
+        base,
+        row_tokens=row_tokens,
+        passage_tokens=passage_tokens,
+        batch_tokens=batch_tokens,
+        learning_rate=learning_rate,
+        epochs=epochs,
+        has_adapters=lora_rank > 0,
     )
-    batch_rows = max(1, pretraining_batch_tokens // row_tokens)
-    steps = steps_for(pretraining_tokens, row_tokens=row_tokens, batch_rows=batch_rows)
+    chosen = devices.fast_precision(devices.find("auto")) if precision == "auto" else precision
+    texts = _texts(corpora, skip=held_out_documents) if base is None or raw_share or mined_share else {}
+    words: Model = base or BuildVocabulary(
+        name="vocabulary", texts=tuple(texts.values()), size=vocabulary_size, limit_bytes=8_000_000, words=MARKS
+    )
+    start: Model = base or _pretrained(
+        texts,
+        words=words,
+        shape=shape or DEFAULT_SHAPE,
+        budget_tokens=pretraining_tokens or (PRETRAINING_TOKENS if corpora else SAMPLE_PRETRAINING_TOKENS),
+        row_tokens=pretraining_row_tokens,
+        batch_tokens=pretraining_batch_tokens,
+        learning_rate=pretraining_learning_rate,
+        max_positions=max(POSITIONS, way.row_tokens),
+        precision=chosen,
+        seed=seed,
+    )
+    converted = Convert(
+        name="tasks",
+        files=tasks,
+        hub=hub,
+        catalog=catalog,
+        sets=sets,
+        benchmarks=benchmarks,
+        redistributable=redistributable,
+        evaluation=evaluation,
+        max_contexts=max_contexts,
+        unanswerable_share=unanswerable_share,
+        vocabulary=words,
+        dialect=dialect,
+        context_tokens=way.passage_tokens,
+        group_tokens=way.row_tokens,
+        balance=balance,
+        weights=weights,
+        seed=seed,
+    )
+    tagged = Tag(name="tasks-tagged", groups=converted, dialect=dialect)
+    raw = {name: _plain(name, text) for name, text in texts.items() if raw_share}
+    to_mine = _texts(corpora, skip=held_out_documents, limit=mined_documents) if mined_share else {}
+    mined = {name: _mined(name, text, words, way, seed) for name, text in to_mine.items()}
+    tuned = Train(
+        name="tuned",
+        mixture=_mixture(tagged, raw, mined, shares=(raw_share, mined_share), words=words, row_tokens=way.row_tokens),
+        settings=_tuning(way, tuning_tokens, lora_rank=lora_rank, precision=chosen, seed=seed),
+        batch_rows=way.batch_rows,
+        vocabulary=words,
+        base=start,
+        epochs=way.epochs if tuning_tokens is None else None,
+        max_epochs=max(MAX_EPOCHS, way.epochs),
+    )
+    return Release(
+        name="synthesizer",
+        model=tuned,
+        tasks=converted,
+        dialect=dialect,
+        passage_tokens=way.passage_tokens,
+        window_tokens=way.row_tokens,
+        max_new_tokens=way.max_new_tokens,
+        mined=tuple(mined.values()),
+        mined_share=mined_share,
+        corpora=tuple(texts.values()),
+        title=title,
+        licence=licence,
+        max_bytes=max_bytes,
+    )
+
+
+def _way(
+    base: str | None,
+    *,
+    row_tokens: int | None,
+    passage_tokens: int | None,
+    batch_tokens: int | None,
+    learning_rate: float | None,
+    epochs: float | None,
+    has_adapters: bool,
+) -> Way:
+    """The settings of the way that is gone, and in their place those that were given.
+
+    Raises InputError, before anything is made, for a base that cannot be tuned; RecipeError for rows longer than it
+    reads, and for lengths that leave no room.
+    """
+    way = SMALL if base is None else PAPER
+    longest = None if base is None else _longest_text(base)
+    length = row_tokens or min(way.row_tokens, longest or way.row_tokens)
+    if longest is not None and length > longest:
+        raise RecipeError(f"row_tokens is {length}, {base} reads {longest} tokens: give at most that")
+    passage = passage_tokens or min(way.passage_tokens, length // 2)
+    if not 0 < passage < length:
+        raise RecipeError(f"a passage of {passage} tokens and its pairs do not fit a row of {length}: give less")
+    return Way(
+        row_tokens=length,
+        batch_tokens=batch_tokens or way.batch_tokens,
+        learning_rate=learning_rate or way.learning_rate * (LORA_RATE_FACTOR if has_adapters else 1),
+        warmup_steps=way.warmup_steps,
+        epochs=epochs or way.epochs,
+        passage_tokens=passage,
+        max_new_tokens=min(way.max_new_tokens, length - passage),
+    )
+
+
+def _longest_text(base: str) -> int | None:
+    """What the base reads at most; None where it does not say.
+
+    Raises InputError for a base without an end of text, a fast tokenizer or safe weights. One without a begin of text
+    is fine: its texts then begin with their first word.
+    """
+    vocabulary.load(base)
+    folder = vocabulary.local_folder(base, files=("config.json",))
+    if Path(base).expanduser().is_dir() and not any(folder.glob("*.safetensors")):
+        raise InputError(f"{base} holds no .safetensors weights: convert it first, pickled weights are not opened")
+    return context_tokens(folder)
+
+
+def _tuning(
+    way: Way, tokens: int | None, *, lora_rank: int, precision: Literal["float32", "bfloat16"], seed: int
+) -> TrainSettings:
+    """Steps for so many tokens; without a number, as many as the epochs take (`Train.epochs` ends the run then)."""
+    steps = _MOST_STEPS
+    if tokens is not None:
+        steps = steps_for(tokens, row_tokens=way.row_tokens, batch_rows=way.batch_rows)
+    return TrainSettings(
+        steps=steps,
+        learning_rate=way.learning_rate,
+        warmup_steps=min(way.warmup_steps, steps // 10),
+        precision=precision,
+        seed=seed,
+        lora=Lora(rank=lora_rank, alpha=LORA_ALPHA_FACTOR * lora_rank) if lora_rank else None,
+    )
+
+
+def _check(
+    *,
+    base: str | None,
+    shape: str | None,
+    corpora: tuple[str, ...],
+    shares: tuple[float, float],
+    budget: tuple[int | None, float | None],
+) -> None:
+    if base is not None and shape is not None:
+        raise RecipeError(f"base is {base} and shape {shape}: give a base to tune, or the shape of a new model")
+    if min(shares) < 0 or sum(shares) >= 1:
+        raise RecipeError(f"raw_share is {shares[0]} and mined_share {shares[1]}: give 0 or more, less than 1 together")
+    if base is not None and corpora and not any(shares):
+        raise RecipeError("corpora are given, but a base is tuned on none of them: give raw_share or mined_share too")
+    if None not in budget:
+        raise RecipeError(f"tuning_tokens is {budget[0]} and epochs {budget[1]}: give one of them")
+
+
+def _check_names(*, catalog: str | None, sets: tuple[str, ...], weights: str, dialect: str, shape: str | None) -> None:
+    """Names that would be found wrong only hours into a run. Raises RecipeError with those most like them."""
+    from instructpt.collection.balance import parse_weights
+    from instructpt.collection.catalog import load
+    from instructpt.synthesis.dialects import open_dialect
+    from instructpt.training.shapes import shape_named
+
+    known = load(catalog)
+    known.named(sets)
+    parse_weights(weights, catalog=known)
+    open_dialect(dialect)
+    shape_named(shape or DEFAULT_SHAPE)
+
+
+def _texts(corpora: tuple[str, ...], *, skip: int, limit: int | None = None) -> dict[str, Filter]:
+    """Name -> documents of a corpus, those kept: of the sample if none is given, whose held-out part is a file apart.
+
+    The name is the file's, without what follows its first dot. limit: only so many, as stages of their own. Raises
+    RecipeError if two have one name.
+    """
+    texts: dict[str, Filter] = {}
+    for file in corpora or (SAMPLE_PASSAGES,):
+        stem = file.removeprefix("sample:").rstrip("/").rpartition("/")[2].partition(".")[0]
+        name = re.sub(r"[^\w-]+", "_", stem)
+        if name in texts:
+            raise RecipeError(f"two corpora are called {name!r}: rename one of their files, its name is the source's")
+        part = name if limit is None else f"{name}-part"
+        documents = Read(name=part, files=(file,), skip=skip if corpora else 0, limit=limit)
+        texts[name] = clean(documents, prefix=f"{part}-")
+    return texts
+
+
+def _pretrained(
+    texts: Mapping[str, Filter],
+    *,
+    words: Model,
+    shape: str,
+    budget_tokens: int,
+    row_tokens: int,
+    batch_tokens: int,
+    learning_rate: float,
+    max_positions: int,
+    precision: Literal["float32", "bfloat16"],
+    seed: int,
+) -> Train:
+    """A model from random weights, trained on an equal share of every corpus."""
+    batch_rows = max(1, batch_tokens // row_tokens)
+    steps = steps_for(budget_tokens, row_tokens=row_tokens, batch_rows=batch_rows)
     return Train(
         name="base",
         mixture=tuple(
             Source(
-                rows=Pack(
-                    name=f"{stem}-rows",
-                    texts=Template(name=f"{stem}-texts", groups=text),
-                    vocabulary=words,
-                    row_tokens=row_tokens,
-                )
+                rows=_rows(f"{name}-rows", _plain(name, text), words, row_tokens),
             )
-            for stem, text in texts.items()
+            for name, text in texts.items()
         ),
         settings=TrainSettings(
             steps=steps,
-            learning_rate=pretraining_learning_rate,
-            warmup_steps=min(100, steps),
-            precision=chosen,
+            learning_rate=learning_rate,
+            warmup_steps=min(PRETRAINING_WARMUP_STEPS, steps),
+            precision=precision,
             seed=seed,
         ),
         batch_rows=batch_rows,
         vocabulary=words,
         shape=shape,
-        max_positions=1024,
+        max_positions=max_positions,
     )
+
+
+def _plain(name: str, text: Stage[Document]) -> Template:
+    return Template(name=f"{name}-texts", groups=text)
+
+
+def _mined(name: str, text: Stage[Document], words: Model, way: Way, seed: int) -> Verify:
+    """Passages with what rules find in them. One a group: two with all their pairs would not fit a row."""
+    passages = Split(name=f"{name}-passages", documents=text, vocabulary=words, budget_tokens=way.passage_tokens)
+    pairs = Mine(name=f"{name}-mined-pairs", passages=passages, shots=1, max_pairs=MINED_PAIRS[1], seed=seed)
+    return Verify(name=f"{name}-mined", groups=pairs)
+
+
+def _mixture(
+    tagged: Tag,
+    raw: Mapping[str, Template],
+    mined: Mapping[str, Verify],
+    *,
+    shares: tuple[float, float],
+    words: Model,
+    row_tokens: int,
+) -> tuple[Source, ...]:
+    """Rows of tagged tasks, and beside them raw text and tagged mined pairs with their `shares` of the tokens."""
+    rest = 1 - sum(shares)
+    sources = [Source(rows=_rows("tasks-tagged-rows", tagged, words, row_tokens), share=rest)]
+    for name, text in raw.items():
+        rows = _rows(f"{name}-tuning-rows", text, words, row_tokens)
+        sources.append(Source(rows=rows, share=shares[0] / len(raw)))
+    for name, groups in mined.items():
+        texts = Tag(name=f"{name}-mined-tagged", groups=groups, dialect=tagged.dialect, min_pairs=MINED_PAIRS[0])
+        rows = _rows(f"{name}-mined-rows", texts, words, row_tokens)
+        sources.append(Source(rows=rows, share=shares[1] / len(mined)))
+    return tuple(sources)
+
+
+def _rows(name: str, texts: Stage[Text], words: Model, row_tokens: int) -> Pack:
+    return Pack(name=name, texts=texts, vocabulary=words, row_tokens=row_tokens)

@@ -63,22 +63,25 @@ class Tag(Stage[Text]):
 
     groups: Stage[Group]
     dialect: str = "tags"
+    min_pairs: int = 1
+    """Passages with fewer are left out: a synthesizer writes as many pairs as it was shown (paper, section 1)."""
 
     def shard(self, index: int, run: Run) -> Iterator[Text]:
-        """A text a group, of its passages that have pairs."""
+        """A text a group, of its passages that have enough pairs."""
         from instructpt.synthesis.dialects import keep_writable, open_dialect
 
         dialect = open_dialect(self.dialect)
         for group in run.take(self.groups, index):
-            writable = keep_writable(group, dialect=dialect)
-            for shot in writable.shots:
+            kept = []
+            for shot in keep_writable(group, dialect=dialect).shots:
                 for reject in shot.rejects:
                     run.tally.count(f"rejects/{reject.reason}")
-                if shot.pairs:
+                if len(shot.pairs) >= max(1, self.min_pairs):
+                    kept.append(shot)
                     run.tally.keep()
                 else:
-                    run.tally.drop("no_pairs", shot.document.text)
-            text = dialect.write(writable)
+                    run.tally.drop("too_few_pairs" if shot.pairs else "no_pairs", shot.document.text)
+            text = dialect.write(Group(group.id, tuple(kept)))
             if text.text:
                 yield text
 

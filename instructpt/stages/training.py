@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from instructpt.assembly.order import Order
+    from instructpt.assembly.rows import Rows
     from instructpt.records import Step
 
 
@@ -59,6 +60,9 @@ class Train(Stage[Any]):
     max_epochs: float = 4.0
     """How often a source may be repeated; asking for more is refused. Four passes are nearly as good as fresh text
     (arXiv 2305.16264)."""
+    epochs: float | None = field(default=None, metadata={"later": True})
+    """The budget as passes over the first source of the mixture: `settings.steps` is then the most steps there may be,
+    and warm-up takes at most a tenth of those there are."""
 
     def __post_init__(self) -> None:
         """Raises RecipeError unless there is either a shape or a base, and a mixture."""
@@ -89,7 +93,7 @@ class Train(Stage[Any]):
         started = time.monotonic()
         with deferred() as stop:
             steps = train(
-                self.settings,
+                self._settings(order.num_steps),
                 model=self._model(run),
                 order=order,
                 vocabulary_folder=model_folder(self.vocabulary, run),
@@ -121,11 +125,25 @@ class Train(Stage[Any]):
         mixed = mixture.plan(
             sources,
             weights={source.rows.name: source.share for source in self.mixture},
-            num_rows=self.settings.steps * self.batch_rows,
+            num_rows=self._num_steps(sources) * self.batch_rows,
             seed=self.settings.seed,
             max_epochs=self.max_epochs,
         )
         return Order(mixed, sources, self.batch_rows)
+
+    def _num_steps(self, sources: Mapping[str, Rows]) -> int:
+        """Of the run: as the settings say, or until the first source has been seen `epochs` times."""
+        if self.epochs is None:
+            return self.settings.steps
+        rows = {s.rows.name: s.share * len(r) / r.num_tokens for s in self.mixture for r in [sources[s.rows.name]]}
+        first = self.mixture[0].rows.name
+        num_rows = self.epochs * len(sources[first]) * sum(rows.values()) / rows[first]
+        return min(self.settings.steps, max(1, round(num_rows / self.batch_rows)))
+
+    def _settings(self, num_steps: int) -> TrainSettings:
+        if self.epochs is None:
+            return self.settings
+        return replace(self.settings, steps=num_steps, warmup_steps=min(self.settings.warmup_steps, num_steps // 10))
 
     def _model(self, run: Run) -> PreTrainedModel:
         from instructpt.training.shapes import load_model, new_model, shape_named

@@ -6,6 +6,9 @@
                 .step-00000300.writing/                   a kill came here: ignored, then removed
     model/                       the finished model, without optimizer
 
+With LoRA a checkpoint holds the adapters instead of the model, in the layout of peft (see `adapters`); the finished
+model is whole there too.
+
 A folder is written under a temporary name, flushed and renamed, so what bears a checkpoint's name is whole; if a disk
 or a copy lost part of it all the same, sizes tell, and the one before it counts. No pickle anywhere.
 """
@@ -29,6 +32,7 @@ from transformers.utils import logging
 
 from instructpt.errors import StorageError
 from instructpt.storage import Folder, refusals_named
+from instructpt.training import adapters
 
 FOLDER = "checkpoints"
 FINAL = "model"
@@ -61,7 +65,11 @@ def save(
     parent = folder / FOLDER
     name = f"step-{step:08d}"
     with _prepared(parent, name) as unfinished:
-        _write_model(model, unfinished, vocabulary_folder)
+        if adapters.is_wrapped(model):
+            adapters.save(model, unfinished)
+            _copy_tokenizer(vocabulary_folder, unfinished)
+        else:
+            write_model(model, unfinished, vocabulary_folder=vocabulary_folder)
         save_file(_optimizer_tensors(model, optimizer), unfinished / _OPTIMIZER)
         sizes = {path.name: path.stat().st_size for path in sorted(unfinished.iterdir())}
         state = {"step": step, "torch": torch.__version__, "files": sizes}
@@ -76,8 +84,7 @@ def export(
 ) -> None:
     """Write the finished model to `folder/model` and remove the checkpoints that led to it."""
     with _prepared(folder, FINAL) as unfinished:
-        same = model.dtype == getattr(torch, dtype)
-        _write_model(model if same else copy.deepcopy(model).to(getattr(torch, dtype)), unfinished, vocabulary_folder)
+        write_model(_in(model, dtype), unfinished, vocabulary_folder=vocabulary_folder)
     clean(folder)
 
 
@@ -99,9 +106,12 @@ def step_of(checkpoint: Path) -> int:
 
 def restore(checkpoint: Path, *, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> None:
     """Put the weights and the optimizer's state of a checkpoint into `model` and `optimizer`, bit for bit."""
-    with _no_progress_bars():
-        saved = type(model).from_pretrained(checkpoint, dtype=model.dtype, use_safetensors=True)
-    model.load_state_dict(saved.state_dict())
+    if adapters.is_wrapped(model):
+        adapters.load(model, checkpoint)
+    else:
+        with _no_progress_bars():
+            saved = type(model).from_pretrained(checkpoint, dtype=model.dtype, use_safetensors=True)
+        model.load_state_dict(saved.state_dict())
     moments: dict[str, dict[str, torch.Tensor]] = {}
     for name, value in load_file(checkpoint / _OPTIMIZER).items():
         parameter_name, _, key = name.rpartition("/")
@@ -121,9 +131,20 @@ def _optimizer_tensors(model: PreTrainedModel, optimizer: torch.optim.Optimizer)
     }
 
 
-def _write_model(model: PreTrainedModel, folder: Path, vocabulary_folder: Path) -> None:
+def write_model(model: PreTrainedModel, folder: Path, *, vocabulary_folder: Path) -> None:
+    """Write weights, configuration and tokenizer files to `folder`, as every Hugging Face model has them."""
     with _no_progress_bars():
         model.save_pretrained(folder)
+    _copy_tokenizer(vocabulary_folder, folder)
+
+
+def _in(model: PreTrainedModel, dtype: str) -> PreTrainedModel:
+    """The model in another number format; the one given stays as it is."""
+    wanted = getattr(torch, dtype)
+    return model if model.dtype == wanted else copy.deepcopy(model).to(wanted)
+
+
+def _copy_tokenizer(vocabulary_folder: Path, folder: Path) -> None:
     for name in _TOKENIZER_FILES:
         if (vocabulary_folder / name).exists():
             shutil.copyfile(vocabulary_folder / name, folder / name)

@@ -33,7 +33,7 @@ from instructpt.errors import ArtifactError, InputError, TrainingError
 from instructpt.records import Batch, Step
 from instructpt.seeds import digest
 from instructpt.storage import Folder
-from instructpt.training import attention, checkpoints, metrics
+from instructpt.training import adapters, attention, checkpoints, metrics
 from instructpt.training.flops import utilisation
 from instructpt.training.loss import weighted_cross_entropy
 from instructpt.training.schedules import multiplier
@@ -68,7 +68,8 @@ def train(
 ) -> Iterator[Step]:
     """Train `model` and leave it in `folder/model`; give every step from the first on, those of earlier tries too.
 
-    model: float32 weights as they are before step 1, also where a checkpoint in `folder` will replace them.
+    model: float32 weights as they are before step 1, also where a checkpoint in `folder` will replace them; trained in
+    place, and with LoRA given back with its adapters merged.
     vocabulary_folder: its tokenizer files are put beside the weights. stop: asked after every step; once it says yes,
     a checkpoint is written and the steps end early. Nothing happens until the steps are drawn.
 
@@ -83,6 +84,8 @@ def train(
         return
 
     _check_head(model)
+    if settings.lora:
+        adapters.wrap(model, settings.lora, seed=settings.seed)
     model.to(devices.find(execution.device))
     optimizer = _optimizer(model, settings)
     steps = _resume(folder, model, optimizer)
@@ -120,7 +123,7 @@ def train(
                 learning_rate=learning_rate,
                 gradient_norm=norm,
                 tokens_per_second=rate,
-                mfu=utilisation(model, tokens_per_second=rate, row_tokens=batch.inputs.shape[1]),
+                mfu=_utilisation(model, rate, batch, settings),
             )
             steps.append(step)
             appender.append(step)
@@ -138,6 +141,8 @@ def train(
             yield step
             if stopping:
                 return
+    if settings.lora:
+        adapters.merge(model)
     checkpoints.export(folder, model=model, vocabulary_folder=vocabulary_folder, dtype=settings.export)
 
 
@@ -197,13 +202,20 @@ def _backward(
 
 def _optimizer(model: PreTrainedModel, settings: TrainSettings) -> torch.optim.AdamW:
     embeddings = {id(model.get_input_embeddings().weight)}
-    decayed = [p for p in model.parameters() if p.ndim >= 2 and id(p) not in embeddings]
-    others = [p for p in model.parameters() if p.ndim < 2 or id(p) in embeddings]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    decayed = [p for p in trained if p.ndim >= 2 and id(p) not in embeddings]
+    others = [p for p in trained if p.ndim < 2 or id(p) in embeddings]
     groups = [
         {"params": decayed, "weight_decay": settings.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
+
+
+def _utilisation(model: PreTrainedModel, rate: float, batch: Batch, settings: TrainSettings) -> float | None:
+    if settings.lora:
+        return None  # the count of operations is that of full tuning: frozen weights need a third less
+    return utilisation(model, tokens_per_second=rate, row_tokens=batch.inputs.shape[1])
 
 
 def _learning_rate(settings: TrainSettings, index: int) -> float:

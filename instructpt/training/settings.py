@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from instructpt.errors import RecipeError
 from instructpt.training.schedules import SCHEDULES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lora:
+    """Low-rank adapters instead of full tuning: every linear layer but the output learns a product of two thin
+    matrices that is added to its own (Hu et al., arXiv 2106.09685). Needs the extra `tune`."""
+
+    rank: int
+    """Width of the two thin matrices."""
+    alpha: float
+    """The product is multiplied by alpha / rank."""
+    dropout: float = 0.0
+    """Share of a layer's inputs that its adapter does not see in a step."""
+
+    def __post_init__(self) -> None:
+        _check(self.rank >= 1, f"the rank of LoRA is {self.rank}: give at least 1, or tune without LoRA")
+        _check(self.alpha > 0, f"the alpha of LoRA is {self.alpha}: give more than 0")
+        _check(0 <= self.dropout < 1, f"the dropout of LoRA is {self.dropout}: give 0 or more, less than 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +56,9 @@ class TrainSettings:
     """Number format of the finished model. float32 is what was trained; bfloat16 is half as large and what servers
     compute in anyway."""
     seed: int = 0
-    """For dropout, where the model has any."""
+    """For dropout, where the model has any, and for new adapters."""
+    lora: Lora | None = field(default=None, metadata={"later": True})
+    """Train adapters and leave the model's own weights as they are; the finished model has them merged in."""
 
     def __post_init__(self) -> None:
         _check(self.steps >= 1, f"steps is {self.steps}: give at least 1")
