@@ -94,10 +94,17 @@ def augment(words: list[str]) -> None:
 
 
 def evaluate(words: list[str]) -> None:
-    """Score a model on benchmarks: instructpt evaluate MODEL --out DIR [--tasks ...]."""
+    """Score a model on benchmarks, or the pairs it writes: instructpt evaluate MODEL [--synthesizer] --out DIR."""
     from instructpt.recipes import open_recipe
+    from instructpt.report.quality import print_quality
     from instructpt.report.show import show as show_artifact
 
+    if "--synthesizer" in words:
+        rest = [word for word in words if word != "--synthesizer"]
+        stage, where = _parse(open_recipe("quality"), rest, prog="instructpt evaluate --synthesizer")
+        _make(stage, where, title="Quality of a synthesizer")
+        print_quality(f"{where.out}/{stage.name}", console=_console(error=False))
+        return
     stage, where = _parse(open_recipe("evaluate"), words, prog="instructpt evaluate")
     _make(stage, where, title="Scores")
     show_artifact(f"{where.out}/{stage.name}", number=1000, console=_console(error=False))
@@ -112,17 +119,26 @@ def run(words: list[str]) -> None:
 
 def plan(words: list[str]) -> None:
     """Print what a recipe would do, which artifacts are there and which are missing; do nothing."""
-    from instructpt.artifacts import is_finished, tree
+    from instructpt.artifacts import differences, is_finished, tree
     from instructpt.progress import summary
+    from instructpt.report.outline import print_outline
     from instructpt.tally import Tally
 
     recipe, rest = _recipe_named(words, command="plan")
     stage, where = _parse(recipe, rest, prog=f"instructpt plan {words[0]}")
     settings = _run(where)
-    for item in tree(stage):
-        done = is_finished(item, settings)
-        counts = summary(Tally.from_row(settings.manifest(item)["tally"])) if done else ""
-        print(f"{'done   ' if done else 'missing'}  {item.name:<24} {type(item).__name__:<16} {counts}".rstrip())
+    stages = tree(stage)
+    width = max(len(item.name) for item in stages)
+    for item in stages:
+        state, counts = "done" if is_finished(item, settings) else "missing", ""
+        if changed := differences(item, settings):
+            state, counts = "refused", f"was made with other settings: {'; '.join(changed[:5])}"
+        elif state == "done":
+            counts = summary(Tally.from_row(settings.manifest(item)["tally"]))
+        print(f"{state:<7}  {item.name:<{width}} {type(item).__name__:<15} {counts}".rstrip())
+    for item in stages:
+        if outline := item.outline(settings):
+            print_outline(outline, console=_console(error=False))
 
 
 def show(words: list[str]) -> None:

@@ -23,6 +23,7 @@ RECIPES = {
     "augment": "instructpt.recipes.augment:augment",
     "demo": "instructpt.recipes.demo:demo",
     "evaluate": "instructpt.recipes.evaluate:evaluate",
+    "quality": "instructpt.recipes.quality:quality",
     "synthesizer": "instructpt.recipes.synthesizer:synthesizer",
 }
 

@@ -20,6 +20,8 @@ def evaluate(
 ) -> Evaluate:
     """Score a Hugging Face model folder on benchmarks, with standard errors.
 
+    A synthesizer is measured by the pairs that it writes: instructpt evaluate --synthesizer --help.
+
     Args:
         model: Folder or Hub id of a causal language model.
         tasks: Names of task files in instructpt/evaluation/tasks.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from instructpt.report import sections
+from instructpt.report import quality, sections
 from instructpt.report.artifacts import load
 from instructpt.report.page import page
 
@@ -15,6 +15,7 @@ def render(root: str, *, title: str, leave_out: str = "") -> str:
     artifacts = {name: artifact for name, artifact in load(root).items() if name != leave_out}
     lead = f'<p class="soft">{len(artifacts)} artifacts</p>' + sections.headline(artifacts)
     parts = (
+        quality.quality(artifacts),
         sections.scores(artifacts),
         sections.pairs(artifacts),
         sections.samples(artifacts),
