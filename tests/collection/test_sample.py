@@ -14,8 +14,12 @@ import pytest
 import zstandard
 
 import instructpt
+from instructpt.collection.budget import in_characters
 from instructpt.collection.catalog import load
-from instructpt.collection.neutral import TaskRecord, convert, read_records
+from instructpt.collection.choice import Choice
+from instructpt.collection.convert import Conversion, convert
+from instructpt.collection.neutral import TaskRecord, read_records
+from instructpt.corpus.sentences import sentence_starts
 from instructpt.records import Group, Reject, Shot
 from instructpt.synthesis.tags import Tags
 
@@ -85,14 +89,28 @@ def test_nothing_to_train_on_shares_thirteen_words_with_what_is_scored(
         assert scored.isdisjoint(shingles(row["question"])), row["id"]
 
 
-def test_the_tasks_convert_in_all_four_formats_with_few_rejects() -> None:
-    catalog = load()
-    records = list(read_records(SAMPLE / "tasks.jsonl.zst"))
-    assert {record.dataset for record in records if isinstance(record, TaskRecord)} == set(catalog.entries)
-    items = list(convert(records, catalog=catalog, seed=1, budget=4000))
-    shots = [item for item in items if isinstance(item, Shot)]
-    num_rejects = sum(isinstance(item, Reject) for item in items) + sum(len(shot.rejects) for shot in shots)
-    assert num_rejects < 0.01 * len(records)
+@pytest.fixture(scope="module")
+def converted() -> list[Shot | Reject]:
+    how = Conversion(
+        catalog=load(),
+        budget=in_characters(context=4000, shot=6000),
+        sentence_starts=sentence_starts,
+        choice=Choice(part="all", benchmarks=True),
+        seed=1,
+    )
+    return list(convert(read_records(SAMPLE / "tasks.jsonl.zst"), how))
+
+
+def test_the_tasks_convert_in_all_four_formats_with_few_rejects(converted: list[Shot | Reject]) -> None:
+    records = [record for record in read_records(SAMPLE / "tasks.jsonl.zst") if isinstance(record, TaskRecord)]
+    assert {record.dataset for record in records} <= set(load().entries)
+    shots = [item for item in converted if isinstance(item, Shot)]
+    reasons = Counter(item.reason for item in converted if isinstance(item, Reject))
+    reasons.update(reject.reason for shot in shots for reject in shot.rejects)
+    assert sum(len(shot.pairs) for shot in shots) + reasons.total() == len(records)
+    # What names nothing (of one entity type) is kept only where it is asked for.
+    assert reasons.total() - reasons["unanswerable"] < 0.01 * len(records)
+    assert reasons["unanswerable"] < 0.02 * len(records)
     formats = Counter((bool(pair.options), bool(pair.rationale)) for shot in shots for pair in shot.pairs)
     assert len(formats) == 4
     assert min(formats.values()) > 400
@@ -100,11 +118,9 @@ def test_the_tasks_convert_in_all_four_formats_with_few_rejects() -> None:
     assert all(len(shot.document.text) <= 1500 for shot in shots)
 
 
-def test_every_shot_can_be_written_in_tags_and_read_again() -> None:
-    records = read_records(SAMPLE / "tasks.jsonl.zst")
-    shots = [item for item in convert(records, catalog=load(), seed=1, budget=4000) if isinstance(item, Shot)]
+def test_every_shot_can_be_written_in_tags_and_read_again(converted: list[Shot | Reject]) -> None:
     dialect = Tags()
-    for shot in shots:
+    for shot in (item for item in converted if isinstance(item, Shot)):
         written = dialect.write(Group("g", (shot,)))
         assert written.spans is not None
         [(start, stop)] = written.spans

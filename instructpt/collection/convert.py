@@ -1,0 +1,211 @@
+"""Annotated task data to shots: rows that ask something about a text become that text with all its pairs.
+
+    rows --choose--> rows of the sets wanted --gather--> contexts --(test items, fullest)--> contexts worth having
+         --cut--> contexts of a length --pairs--> shots --fit--> shots within the budget
+
+                    dataset A                   dataset B
+    rows        a1   a2   a3   a4              b1      b2
+    contexts    X    X    Y    Z               X       Y         X, Y and Z are texts
+                 \\   |    |    |               /       |
+    shots       [X: a2 b1 a1]   [Y: a3 b2]   [Z: a4]             all pairs of one text in ONE shot, whatever their set
+    sources      A+B             A+B          A
+
+All pairs of a text stay in one shot because a synthesizer writes as many pairs for a text as it was shown (the paper,
+section 1); their order is drawn, so that no set always comes first. A row that cannot be used comes out as a `Reject`
+with its reason, inside its shot if that has other pairs: rows in = pairs + rejects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+from instructpt.collection import windows
+from instructpt.collection.budget import Budget
+from instructpt.collection.catalog import Catalog
+from instructpt.collection.choice import Choice
+from instructpt.collection.contamination import TestItems
+from instructpt.collection.contexts import Contexts, Gathering, keep_fullest, remove_empty, spelling
+from instructpt.collection.converters import CONVERTERS
+from instructpt.collection.neutral import TaskRecord, reject
+from instructpt.collection.pairs import pair_of
+from instructpt.records import Document, Pair, Reject, Shot
+from instructpt.seeds import digest, rng
+
+_BATCH_SHOTS = 512
+_BATCH_CONTEXTS = 2048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """Everything that decides what becomes of a row."""
+
+    catalog: Catalog
+    budget: Budget
+    sentence_starts: windows.Sentences
+    """Where long contexts may be cut."""
+    choice: Choice = field(default_factory=Choice)
+    test_items: TestItems | None = None
+    unanswerable_share: float = 0.0
+    """Which part of the rows without an answer is kept, their answer worded by the catalog."""
+    max_contexts: int | None = None
+    """Of a set, those with the most rows."""
+    seed: int
+
+
+def convert(records: Iterable[TaskRecord | Reject], how: Conversion) -> Iterator[Shot | Reject]:
+    """Gather the rows of each context into one shot, in the order in which contexts first appear.
+
+    Reasons, besides those of `read_records`, `Choice.reasons` and `pair_of`: no_context, contaminated,
+    over_max_contexts, context_too_long, answer_outside_split, duplicate_question, over_budget.
+    Raises RecipeError for a set, category or group that the catalog does not know.
+    """
+    gathering = Gathering()
+    reasons, unknown = how.choice.reasons(how.catalog), how.choice.unknown_set()
+    for item in records:
+        if isinstance(item, Reject):
+            yield item
+        elif reason := reasons.get(item.dataset, None if item.dataset in how.catalog.entries else unknown):
+            yield reject(item, reason)
+        elif refused := gathering.add(_converted(item, how.catalog)):
+            yield refused
+    contexts = gathering.contexts
+    if how.test_items is not None:
+        yield from _without_test_items(contexts, how.test_items)
+    if how.max_contexts is not None:
+        yield from keep_fullest(contexts, how.max_contexts)
+    for shot in _shots(contexts, how):
+        if shot.pairs:
+            yield shot
+        else:
+            yield from shot.rejects
+
+
+def _converted(record: TaskRecord, catalog: Catalog) -> TaskRecord:
+    entry = catalog.entries.get(record.dataset)
+    return CONVERTERS[entry.converter](record) if entry and entry.converter else record
+
+
+def _without_test_items(contexts: Contexts, items: TestItems) -> Iterator[Reject]:
+    """Take out the rows that are test items, or share a run of words with one (`contaminated`)."""
+    keys = iter(list(contexts))
+    while batch := list(islice(keys, _BATCH_CONTEXTS)):
+        found = items.overlapping([(spelling(contexts[key]), contexts[key]) for key in batch])
+        for key, hits in zip(batch, found, strict=True):
+            members = contexts[key]
+            yield from (reject(record, "contaminated") for record, hit in zip(members, hits, strict=True) if hit)
+            contexts[key] = [record for record, hit in zip(members, hits, strict=True) if not hit]
+    remove_empty(contexts)
+
+
+def _shots(contexts: Contexts, how: Conversion) -> Iterator[Shot]:
+    """A shot a context, or a window of it, also for those without pairs left."""
+    members = iter(contexts.values())
+    while batch := list(islice(members, _BATCH_SHOTS)):
+        texts = [spelling(records) for records in batch]
+        lengths = how.budget.lengths(texts)
+        long = [place for place, length in enumerate(lengths) if length > how.budget.context]
+        cuts = windows.cut(
+            [texts[place] for place in long],
+            limit=how.budget.context,
+            lengths=how.budget.lengths,
+            sentence_starts=how.sentence_starts,
+        )
+        split = dict(zip(long, cuts, strict=True))
+        shots: list[Shot] = []
+        for place, (text, records) in enumerate(zip(texts, batch, strict=True)):
+            if place in split:
+                shots += _split_shots(text, split[place], records, how)
+            else:
+                shots.append(_shot(text, records, how))
+        yield from _fitted(shots, how.budget)
+
+
+def _split_shots(
+    text: str, parts: Sequence[str] | None, records: Sequence[TaskRecord], how: Conversion
+) -> Iterator[Shot]:
+    """A shot a window that answers something, and one without pairs for the rows that no window answers."""
+    if parts is None:
+        yield _refused(text, [reject(record, "context_too_long") for record in records])
+        return
+    entries = how.catalog.entries
+    kinds = [entries[record.dataset].answers if record.dataset in entries else "free" for record in records]
+    places = windows.assign(records, parts, kinds)
+    for place, part in enumerate(parts):
+        if answered := [record for record, where in zip(records, places, strict=True) if where == place]:
+            yield _shot(part, answered, how)
+    outside = [record for record, where in zip(records, places, strict=True) if where is None]
+    yield _refused(text, [reject(record, "answer_outside_split") for record in outside])
+
+
+def _refused(text: str, rejects: Sequence[Reject]) -> Shot:
+    return Shot(Document("", text, ""), rejects=tuple(rejects))
+
+
+def _shot(text: str, records: Sequence[TaskRecord], how: Conversion) -> Shot:
+    """The text with the pairs of its rows in drawn order, whatever their length."""
+    pairs: list[Pair] = []
+    rejects: list[Reject] = []
+    datasets: list[str] = []
+    licences: dict[str, str] = {}
+    asked: set[tuple[str, tuple[str, ...]]] = set()
+    drawn = list(records)
+    rng(how.seed, "pair_order", text).shuffle(drawn)
+    for record in drawn:
+        pair = pair_of(record, catalog=how.catalog, seed=how.seed, unanswerable_share=how.unanswerable_share)
+        if isinstance(pair, str):
+            rejects.append(reject(record, pair))
+            continue
+        key = (" ".join(pair.question.casefold().split()), tuple(sorted(pair.options)))
+        if key in asked:
+            rejects.append(reject(record, "duplicate_question"))
+            continue
+        asked.add(key)
+        pairs.append(pair)
+        datasets.append(record.dataset)
+        entry = how.catalog.entries.get(record.dataset)
+        licences.setdefault(record.dataset, str(record.meta.get("licence") or (entry.licence if entry else "unknown")))
+    return _of_sets(Document(digest(text).hex()[:16], text, ""), pairs, datasets, licences, rejects)
+
+
+def _of_sets(
+    document: Document,
+    pairs: Sequence[Pair],
+    datasets: Sequence[str],
+    licences: dict[str, str],
+    rejects: Sequence[Reject],
+) -> Shot:
+    """A shot whose document names the sets that its pairs come from."""
+    names = sorted(set(datasets))
+    meta = {"datasets": names, "licences": [licences[name] for name in names], "pair_datasets": list(datasets)}
+    return Shot(replace(document, source="+".join(names), meta=meta), tuple(pairs), rejects=tuple(rejects))
+
+
+def _fitted(shots: Sequence[Shot], budget: Budget) -> list[Shot]:
+    """The shots without pairs beyond the budget (`over_budget`): each is tried in turn, those that fit stay.
+
+    What a shot costs is measured whole, never summed up: a dialect may write more for a group than for its pairs.
+    """
+    costs = budget.costs(shots)
+    over = [place for place, cost in enumerate(costs) if cost > budget.shot]
+    kept: dict[int, list[int]] = {place: [] for place in over}
+    for number in range(max((len(shots[place].pairs) for place in over), default=0)):
+        tried = [place for place in over if number < len(shots[place].pairs)]
+        measured = budget.costs([_with_pairs(shots[place], [*kept[place], number]) for place in tried])
+        for place, cost in zip(tried, measured, strict=True):
+            if cost <= budget.shot:
+                kept[place].append(number)
+    return [_with_pairs(shot, kept[place]) if place in kept else shot for place, shot in enumerate(shots)]
+
+
+def _with_pairs(shot: Shot, numbers: Sequence[int]) -> Shot:
+    """The shot with these of its pairs, the others as rejects."""
+    document = shot.document
+    if not shot.pairs:
+        return shot
+    datasets = [document.meta["pair_datasets"][number] for number in numbers]
+    licences = dict(zip(document.meta["datasets"], document.meta["licences"], strict=True))
+    left_out = [pair for number, pair in enumerate(shot.pairs) if number not in numbers]
+    rejects = [*shot.rejects, *(Reject(f"{pair.question}\n{pair.answer}"[:200], "over_budget") for pair in left_out)]
+    return _of_sets(document, [shot.pairs[number] for number in numbers], datasets, licences, rejects)

@@ -1,0 +1,64 @@
+"""What a user relies on in the examples that a synthesizer is tuned on: one source a group, filled, nothing lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from task_rows import CATALOG, converted, row
+
+from instructpt.collection.counting import SetCount, count_sets
+from instructpt.collection.groups import group_shots
+from instructpt.records import Shot
+
+
+def some_shots(number: int) -> list[Shot]:
+    records = [row("moods" if i % 3 else "stories", f"Text {i}.", question=f"{i}?") for i in range(number)]
+    return converted(records)[0]
+
+
+def test_groups_are_of_one_source_full_and_the_same_again() -> None:
+    shots = some_shots(50)
+    groups = list(group_shots(shots, num_shots=4, seed=1))
+    assert groups == list(group_shots(shots, num_shots=4, seed=1))
+    assert groups != list(group_shots(shots, num_shots=4, seed=2))
+    assert len({group.id for group in groups}) == len(groups)
+    for group in groups:
+        assert len({shot.document.source for shot in group.shots}) == 1
+        assert [shot.follows for shot in group.shots] == list(range(len(group.shots)))
+    assert sorted(len(group.shots) for group in groups) == [1, 1] + [4] * 12
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 12), max_size=30), st.integers(5, 20), st.none() | st.integers(1, 3))
+def test_groups_are_filled_up_to_their_capacity(sizes: list[int], capacity: int, num_shots: int | None) -> None:
+    shots = some_shots(len(sizes))
+    size_of = {shot.document.id: size for shot, size in zip(shots, sizes, strict=True)}
+
+    def costs(members: Sequence[Shot]) -> list[int]:
+        return [size_of[shot.document.id] for shot in members]
+
+    groups = list(group_shots(shots, capacity=capacity, costs=costs, num_shots=num_shots, seed=1))
+    assert Counter(shot.document.id for group in groups for shot in group.shots) == dict.fromkeys(size_of, 1)
+    for group in groups:
+        assert sum(costs(group.shots)) <= capacity or len(group.shots) == 1
+        assert len(group.shots) <= (num_shots or len(shots))
+
+
+def test_sets_are_counted_by_context_and_pair() -> None:
+    records = [
+        row(question="a", answer="b"),
+        row(question="cc", answer="d"),
+        row("moods", question="", answer="calm", options=("calm", "angry")),
+        row("unknown", "Text.", question="e", answer="f"),
+    ]
+    shots, _ = converted(records)
+    length = len("A fox met a crow.")
+    question = next(pair.question for shot in shots for pair in shot.pairs if pair.options)
+    assert count_sets(group_shots(shots, num_shots=1, seed=1), catalog=CATALOG) == [
+        SetCount("unknown", "", "", 1, 1, len("Text.ef")),
+        SetCount("moods", "sentiment", "opinion", 1, 1, length + len(question) + len("calmcalmangry")),
+        SetCount("stories", "narrative QA", "reading", 1, 2, length + len("abccd")),
+    ]
