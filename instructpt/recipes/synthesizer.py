@@ -32,6 +32,7 @@ from instructpt.stages.release import Release
 from instructpt.stages.tasks import Convert
 from instructpt.stages.texts import Pack, Tag, Template
 from instructpt.stages.training import Source, Train, steps_for
+from instructpt.synthesis.rules import RULES
 from instructpt.training.settings import Lora, TrainSettings
 
 SAMPLE_PASSAGES = "sample:passages.jsonl.zst"
@@ -50,7 +51,10 @@ LORA_RATE_FACTOR = 10
 LORA_ALPHA_FACTOR = 2
 """alpha / rank; the rate that is best then hardly depends on the rank."""
 MINED_PAIRS = (3, 6)
-"""Fewest and most pairs of a mined passage that is tuned on. Two thirds of the passages of six corpora have three."""
+"""Fewest and most pairs of a mined passage that is tuned on."""
+LONG_KINDS = ("next_sentence", "order_of_sentences")
+"""Rules that are not learned: their questions quote half of the passage (150 tokens each, others 50), and a rule puts
+sentences in order without a mistake."""
 MAX_EPOCHS = 8.0
 """Of tuning data, where a budget in tokens is given."""
 _MOST_STEPS = 10_000_000
@@ -402,7 +406,10 @@ def _plain(name: str, text: Stage[Document]) -> Template:
 def _mined(name: str, text: Stage[Document], words: Model, way: Way, seed: int) -> Verify:
     """Passages with what rules find in them. One a group: two with all their pairs would not fit a row."""
     passages = Split(name=f"{name}-passages", documents=text, vocabulary=words, budget_tokens=way.passage_tokens)
-    pairs = Mine(name=f"{name}-mined-pairs", passages=passages, shots=1, max_pairs=MINED_PAIRS[1], seed=seed)
+    kinds = tuple(kind for kind in RULES if kind not in LONG_KINDS)
+    pairs = Mine(
+        name=f"{name}-mined-pairs", passages=passages, shots=1, max_pairs=MINED_PAIRS[1], kinds=kinds, seed=seed
+    )
     return Verify(name=f"{name}-mined", groups=pairs)
 
 

@@ -25,6 +25,8 @@ class Mine(Stage[Group]):
     shots: int = 2
     max_pairs: int = 8
     """A passage."""
+    kinds: tuple[str, ...] = ()
+    """Names of rules; none: all."""
     seed: int = 0
 
     def shard(self, index: int, run: Run) -> Iterator[Group]:
@@ -33,7 +35,9 @@ class Mine(Stage[Group]):
         from instructpt.synthesis.rules import mine
 
         for number, chain in enumerate(chains(run.take(self.passages, index), shots=self.shots)):
-            shots = tuple(mine(document, seed=self.seed, max_pairs=self.max_pairs) for document in chain)
+            shots = tuple(
+                mine(document, seed=self.seed, max_pairs=self.max_pairs, kinds=self.kinds or None) for document in chain
+            )
             yield count_pairs(Group(f"{index:05d}-{number:08d}:{chain[0].id}", shots), run.tally)
 
 

@@ -188,3 +188,10 @@ def test_any_order_of_words_gives_pairs_that_can_be_written(words):
         assert str(pair.category).replace(" ", "_") in RULES
         assert Tags().refuse(pair) is None
         assert not pair.options or pair.answer in pair.options
+
+
+@pytest.mark.parametrize("verb", ["includes", "included", "consists of", "consisted of", "comprises", "comprised"])
+def test_every_word_for_having_parts_is_asked_about(verb):
+    text = f"The first aid kit {verb} two needles, a roll of gauze and some plasters. It is checked every year."
+    (pair,) = mine(document(text), seed=0, kinds=["list_members"]).pairs
+    assert pair.answer == "Two needles, a roll of gauze and some plasters."

@@ -209,7 +209,7 @@ def list_members(view: View, rng: random.Random) -> Iterator[Pair]:
 def _asks_for_parts(whole: str, verb: str, rng: random.Random) -> str:
     first, _, rest = verb.partition(" ")
     helper = "did" if first.endswith("ed") else "does" if first.endswith("s") else "do"
-    base = {"include": "include", "consist": "consist", "compris": "comprise"}[first[:7].rstrip("s")]
+    base = next(base for base in ("include", "consist", "comprise") if first.startswith(base))
     return ask("list_members", "parts", rng, helper=helper, whole=whole, base=f"{base} {rest}".strip())
 
 
