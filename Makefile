@@ -11,8 +11,7 @@ demo: $(READY)  ## real text in, three small models, their scores and a report o
 	$(BIN)/instructpt run demo --out runs/demo
 
 demo-short: $(READY)  ## the same road in a minute, for checks
-	$(BIN)/instructpt run demo --out runs/demo-short --documents 60 --pretraining-tokens 16384 --tuning-tokens 65536 \
-		--evaluation-items 8
+	$(BIN)/instructpt run demo --out runs/demo-short --documents 60 --pretraining-tokens 16384 --evaluation-items 8
 
 test: $(READY)  ## the tests, fast ones first
 	$(BIN)/pytest

@@ -13,7 +13,19 @@ import instructpt
 
 PACKAGE = Path(instructpt.__file__).parent
 ROOMS = ("corpus", "collection", "synthesis", "templates", "assembly", "training", "evaluation")
-GROUND = {"records", "errors", "seeds", "vocabulary", "storage", "streams", "devices", "engines", "sample", "overlap", "models"}
+GROUND = {
+    "records",
+    "errors",
+    "seeds",
+    "vocabulary",
+    "storage",
+    "streams",
+    "devices",
+    "engines",
+    "sample",
+    "overlap",
+    "models",
+}
 """What every room may use."""
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from instructpt import vocabulary
 from instructpt.artifacts import Stage
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Group
 from instructpt.stages.corpus import BuildVocabulary, Duplicates, Filter, Read, Split
-from instructpt.stages.models import Model, read_speech
+from instructpt.stages.models import SHIPPED, Model, Speech, is_local, read_speech
 from instructpt.stages.pairs import DEFAULT_CHECKS, Mine, Verify
-from instructpt.stages.synthesis import AUTO, Synthesize, talk
+from instructpt.stages.synthesis import AUTO, Synthesize, default_checks, talk
 from instructpt.stages.texts import Template
+
+USUAL_LENGTHS = (512, 4096, 400)
+"""Tokens of passage, window and answer for a model that does not say; the last two are the paper's (section 2)."""
 
 
 def augment(
     files: Annotated[tuple[str, ...], Positional, arg(metavar="FILES...")],
     /,
     *,
-    model: str | None = None,
+    model: str = SHIPPED,
+    mine: bool = False,
     categories: str = "",
     pairs: int = 5,
     shots: int = 2,
-    passage_tokens: int = 512,
-    window_tokens: int = 4096,
-    max_new_tokens: int = 400,
-    checks: tuple[str, ...] = DEFAULT_CHECKS,
+    passage_tokens: int | None = None,
+    window_tokens: int | None = None,
+    max_new_tokens: int | None = None,
+    checks: tuple[str, ...] | None = None,
     text_field: str = "text",
     id_field: str = "id",
     limit: int | None = None,
@@ -40,16 +45,18 @@ def augment(
 
     Args:
         files: Files, folders, globs or URLs: .jsonl (.gz, .zst), .parquet, .txt, .md, hf://owner/name:split.
-        model: A synthesizer, as a folder or Hub id. Without one, pairs are mined by rules, which needs no model.
+        model: A synthesizer, as a folder or Hub id; by default the small one that ships.
+        mine: Let rules mine the pairs instead, which needs no model.
         categories: What to ask for, as "summarization=1,numerical reasoning=2" (name and weight); empty leaves the
             choice to the model. The names are those in the model's synthesizer.json.
         pairs: How many to ask for a passage, where categories are given.
         shots: Passages a chain; each sees the passages and pairs before it.
-        passage_tokens: The longest passage; longer documents are split at paragraphs, then sentences.
+        passage_tokens: The longest passage; longer documents are split at paragraphs, then sentences. By default this
+            and the next two are what the model was tuned on, 512, 4,096 and 400 where it does not say.
         window_tokens: Prompt and answer together; the model's context, where that is less.
         max_new_tokens: The longest answer a passage.
-        checks: What a pair must pass, in order. Beside those that run anyway there is grounded: an answer that should
-            stand in the passage does.
+        checks: What a pair must pass, in order; see docs/adding.md. By default all of them, but grounded (what should
+            stand in the passage does) only for a model that names its categories.
         text_field: Field or column that holds the text.
         id_field: Field or column that holds the id.
         limit: Only the first so many rows.
@@ -57,19 +64,22 @@ def augment(
         dialect: How the model is talked with; auto is what its synthesizer.json says, else tags.
         seed: Of every draw.
     """
-    if passage_tokens > window_tokens - max_new_tokens:
-        raise RecipeError(
-            f"a passage of {passage_tokens} tokens and an answer of {max_new_tokens} do not fit a window of "
-            f"{window_tokens}: lower --passage-tokens or --max-new-tokens"
-        )
-    _check_asking(model, categories=categories, pairs=pairs, dialect=dialect)
+    speech = None if mine else told(model)
+    if categories and mine:
+        raise RecipeError(f"categories are {categories!r} for mined pairs, which cannot be asked for: leave --mine out")
+    if not mine and (speech is not None or dialect != AUTO or is_local(model)):
+        # Of a Hub model the rest is told before it is loaded.
+        talk(dialect=dialect, categories=categories, pairs=pairs, speech=speech)
+    lengths = _lengths(speech, passage=passage_tokens, window=window_tokens, new=max_new_tokens)
     documents = clean(Read(name="documents", files=files, text_field=text_field, id_field=id_field, limit=limit))
-    words: Model = model or BuildVocabulary(name="vocabulary", texts=(documents,))
-    passages = Split(name="passages", documents=documents, vocabulary=words, budget_tokens=passage_tokens)
+    words: Model = BuildVocabulary(name="vocabulary", texts=(documents,)) if mine else model
+    passages = Split(name="passages", documents=documents, vocabulary=words, budget_tokens=lengths.passage)
     groups: Stage[Group]
-    if model is None:
+    if mine:
         groups = Verify(
-            name="groups", groups=Mine(name="mined", passages=passages, shots=shots, seed=seed), checks=checks
+            name="groups",
+            groups=Mine(name="mined", passages=passages, shots=shots, seed=seed),
+            checks=DEFAULT_CHECKS if checks is None else checks,
         )
     else:
         groups = Synthesize(
@@ -80,27 +90,41 @@ def augment(
             categories=categories,
             pairs=pairs,
             shots=shots,
-            checks=checks,
-            window_tokens=window_tokens,
-            max_new_tokens=max_new_tokens,
+            checks=default_checks(speech) if checks is None else checks,
+            window_tokens=lengths.window,
+            max_new_tokens=lengths.new,
             seed=seed,
         )
     return Template(name="texts", groups=groups, language=language, seed=seed)
 
 
-def _check_asking(model: str | None, *, categories: str, pairs: int, dialect: str) -> None:
-    """Raise RecipeError for what can be told to go wrong now; of a Hub model the rest is told before it is loaded."""
-    if model is None:
-        if categories:
-            raise RecipeError(
-                f"categories are {categories!r} without a model: mined pairs cannot be asked for, give --model"
-            )
-        return
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        talk(dialect=dialect, categories=categories, pairs=pairs, speech=read_speech(folder))
-    elif dialect != AUTO:
-        talk(dialect=dialect, categories=categories, pairs=pairs, speech=None)
+def told(model: str) -> Speech | None:
+    """How a model on this machine says that it is talked with; None for a Hub model, which is not here yet."""
+    return read_speech(vocabulary.local_folder(model)) if is_local(model) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Lengths:
+    passage: int
+    window: int
+    new: int
+
+
+def _lengths(speech: Speech | None, *, passage: int | None, window: int | None, new: int | None) -> _Lengths:
+    """Tokens of passages, prompts with answers, and answers: what was given, else what the model was tuned on.
+
+    Raises RecipeError if they do not fit each other.
+    """
+    told = (speech.passage_tokens, speech.window_tokens, speech.max_new_tokens) if speech else (None, None, None)
+    lengths = _Lengths(
+        *(given or own or usual for given, own, usual in zip((passage, window, new), told, USUAL_LENGTHS, strict=True))
+    )
+    if lengths.passage > lengths.window - lengths.new:
+        raise RecipeError(
+            f"a passage of {lengths.passage} tokens and an answer of {lengths.new} do not fit a window of "
+            f"{lengths.window}: lower --passage-tokens or --max-new-tokens"
+        )
+    return lengths
 
 
 def clean(documents: Stage[Document], *, prefix: str = "") -> Filter:

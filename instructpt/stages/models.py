@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from instructpt import models as shipped
 from instructpt import vocabulary
 from instructpt.artifacts import Run, Stage, fingerprint
 from instructpt.corpus import files
 from instructpt.errors import InputError
 
+if TYPE_CHECKING:
+    from instructpt.engines import Engine
+
 Model = Stage[Any] | str
-"""Something with a model or vocabulary in it: a stage that makes one, a folder, or a Hub id."""
+"""Something with a model or vocabulary in it: a stage that makes one, a folder, a shipped model, or a Hub id."""
+
+
+SHIPPED = "shipped:synthesizer"
+"""The small synthesizer that comes with the package."""
 
 
 def model_folder(model: Model, run: Run) -> Path:
@@ -24,6 +33,11 @@ def model_folder(model: Model, run: Run) -> Path:
         return vocabulary.local_folder(model)
     folder = run.product(model, "00000")
     return folder / "model" if (folder / "model").exists() else folder
+
+
+def is_local(model: str) -> bool:
+    """Whether a model lies on this machine: a folder, or one that ships. Otherwise it is a Hub id."""
+    return Path(shipped.resolve(model)).expanduser().is_dir()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +120,7 @@ def model_sources(model: Model, run: Run) -> Mapping[str, str]:
     if not isinstance(model, str):
         return {}
     folder = vocabulary.local_folder(model, files=["config.json", "tokenizer.json"])
-    if not Path(model).expanduser().is_dir():
+    if not is_local(model):
         return {"model": folder.name}
     kept = [path for path in sorted(folder.iterdir()) if path.suffix in (".json", ".safetensors", ".model")]
     return {f"model/{path.name}": files.content_digest(files.find(str(path))[0]) for path in kept}
@@ -122,3 +136,20 @@ def model_identity(model: Model, run: Run) -> str:
 def model_name(model: Model) -> str:
     """What a report calls it."""
     return model if isinstance(model, str) else model.name
+
+
+@contextmanager
+def opened_engine(model: Model, run: Run) -> Iterator[Engine]:
+    """The run's engine with a model loaded; closed on leaving."""
+    from instructpt.engines import open_engine
+    from instructpt.synthesis.scheduler import run_in_loop
+
+    quiet_loading()
+    options = dict(run.engine_options)
+    if run.engine == "transformers":
+        options.setdefault("device", run.device)
+    engine = open_engine(run.engine, str(model_folder(model, run)), **options)
+    try:
+        yield engine
+    finally:
+        run_in_loop(engine.close())

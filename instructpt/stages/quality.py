@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -27,7 +27,7 @@ from instructpt.stages.models import (
     model_folder,
     model_identity,
     model_sources,
-    quiet_loading,
+    opened_engine,
     speaks,
 )
 from instructpt.stages.pairs import count_pairs
@@ -36,8 +36,8 @@ from instructpt.stages.synthesis import AUTO, Talk, talk
 if TYPE_CHECKING:
     from instructpt.engines import Engine
     from instructpt.evaluation.quality import Output
+    from instructpt.synthesis.asking import Synthesis
     from instructpt.synthesis.chains import Prompt
-    from instructpt.synthesis.scheduler import Synthesis
 
 Mode = Literal["pairs", "answers"]
 
@@ -157,8 +157,8 @@ class Attempt(Stage[Group]):
     def shard(self, index: int, run: Run) -> Iterator[Group]:
         """The exam's groups in order; what the open shard's ledger holds is not asked again."""
         from instructpt.engines import Sampling
+        from instructpt.synthesis.asking import Synthesis
         from instructpt.synthesis.ledger import Ledger
-        from instructpt.synthesis.scheduler import Synthesis
 
         groups = list(run.records(self.exam, index))
         run.tally.take(len(groups))
@@ -256,23 +256,6 @@ class Attempt(Stage[Group]):
     def _talk(self, run: Run) -> Talk:
         speech = speaks(self.model, run)
         return talk(dialect=self.dialect, categories=self.categories, pairs=self.pairs, speech=speech)
-
-
-@contextmanager
-def opened_engine(model: Model, run: Run) -> Iterator[Engine]:
-    """The run's engine with a model loaded; closed on leaving."""
-    from instructpt.engines import open_engine
-    from instructpt.synthesis.scheduler import run_in_loop
-
-    quiet_loading()
-    options = dict(run.engine_options)
-    if run.engine == "transformers":
-        options.setdefault("device", run.device)
-    engine = open_engine(run.engine, str(model_folder(model, run)), **options)
-    try:
-        yield engine
-    finally:
-        run_in_loop(engine.close())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from instructpt import vocabulary
 from instructpt.artifacts import Product, Run, Stage
 from instructpt.errors import InputError, RecipeError
 from instructpt.interrupts import deferred
-from instructpt.progress import time_left
+from instructpt.progress import duration
 from instructpt.stages.models import Model, model_folder, model_name, model_sources, quiet_loading
 from instructpt.stages.texts import Pack, token_files
 from instructpt.training.settings import Execution, TrainSettings
@@ -90,7 +89,7 @@ class Train(Stage[Any]):
         for part in order.mixture.parts:
             run.tally.count(f"rows/{part.name}", part.rows)
         path.mkdir(exist_ok=True)
-        started = time.monotonic()
+        seconds, tokens = 0.0, 0
         with deferred() as stop:
             steps = train(
                 self._settings(order.num_steps),
@@ -102,7 +101,9 @@ class Train(Stage[Any]):
                 stop=stop,
             )
             for step in steps:
-                self._tell(step, order.num_steps, started, run)
+                # From the steps' own times, since those of earlier tries come at once.
+                seconds, tokens = seconds + (step.tokens - tokens) / step.tokens_per_second, step.tokens
+                self._tell(step, order.num_steps, seconds / step.step, run)
         run.tally.count("steps", step.step)
         run.tally.count("tokens", step.tokens)
 
@@ -168,12 +169,12 @@ class Train(Stage[Any]):
             seed=self.settings.seed,
         )
 
-    def _tell(self, step: Step, num_steps: int, started: float, run: Run) -> None:
+    def _tell(self, step: Step, num_steps: int, step_seconds: float, run: Run) -> None:
         news: dict[str, object] = {"step": f"{step.step}/{num_steps}", "loss": step.loss}
         news["tok/s"] = step.tokens_per_second
         if step.mfu is not None:
             news["mfu"] = step.mfu
-        run.progress.news(self.name, {**news, "left": time_left(started, done=step.step, total=num_steps)})
+        run.progress.news(self.name, {**news, "left": duration((num_steps - step.step) * step_seconds)})
 
 
 def steps_for(budget_tokens: int, *, row_tokens: int, batch_rows: int) -> int:

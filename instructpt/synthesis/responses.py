@@ -16,9 +16,10 @@ from dataclasses import replace
 from instructpt.engines import Completion
 from instructpt.errors import EngineError
 from instructpt.records import Document, Pair, Reject, Shot
+from instructpt.synthesis.asking import EngineGoneError, Session, Synthesis, ask
 from instructpt.synthesis.chains import Prompt
 from instructpt.synthesis.dialects import Dialect
-from instructpt.synthesis.scheduler import Synthesis, _ask, _EngineGoneError, _Run, run_in_loop
+from instructpt.synthesis.scheduler import run_in_loop
 from instructpt.vocabulary import Vocabulary
 
 CUT_OFF = "cut_off"
@@ -101,7 +102,7 @@ def read_answers(
 async def _respond(
     prompts: Sequence[Prompt | None], *, synthesis: Synthesis, on_progress: Callable[[int, int], None] | None
 ) -> list[Completion | Reject]:
-    run = _Run(synthesis, None)
+    session = Session(synthesis, None)
     places = asyncio.Semaphore(synthesis.max_chains_in_flight)
     num_done = num_tokens = num_failed = 0
     last_error: EngineError | None = None
@@ -112,8 +113,8 @@ async def _respond(
             return Reject("", "passage_too_long")
         async with places:
             try:
-                completion, _ = await _ask(run, prompt)
-            except _EngineGoneError:
+                completion, _ = await ask(session, prompt)
+            except EngineGoneError:
                 raise
             except EngineError as error:
                 num_failed, last_error = num_failed + 1, error

@@ -12,10 +12,10 @@ from instructpt.engines import Completion, Sampling
 from instructpt.engines.scripted import ScriptedEngine
 from instructpt.errors import EngineError
 from instructpt.records import Document, Pair, Reject, Shot
+from instructpt.synthesis.asking import Synthesis
 from instructpt.synthesis.chains import Prompt, fit
 from instructpt.synthesis.ledger import Ledger
 from instructpt.synthesis.responses import fit_question, read_answers, read_pairs, respond
-from instructpt.synthesis.scheduler import Synthesis
 from instructpt.synthesis.tags import Tags
 from instructpt.vocabulary import Vocabulary
 
