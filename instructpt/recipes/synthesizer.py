@@ -29,6 +29,7 @@ from instructpt.stages.corpus import BuildVocabulary, Filter, Read, Split
 from instructpt.stages.models import Model, context_tokens
 from instructpt.stages.pairs import Mine, Verify
 from instructpt.stages.release import Release
+from instructpt.stages.results import Recorded
 from instructpt.stages.tasks import Convert
 from instructpt.stages.texts import Pack, Tag, Template
 from instructpt.stages.training import Source, Train, steps_for
@@ -122,6 +123,7 @@ def synthesizer(
     pretraining_row_tokens: int = 512,
     pretraining_batch_tokens: int = 4096,
     pretraining_learning_rate: float = 2e-3,
+    scores: str | None = None,
     title: str = "An instruction synthesizer",
     licence: str | None = None,
     max_bytes: int | None = None,
@@ -163,6 +165,8 @@ def synthesizer(
         pretraining_row_tokens: Tokens a row on raw text.
         pretraining_batch_tokens: Tokens a step on raw text.
         pretraining_learning_rate: The highest on raw text.
+        scores: What `instructpt evaluate --synthesizer` measured, its folder `quality`; the artifact `measured` is then
+            the synthesizer with these numbers on its card.
         title: Of the model card.
         licence: Of the weights, as the Hub spells it; what the data ask for by default.
         max_bytes: Fail if the finished folder is larger.
@@ -231,7 +235,7 @@ def synthesizer(
         max_epochs=max(MAX_EPOCHS, way.epochs),
     )
     return Release(
-        name="synthesizer",
+        name="measured" if scores else "synthesizer",
         model=tuned,
         tasks=converted,
         dialect=dialect,
@@ -241,6 +245,7 @@ def synthesizer(
         mined=tuple(mined.values()),
         mined_share=mined_share,
         corpora=tuple(texts.values()),
+        scores=Recorded(name="recorded-scores", folder=scores) if scores else None,
         title=title,
         licence=licence,
         max_bytes=max_bytes,

@@ -9,8 +9,9 @@ from instructpt.evaluation.exam import spread
 from instructpt.evaluation.quality import HEADLINES, METRICS
 from instructpt.overlap import is_span, looks_extractive, supported, words
 from instructpt.records import Group, Pair, Score, Shot
+from instructpt.report import cells
 from instructpt.report.artifacts import Artifact, load_one
-from instructpt.report.charts import Bar, bars
+from instructpt.report.charts import bars
 from instructpt.report.page import Html, Section, escape, legend, printable, table
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 NUM_SAMPLES = 12
 """Passages shown, evenly spaced over all."""
-Z_95 = 1.96
 DOMAINS = "passages/"
 """How the names of exams on one domain of raw text begin."""
 Scores = Mapping[str, Mapping[str, Mapping[str, Score]]]
@@ -67,8 +67,8 @@ def _terminal_table(task: str, by_metric: Mapping[str, Mapping[str, Score]], mod
     shown.add_column("items", justify="right")
     for metric, by_model in by_metric.items():
         count = max(score.count for score in by_model.values())
-        cells = [_shown(by_model.get(model)) for model in present]
-        shown.add_row(Text(printable(metric)), *cells, f"{count:,}")
+        values = [cells.number(by_model.get(model), digits=3) for model in present]
+        shown.add_row(Text(printable(metric)), *values, f"{count:,}")
     return shown
 
 
@@ -84,7 +84,7 @@ def _charts(by_task: Scores, models: Sequence[str]) -> str:
     body = legend(models)
     for metric in HEADLINES:
         groups = {
-            task: [_bar(by_metric[metric].get(model)) for model in models]
+            task: [cells.bar(by_metric[metric].get(model)) for model in models]
             for task, by_metric in by_task.items()
             if metric in by_metric
         }
@@ -106,7 +106,9 @@ def _steering(by_task: Scores) -> str:
             for model, score in by_model.items():
                 written = by_metric.get(f"category/{name}", {}).get(model)
                 unasked = by_task.get("passages", {}).get(f"category/{name}", {}).get(model)
-                rows.append((name, f"{score.value:.3f}", _shown(written), _shown(unasked)))
+                rows.append(
+                    (name, f"{score.value:.3f}", cells.number(written, digits=3), cells.number(unasked, digits=3))
+                )
         if rows:
             head = ("category", "share asked for", "share of pairs", "share of pairs when nothing is asked for")
             parts.append(f"<h3>{escape(task)}: asked for and written</h3>" + table(head, rows, numeric=(1, 2, 3)))
@@ -117,7 +119,11 @@ def _numbers(by_task: Scores, models: Sequence[str]) -> str:
     parts = []
     for task, by_metric in by_task.items():
         rows = [
-            (metric, *(_shown(by_model.get(model)) for model in models), f"{max(s.count for s in by_model.values()):,}")
+            (
+                metric,
+                *(cells.number(by_model.get(model), digits=3) for model in models),
+                f"{max(s.count for s in by_model.values()):,}",
+            )
             for metric, by_model in by_metric.items()
         ]
         columns = table(("metric", *models, "items"), rows, numeric=range(1, 2 + len(models)))
@@ -150,7 +156,7 @@ def _chosen(written: Artifact) -> Iterator[Group]:
 def _sample(shot: Shot) -> str:
     text = words(shot.document.text)
     rows: list[Sequence[object]] = [
-        (_asked(pair), pair.answer, pair.category or "", _found(pair, text)) for pair in shot.pairs
+        (cells.question(pair), pair.answer, pair.category or "", _found(pair, text)) for pair in shot.pairs
     ]
     rows += [(Html(f"<span class=soft>{escape(r.text)}</span>"), "", "", f"no pair: {r.reason}") for r in shot.rejects]
     pairs = table(("question", "answer", "category", "answer in the passage"), rows)
@@ -165,19 +171,3 @@ def _found(pair: Pair, text: Sequence[str]) -> str:
     if is_span(pair.answer, text):
         return "word for word"
     return "its words" if supported(pair.answer, text) else "no"
-
-
-def _asked(pair: Pair) -> Html:
-    options = "".join(f"<br>- {escape(option)}" for option in pair.options)
-    rationale = f"<br><span class=soft>{escape(pair.rationale)}</span>" if pair.rationale else ""
-    return Html(escape(pair.question) + options + rationale)
-
-
-def _bar(score: Score | None) -> Bar | None:
-    return Bar(score.value, None if score.stderr is None else Z_95 * score.stderr) if score else None
-
-
-def _shown(score: Score | None) -> str:
-    if score is None:
-        return "–"
-    return f"{score.value:.3f}" + (f" ± {Z_95 * score.stderr:.3f}" if score.stderr is not None else "")

@@ -7,17 +7,17 @@ from itertools import islice
 
 import orjson
 
-from instructpt.records import Group, Pair, Score, Text
+from instructpt.records import Group, Score, Text
+from instructpt.report import cells
 from instructpt.report.artifacts import Artifact
-from instructpt.report.charts import Bar, bars, histogram, lines, lying_bars
-from instructpt.report.page import Html, Section, cards, escape, legend, table
+from instructpt.report.charts import bars, histogram, lines, lying_bars
+from instructpt.report.page import Section, cards, escape, legend, table
 from instructpt.synthesis.mix import parse_mix
 
 Artifacts = Mapping[str, Artifact]
 SAMPLES_PER_ARM = 2
 GROUPS_LOOKED_AT = 200
 """For samples: the first groups of an artifact, of which those with the most pairs are shown."""
-Z_95 = 1.96
 DIRECTIONS = {
     "bits_per_byte": "Bits per byte on held-out text: lower is better",
     "acc": "Accuracy: higher is better",
@@ -175,18 +175,14 @@ def _sample(group: Group, text: Text) -> str:
     left = ""
     for shot in group.shots:
         left += f"<pre>{escape(shot.document.text)}</pre>"
-        left += table(("question", "answer", "category"), [(_asked(p), p.answer, p.category or "") for p in shot.pairs])
+        left += table(
+            ("question", "answer", "category"), [(cells.question(p), p.answer, p.category or "") for p in shot.pairs]
+        )
     where = f"{group.shots[0].document.source}, {text.kind}"
     return (
         f"<details open><summary>{escape(group.id)} <span class=soft>{escape(where)}</span></summary>"
         f'<div class="two"><div>{left}</div><div><pre>{escape(text.text)}</pre></div></div></details>'
     )
-
-
-def _asked(pair: Pair) -> Html:
-    options = "".join(f"<br>- {escape(option)}" for option in pair.options)
-    rationale = f"<br><span class=soft>{escape(pair.rationale)}</span>" if pair.rationale else ""
-    return Html(escape(pair.question) + options + rationale)
 
 
 def curves(artifacts: Artifacts) -> Section:
@@ -225,12 +221,12 @@ def scores(artifacts: Artifacts) -> Section:
     body = legend(models)
     for metric in dict.fromkeys(metric for _, metric in by_measure):
         chosen = {task: by_model for (task, m), by_model in by_measure.items() if m == metric}
-        groups = {task: [_bar(by_model.get(model)) for model in models] for task, by_model in chosen.items()}
+        groups = {task: [cells.bar(by_model.get(model)) for model in models] for task, by_model in chosen.items()}
         body += f"<h3>{escape(DIRECTIONS.get(metric, metric))}</h3>" + bars(groups, y_label=metric)
     rows = []
     for (task, metric), by_model in by_measure.items():
         items = max(score.count for score in by_model.values())
-        rows.append((task, metric, f"{items:,}", *(_shown(by_model.get(model)) for model in models)))
+        rows.append((task, metric, f"{items:,}", *(cells.number(by_model.get(model), digits=4) for model in models)))
     numeric = range(2, 3 + len(models))
     body += table(("task", "metric", "items", *models), rows, numeric=numeric)
     note = (
@@ -243,16 +239,6 @@ def _found_scores(artifacts: Artifacts) -> list[Score]:
     collected = [a for a in artifacts.values() if a.stage == "Collect"]
     sources = collected or [a for a in artifacts.values() if a.stage in ("Evaluate", "HeldOut")]
     return [score for artifact in sources for score in artifact.records(Score)]
-
-
-def _bar(score: Score | None) -> Bar | None:
-    return Bar(score.value, None if score.stderr is None else Z_95 * score.stderr) if score else None
-
-
-def _shown(score: Score | None) -> str:
-    if score is None:
-        return "–"
-    return f"{score.value:.4f}" + (f" ± {Z_95 * score.stderr:.4f}" if score.stderr is not None else "")
 
 
 def settings(artifacts: Artifacts) -> Section:

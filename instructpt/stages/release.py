@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -188,7 +188,7 @@ class Release(Stage[Any]):
             task_totals=(len(shots), sum(len(shot.pairs) for shot in shots), tokens.total),
             corpora=tuple(corpora),
             trainings=tuple(_training(train, run) for train in trainings),
-            scores=tuple(_records(self.scores, run)) if self.scores else (),
+            scores=_shown_scores(list(_records(self.scores, run))) if self.scores else (),
             mined_share=self.mined_share,
             unseen=tuple(sorted(unseen)),
             share_alike=_is_share_alike(sets, corpora),
@@ -199,6 +199,17 @@ class Release(Stage[Any]):
 def _records(stage: Stage[Any], run: Run) -> Iterator[Any]:
     for index in range(run.num_shards(stage)):
         yield from run.records(stage, index)
+
+
+def _shown_scores(scores: Sequence[Score]) -> tuple[Score, ...]:
+    """The named metrics of whole exams. The first model is the one that is released, the second what it began from."""
+    from instructpt.evaluation.quality import METRICS
+
+    names: dict[str, str] = {}
+    for score in scores:
+        names.setdefault(score.model, ("this model", "before tuning")[min(len(names), 1)])
+    exams = [score for score in scores if score.metric in METRICS and not score.task.startswith("passages/")]
+    return tuple(replace(score, model=names[score.model]) for score in exams)
 
 
 def _groups(stage: Stage[Group], run: Run) -> Iterator[Group]:

@@ -13,6 +13,7 @@ from instructpt.artifacts import Run, Stage
 from instructpt.corpus import files
 from instructpt.records import Document, Score
 from instructpt.stages.models import Model, model_folder, model_name, model_sources, quiet_loading
+from instructpt.storage import read_parquet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,3 +139,36 @@ class Collect(Stage[Score]):
         for stage in self.results:
             for i in range(run.num_shards(stage)):
                 yield from run.take(stage, i)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded(Stage[Score]):
+    """Scores that another run made and left in a folder."""
+
+    record: ClassVar[Any] = Score
+    takes: ClassVar[str] = "scores"
+    makes: ClassVar[str] = "scores"
+
+    folder: str
+    """A finished artifact of scores, such as runs/quality/quality."""
+
+    def sources(self, run: Run) -> dict[str, str]:
+        """The files by content."""
+        del run
+        found = files.find(f"{self.folder}/*.parquet")
+        return {Path(file.url).name: files.content_digest(file) for file in found}
+
+    def num_shards(self, run: Run) -> int:
+        """One."""
+        del run
+        return 1
+
+    def shard(self, index: int, run: Run) -> Iterator[Score]:
+        """All scores, in order."""
+        del index
+        for file in files.find(f"{self.folder}/*.parquet"):
+            with Path(file.url).open("rb") as opened:
+                for score in read_parquet(opened, Score):
+                    run.tally.take()
+                    run.tally.keep()
+                    yield score
