@@ -28,7 +28,8 @@ from instructpt.synthesis.ledger import Ledger
 
 
 def augment(files: list[Path], out: Path, *flags: str) -> int:
-    return main(["augment", *map(str, files), "--out", str(out), "--workers", "1", *flags])
+    rules = () if "--model" in flags else ("--mine",)
+    return main(["augment", *map(str, files), "--out", str(out), "--workers", "1", *rules, *flags])
 
 
 def scripted(vocabulary_folder: Path, *options: str) -> list[str]:
@@ -224,10 +225,12 @@ def write_what_is_asked(prompt: str) -> str:
     """A pair for each category in the last line of categories; a mix of its own where there is none."""
     passage = prompt.rpartition("<CON>")[2]
     line = re.search("<ASK>(.*)</ASK>", passage)
-    names = (line.group(1) if line else "summarization | narrative QA | narrative QA").split("|")
+    plan = line.group(1) if line else " 1 summarization | 2 narrative QA "
+    counts = [item.split(maxsplit=1) for item in plan.split("|")]
+    names = [name.strip() for count, name in counts for _ in range(int(count))]
     words = passage.split()
-    pairs = [f"<CAT>{n}<QUE> {n} {i}, {words[1 + i]}? <ANS> {words[2 + i]} </END>" for i, n in enumerate(names)]
-    return ("" if line else f"<ASK> {' | '.join(names)} </ASK>\n\n") + "\n\n".join(pairs)
+    pairs = [f"<CAT> {n} <QUE> {n} {i}, {words[1 + i]}? <ANS> {words[2 + i]} </END>" for i, n in enumerate(names)]
+    return ("" if line else f"<ASK>{plan}</ASK>\n\n") + "\n\n".join(pairs)
 
 
 def steer(corpus: Path, out: Path, model: Path, script: Script, **settings: Any) -> None:
@@ -312,7 +315,7 @@ def test_models_that_cannot_be_steered_say_so(
 ) -> None:
     corpus, out = write_corpus(tmp_path / "my.jsonl", corpus_rows(5)), tmp_path / "out"
     assert augment([corpus], out, "--categories", "maths") == 2
-    assert "give --model" in capsys.readouterr().err
+    assert "leave --mine out" in capsys.readouterr().err
     assert augment([corpus], out, *scripted(vocabulary_folder), "--categories", "maths") == 2
     assert "cannot ask for categories" in capsys.readouterr().err
     (steerable / "synthesizer.json").write_text('{"categories": {}}')

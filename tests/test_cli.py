@@ -46,7 +46,7 @@ def test_a_recipes_arguments_are_flags_with_help(capsys: pytest.CaptureFixture[s
         (["show", "nowhere"], "holds no finished artifact"),
         (["report", "nowhere"], "no folder nowhere"),
         (["augment", "--out", "x"], "no input is given"),
-        (["augment", "a.jsonl", "--out", "x", "--passage-tokens", "4000"], "do not fit a window of 4096"),
+        (["augment", "a.jsonl", "--out", "x", "--passage-tokens", "4000"], "do not fit a window of 1024"),
         (["augment", "a.jsonl", "--out", "x", "--engine-options", "max_batch"], "give name=value"),
         (["bench", "nothing"], "no benchmark is called 'nothing'"),
     ],
@@ -63,12 +63,12 @@ def test_a_mistake_is_one_line_and_exit_status_2(
 
 def test_plan_tells_what_is_there_and_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     corpus, out = write_corpus(tmp_path / "my.jsonl", corpus_rows(3)), tmp_path / "out"
-    assert main(["plan", "augment", str(corpus), "--out", str(out)]) == 0
+    assert main(["plan", "augment", str(corpus), "--mine", "--out", str(out)]) == 0
     assert capsys.readouterr().out.count("missing") == 8
     assert not out.exists()
-    assert main(["augment", str(corpus), "--out", str(out)]) == 0
+    assert main(["augment", str(corpus), "--mine", "--out", str(out)]) == 0
     capsys.readouterr()
-    assert main(["plan", "augment", str(corpus), "--out", str(out)]) == 0
+    assert main(["plan", "augment", str(corpus), "--mine", "--out", str(out)]) == 0
     assert capsys.readouterr().out.count("done") == 8
 
 
@@ -76,7 +76,7 @@ def test_show_prints_records_and_obeys_no_control_codes(tmp_path: Path, capsys: 
     rows = corpus_rows(2)
     rows[0]["text"] = "\x1b[31m[red]danger[/red]\x1b[0m\u202e " + rows[0]["text"]
     out = tmp_path / "out"
-    assert main(["augment", str(write_corpus(tmp_path / "my.jsonl", rows)), "--out", str(out)]) == 0
+    assert main(["augment", str(write_corpus(tmp_path / "my.jsonl", rows)), "--mine", "--out", str(out)]) == 0
     capsys.readouterr()
     assert main(["show", str(out / "documents"), "1"]) == 0
     shown = capsys.readouterr().out

@@ -189,7 +189,8 @@ def test_a_mix_of_categories_stands_beside_what_was_written(files: dict[str, str
         if text.endswith("<ANS>"):
             return " so </END>"
         asked = text.partition("<ASK>")[2].partition("</ASK>")[0]
-        names = [name.strip() for name in asked.split("|")] if asked else ["a", "a"]
+        counts = [item.split(maxsplit=1) for item in asked.split("|")] if asked else [("2", "a")]
+        names = [name.strip() for count, name in counts for _ in range(int(count))]
         return "\n\n".join(f"<CAT> {name} <QUE> What is {i}? <ANS> It. </END>" for i, name in enumerate(names))
 
     target = recipe(files, dialect="steered", categories="a=1,b=3", pairs=4, examples=0)

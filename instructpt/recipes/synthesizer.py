@@ -413,7 +413,14 @@ def _mined(name: str, text: Stage[Document], words: Model, way: Way, seed: int) 
     passages = Split(name=f"{name}-passages", documents=text, vocabulary=words, budget_tokens=way.passage_tokens)
     kinds = tuple(kind for kind in RULES if kind not in LONG_KINDS)
     pairs = Mine(
-        name=f"{name}-mined-pairs", passages=passages, shots=1, max_pairs=MINED_PAIRS[1], kinds=kinds, seed=seed
+        name=f"{name}-mined-pairs",
+        passages=passages,
+        shots=1,
+        max_pairs=MINED_PAIRS[1],
+        max_per_kind=3,
+        kinds=kinds,
+        options=False,
+        seed=seed,
     )
     return Verify(name=f"{name}-mined", groups=pairs)
 

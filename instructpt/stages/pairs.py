@@ -25,8 +25,12 @@ class Mine(Stage[Group]):
     shots: int = 2
     max_pairs: int = 8
     """A passage."""
+    max_per_kind: int = 2
+    """A passage."""
     kinds: tuple[str, ...] = ()
     """Names of rules; none: all."""
+    options: bool = True
+    """Whether questions may list options that came out of the passage."""
     seed: int = 0
 
     def shard(self, index: int, run: Run) -> Iterator[Group]:
@@ -36,7 +40,15 @@ class Mine(Stage[Group]):
 
         for number, chain in enumerate(chains(run.take(self.passages, index), shots=self.shots)):
             shots = tuple(
-                mine(document, seed=self.seed, max_pairs=self.max_pairs, kinds=self.kinds or None) for document in chain
+                mine(
+                    document,
+                    seed=self.seed,
+                    max_pairs=self.max_pairs,
+                    max_per_kind=self.max_per_kind,
+                    kinds=self.kinds or None,
+                    options=self.options,
+                )
+                for document in chain
             )
             yield count_pairs(Group(f"{index:05d}-{number:08d}:{chain[0].id}", shots), run.tally)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from instructpt import vocabulary
 from instructpt.artifacts import Product, Run, Stage
-from instructpt.records import Document, Group, Kind, Text
+from instructpt.records import Document, Group, Kind, Pair, Text
 from instructpt.stages.models import Model, model_folder, model_sources
 
 
@@ -77,13 +77,21 @@ class Tag(Stage[Text]):
                 for reject in shot.rejects:
                     run.tally.count(f"rejects/{reject.reason}")
                 if len(shot.pairs) >= max(1, self.min_pairs):
-                    kept.append(shot)
+                    kept.append(replace(shot, pairs=_by_category(shot.pairs)) if dialect.can_steer else shot)
                     run.tally.keep()
                 else:
                     run.tally.drop("too_few_pairs" if shot.pairs else "no_pairs", shot.document.text)
             text = dialect.write(Group(group.id, tuple(kept)))
             if text.text:
                 yield text
+
+
+def _by_category(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
+    """The pairs with those of one category together, categories in the order of their first pairs."""
+    places: dict[str | None, int] = {}
+    for pair in pairs:
+        places.setdefault(pair.category, len(places))
+    return tuple(sorted(pairs, key=lambda pair: places[pair.category]))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,12 +2,14 @@ r"""The dialect `steered`: the markup of `tags`, and the category of every pair,
 
 A shot as the model sees it (`\n` is a line break; `<s>` and `</s>` are ids):
 
-    <s> <CON> {passage} </CON>\n\n<ASK> {c1} | {c2} </ASK>\n\n<CAT> {c1} <QUE> {q} <ANS> {a} </END>\n\n<CAT> {c2} ... </END></s>
-                                  `------------------- loss: what the model writes unasked -------------------'
+    <s> <CON> {passage} </CON>\n\n<ASK> 2 {c1} | 1 {c2} </ASK>\n\n<CAT> {c1} <QUE> {q} <ANS> {a} </END>\n\n<CAT> {c1} ... </END></s>
+                                  `--------------------- loss: what the model writes unasked ---------------------'
 
-The line `<ASK>` names the category of every pair that follows, in order. It carries loss, so that a model which nobody
-asks for anything chooses its mix itself; a prompt with `categories` holds the line already, and the model goes on from
-`</ASK>\n\n`. Each pair says its category once more: what a pair is, is read from its own `<CAT>`, whatever was asked.
+The line `<ASK>` says how many pairs of which category follow. It carries loss, so that a model which nobody asks for
+anything chooses its mix itself; a prompt with `categories` holds the line already, and the model goes on from
+`</ASK>\n\n`. (A list with a name for every pair does not do: a small model that is not asked goes on with it for ever,
+"narrative QA | question writing | narrative QA | ...".) Each pair says its category once more: what a pair is, is read
+from its own `<CAT>`, whatever was asked. A text to learn from has pairs of one category together.
 
 A category is a short name without line break, `|`, `<` or `>`; a pair without one cannot be written. The fields of a
 pair, and what becomes of tags inside texts, are those of `markup`.
@@ -16,6 +18,7 @@ pair, and what becomes of tags inside texts, are those of `markup`.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
@@ -80,7 +83,8 @@ def _shots(shots: Sequence[Shot]) -> Iterator[tuple[str, str]]:
 
 
 def _ask_line(categories: Sequence[str]) -> str:
-    return f"<ASK> {' | '.join(category.strip() for category in categories)} </ASK>\n\n"
+    counts = Counter(category.strip() for category in categories)
+    return f"<ASK> {' | '.join(f'{count} {category}' for category, count in counts.items())} </ASK>\n\n"
 
 
 def _category(pair: Pair) -> str:

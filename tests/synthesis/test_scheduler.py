@@ -18,18 +18,11 @@ from instructpt.engines.scripted import ScriptedEngine, prompt_digest
 from instructpt.errors import EngineError, RecipeError, StorageError
 from instructpt.records import Document, Group, Pair
 from instructpt.stages.pairs import DEFAULT_CHECKS
+from instructpt.synthesis.asking import MAX_FAILURES_IN_A_ROW, Progress, Synthesis
 from instructpt.synthesis.chains import chains
 from instructpt.synthesis.dialects import open_dialect
 from instructpt.synthesis.ledger import Ledger
-from instructpt.synthesis.scheduler import (
-    MAX_FAILURES_IN_A_ROW,
-    READ_AHEAD,
-    Progress,
-    Synthesis,
-    run_chains,
-    run_in_loop,
-    synthesize,
-)
+from instructpt.synthesis.scheduler import READ_AHEAD, run_chains, run_in_loop, synthesize
 from instructpt.synthesis.tags import Tags
 from instructpt.vocabulary import Vocabulary
 
@@ -225,7 +218,8 @@ def test_each_passage_is_asked_for_its_own_categories(make: Callable[..., Synthe
     asked = {0: ("maths", "fables"), 1: ("fables",), 2: ("maths",), 3: ("law", "maths"), 4: ("law",)}
 
     def answer(prompt: str) -> str:
-        names = prompt.rpartition("<ASK>")[2].partition("</ASK>")[0].split("|")
+        plan = prompt.rpartition("<ASK>")[2].partition("</ASK>")[0].split("|")
+        names = [item.removeprefix(" 1") for item in plan]
         return "\n\n".join(f"<CAT>{name}<QUE> What {i}? <ANS> A heron. </END>" for i, name in enumerate(names))
 
     steered = open_dialect("steered")
@@ -234,7 +228,7 @@ def test_each_passage_is_asked_for_its_own_categories(make: Callable[..., Synthe
     shots = [shot for group in groups for shot in group.shots]
     assert [tuple(pair.category for pair in shot.pairs) for shot in shots] == list(asked.values())
     # A later shot's prompt holds the earlier ones as training would have: with their categories and pairs.
-    alone = " <CON> p0 is a heron. </CON>\n\n<ASK> maths | fables </ASK>\n\n"
+    alone = " <CON> p0 is a heron. </CON>\n\n<ASK> 1 maths | 1 fables </ASK>\n\n"
     assert alone in synthesis.engine.asked  # type: ignore[attr-defined]
     follows = "".join(steered.prompt(shots[:1], "p1 is a heron.", categories=["fables"]))
     assert follows.startswith(f"{alone}<CAT> maths <QUE> What 0?")

@@ -46,7 +46,7 @@ def test_golden_sequences() -> None:
 
 def test_what_is_asked_for_begins_what_is_written() -> None:
     (prompt,) = STEERED.prompt([], "It is grey.", categories=["maths", "narrative QA"])
-    assert prompt == " <CON> It is grey. </CON>\n\n<ASK> maths | narrative QA </ASK>\n\n"
+    assert prompt == " <CON> It is grey. </CON>\n\n<ASK> 1 maths | 1 narrative QA </ASK>\n\n"
     pairs = (REASONED, Pair("Who?", "It.", category="narrative QA"))
     written = STEERED.write(Group("g", (Shot(Document("2", "It is grey.", "birds"), pairs),))).text
     assert written.startswith(prompt + "<CAT> maths <QUE> How many")
@@ -54,7 +54,14 @@ def test_what_is_asked_for_begins_what_is_written() -> None:
 
 @pytest.mark.parametrize(
     "begin",
-    ["", "\n", "<ASK> maths | commonsense </ASK>\n\n", " <ASK> maths", "<ASK>maths|commonsense</ASK>", "<ASK> </ASK> "],
+    [
+        "",
+        "\n",
+        "<ASK> 1 maths | 1 commonsense </ASK>\n\n",
+        " <ASK> maths",
+        "<ASK>maths|commonsense</ASK>",
+        "<ASK> </ASK> ",
+    ],
 )
 def test_the_line_of_categories_may_be_whole_broken_or_missing(begin: str) -> None:
     body = "<CAT> maths <QUE> q <ANS> a </END>\n\n<CAT>commonsense<QUE>r<ANS>b</END>"
@@ -110,7 +117,7 @@ def test_a_pair_that_would_come_back_different_is_never_written(reason: str) -> 
     assert STEERED.refuse(UNWRITABLE[reason]) == reason
     shot = Shot(Document("1", "A heron waits.", "birds"), (FREE, UNWRITABLE[reason]))
     assert STEERED.write(Group("g", (shot,))).text == (
-        " <CON> A heron waits. </CON>\n\n<ASK> reading comprehension </ASK>\n\n"
+        " <CON> A heron waits. </CON>\n\n<ASK> 1 reading comprehension </ASK>\n\n"
         "<CAT> reading comprehension <QUE> What does it eat? <ANS> Fish. </END>"
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from instructpt.errors import RecipeError
@@ -67,11 +67,20 @@ MIN_TELLING_CHARACTERS = 12
 """An answer at least this long that stands in another question gives that pair away; "Paris" may stand anywhere."""
 
 
-def mine(document: Document, *, seed: int, max_pairs: int = 8, kinds: Sequence[str] | None = None) -> Shot:
+def mine(
+    document: Document,
+    *,
+    seed: int,
+    max_pairs: int = 8,
+    max_per_kind: int = MAX_PER_KIND,
+    kinds: Sequence[str] | None = None,
+    options: bool = True,
+) -> Shot:
     """The passage with up to `max_pairs` pairs that rules found in it: the paper's baseline, Table 4.
 
-    Kinds take turns in a drawn order, one pair each, two turns at most, so that no kind crowds out the others. Every
-    draw depends on the seed, the rule and the passage's text alone, not on its id. kinds: names in `RULES`; None = all.
+    Kinds take turns in a drawn order, one pair each, at most `max_per_kind` turns, so that no kind crowds out the
+    others. Every draw depends on the seed, the rule and the passage's text alone, not on its id. kinds: names in
+    `RULES`; None = all. options: whether a question may list options that came out of the passage.
     Raises RecipeError for an unknown kind or a negative `max_pairs`.
     """
     if max_pairs < 0:
@@ -83,20 +92,24 @@ def mine(document: Document, *, seed: int, max_pairs: int = 8, kinds: Sequence[s
     view = read(document.text)
     key = digest(document.text).hex()
     rng(seed, "mine", "turns", key).shuffle(names)
-    return Shot(document, tuple(_take_turns(names, view, max_pairs=max_pairs, seed=seed, key=key)))
-
-
-def _take_turns(names: Sequence[str], view: View, *, max_pairs: int, seed: int, key: str) -> Iterator[Pair]:
     names = [name for name in names if any(cue in view.text for cue in CUES.get(name, ("",)))]
-    found: dict[str, Iterator[Pair]] = {}
+    found = {name: RULES[name](view, rng(seed, "mine", name, key)) for name in names}
+    if not options:
+        found = {name: pairs if name in LABELS else _open(pairs) for name, pairs in found.items()}
+    return Shot(document, tuple(_take_turns(found, max_pairs=max_pairs, max_per_kind=max_per_kind)))
+
+
+def _open(pairs: Iterator[Pair]) -> Iterator[Pair]:
+    return (pair for pair in pairs if not pair.options)
+
+
+def _take_turns(found: Mapping[str, Iterator[Pair]], *, max_pairs: int, max_per_kind: int) -> Iterator[Pair]:
     taken: list[Pair] = []
-    for turn in range(MAX_PER_KIND):
-        for name in names:
+    for turn in range(max_per_kind):
+        for name in found:
             if len(taken) == max_pairs:
                 return
-            if turn == 0:
-                found[name] = RULES[name](view, rng(seed, "mine", name, key))
-            elif name in ONCE:
+            if turn > 0 and name in ONCE:
                 continue
             pair = next((pair for pair in found[name] if not any(_clash(pair, other) for other in taken)), None)
             if pair is not None:
