@@ -20,6 +20,9 @@ from instructpt.stages.texts import Template
 USUAL_LENGTHS = (512, 4096, 400)
 """Tokens of passage, window and answer for a model that does not say; the last two are the paper's (section 2)."""
 
+USUAL_PAIRS = 5
+"""A passage; the paper's synthesizer writes about as many (section 2)."""
+
 
 def augment(
     files: Annotated[tuple[str, ...], Positional, arg(metavar="FILES...")],
@@ -27,8 +30,8 @@ def augment(
     *,
     model: str = SHIPPED,
     mine: bool = False,
-    categories: str = "",
-    pairs: int = 5,
+    categories: str | None = None,
+    pairs: int | None = None,
     shots: int = 2,
     passage_tokens: int | None = None,
     window_tokens: int | None = None,
@@ -47,9 +50,9 @@ def augment(
         files: Files, folders, globs or URLs: .jsonl (.gz, .zst), .parquet, .txt, .md, hf://owner/name:split.
         model: A synthesizer, as a folder or Hub id; by default the small one that ships.
         mine: Let rules mine the pairs instead, which needs no model.
-        categories: What to ask for, as "summarization=1,numerical reasoning=2" (name and weight); empty leaves the
-            choice to the model. The names are those in the model's synthesizer.json.
-        pairs: How many to ask for a passage, where categories are given.
+        categories: What to ask for, as "summarization=1,numerical reasoning=2" (name and weight). The model's
+            synthesizer.json has the names, and what is asked for by default; "" leaves the choice to the model.
+        pairs: How many to ask for a passage, where categories are asked for: what the model recommends, else 5.
         shots: Passages a chain; each sees the passages and pairs before it.
         passage_tokens: The longest passage; longer documents are split at paragraphs, then sentences. By default this
             and the next two are what the model was tuned on, 512, 4,096 and 400 where it does not say.
@@ -65,6 +68,9 @@ def augment(
         seed: Of every draw.
     """
     speech = None if mine else told(model)
+    if categories is None:
+        categories = speech.mix if speech and dialect in (AUTO, speech.dialect) else ""
+    pairs = pairs or (speech.pairs if speech and speech.pairs else USUAL_PAIRS)
     if categories and mine:
         raise RecipeError(f"categories are {categories!r} for mined pairs, which cannot be asked for: leave --mine out")
     if not mine and (speech is not None or dialect != AUTO or is_local(model)):

@@ -15,7 +15,7 @@ from typing import Literal
 
 from instructpt import devices
 from instructpt.artifacts import Stage
-from instructpt.recipes.augment import clean, told
+from instructpt.recipes.augment import USUAL_PAIRS, clean, told
 from instructpt.records import Document, Group, Score
 from instructpt.stages.corpus import BuildVocabulary, Read, Split
 from instructpt.stages.models import SHIPPED
@@ -38,7 +38,7 @@ TASKS = ("arc_easy", "boolq", "piqa", "winogrande", "pubmedqa")
 
 def demo(
     *,
-    documents: int = 600,
+    documents: int = 300,
     shape: str = "3m",
     vocabulary_size: int = 4096,
     row_tokens: int = 512,
@@ -92,12 +92,15 @@ def demo(
         )
 
     mined = Verify(name="mined-groups", groups=Mine(name="mined-pairs", passages=passages, shots=2, seed=seed))
+    speech = told(synthesizer)
     synthesized = Synthesize(
         name="synthesized-groups",
         passages=passages,
         model=synthesizer,
         shots=2,
-        checks=default_checks(told(synthesizer)),
+        categories=speech.mix if speech else "",
+        pairs=(speech.pairs if speech else None) or USUAL_PAIRS,
+        checks=default_checks(speech),
         max_new_tokens=MAX_NEW_TOKENS,
         seed=seed,
     )

@@ -123,6 +123,8 @@ def synthesizer(
     pretraining_row_tokens: int = 512,
     pretraining_batch_tokens: int = 4096,
     pretraining_learning_rate: float = 2e-3,
+    mix: str = "",
+    pairs: int = 5,
     scores: str | None = None,
     title: str = "An instruction synthesizer",
     licence: str | None = None,
@@ -165,6 +167,8 @@ def synthesizer(
         pretraining_row_tokens: Tokens a row on raw text.
         pretraining_batch_tokens: Tokens a step on raw text.
         pretraining_learning_rate: The highest on raw text.
+        mix: What the finished synthesizer is asked for by default, as "narrative QA=2,title writing=1".
+        pairs: How many pairs it is asked for a passage, with a mix.
         scores: What `instructpt evaluate --synthesizer` measured, its folder `quality`; the artifact `measured` is then
             the synthesizer with these numbers on its card.
         title: Of the model card.
@@ -242,6 +246,8 @@ def synthesizer(
         passage_tokens=way.passage_tokens,
         window_tokens=way.row_tokens,
         max_new_tokens=way.max_new_tokens,
+        mix=mix,
+        pairs=pairs if mix else None,
         mined=tuple(mined.values()),
         mined_share=mined_share,
         corpora=tuple(texts.values()),

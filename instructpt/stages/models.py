@@ -63,6 +63,10 @@ class Speech:
     """The longest sequence that it saw."""
     max_new_tokens: int | None = None
     """What the longest answers need."""
+    mix: str = ""
+    """Categories to ask for where a user asks for none, "name=weight,..."; empty leaves the choice to the model."""
+    pairs: int | None = None
+    """A passage, to ask for."""
 
     @property
     def answers(self) -> dict[str, str]:
@@ -91,8 +95,8 @@ def read_speech(folder: Path) -> Speech | None:
             name: Category(float(category["share"]), str(category["answers"]))
             for name, category in found.get("categories", {}).items()
         }
-        lengths = {name: found.get(name) for name in ("passage_tokens", "window_tokens", "max_new_tokens")}
-        return Speech(str(found["dialect"]), categories, **lengths)
+        numbers = {name: found.get(name) for name in ("passage_tokens", "window_tokens", "max_new_tokens", "pairs")}
+        return Speech(str(found["dialect"]), categories, mix=str(found.get("mix", "")), **numbers)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} cannot be read ({type(error).__name__}: {error}): it needs a dialect, and of each category "

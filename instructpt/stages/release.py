@@ -56,6 +56,10 @@ class Release(Stage[Any]):
     """The longest sequence that it was tuned on."""
     max_new_tokens: int
     """What its longest answers need."""
+    mix: str = ""
+    """What to ask it for where a user asks for nothing, as "name=weight,..."; empty leaves the choice to it."""
+    pairs: int | None = None
+    """A passage, to ask for."""
     mined: tuple[Stage[Group], ...] = ()
     """Passages with pairs mined by rules that it was tuned on too."""
     mined_share: float = 0.0
@@ -88,6 +92,7 @@ class Release(Stage[Any]):
         """The folder. Raises RecipeError if it is larger than `max_bytes`."""
         del index
         from instructpt.report.card import render
+        from instructpt.synthesis.mix import parse_mix
 
         run.tally.take()
         path.mkdir(exist_ok=True)
@@ -101,6 +106,9 @@ class Release(Stage[Any]):
             "window_tokens": min(self.window_tokens, context_tokens(path) or self.window_tokens),
             "max_new_tokens": self.max_new_tokens,
         }
+        if self.mix:
+            parse_mix(self.mix, known=categories)
+            speech |= {"mix": self.mix, "pairs": self.pairs}
         (path / SPEECH_FILE).write_bytes(orjson.dumps(speech, option=orjson.OPT_INDENT_2))
         card = self._card(groups, run, parameters=parameters, path=path, categories=tuple(categories))
         (path / "README.md").write_text(render(card), "utf-8")
