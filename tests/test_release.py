@@ -111,6 +111,7 @@ def test_a_release_is_the_same_bytes_every_time(recipe: Release, root: Path, fol
 def card(**changes: Any) -> Card:
     values: dict[str, Any] = {
         "title": "One",
+        "note": "",
         "licence": "other",
         "base": None,
         "dialect": "tags",

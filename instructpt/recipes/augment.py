@@ -70,7 +70,8 @@ def augment(
     speech = None if mine else told(model)
     if categories is None:
         categories = speech.mix if speech and dialect in (AUTO, speech.dialect) else ""
-    pairs = pairs or (speech.pairs if speech and speech.pairs else USUAL_PAIRS)
+    if pairs is None:
+        pairs = speech.pairs if speech and speech.pairs else USUAL_PAIRS
     if categories and mine:
         raise RecipeError(f"categories are {categories!r} for mined pairs, which cannot be asked for: leave --mine out")
     if not mine and (speech is not None or dialect != AUTO or is_local(model)):

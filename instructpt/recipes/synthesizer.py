@@ -8,25 +8,23 @@
     corpora -> Split -> Mine -> Verify -> Tag -> Pack ------+   with --mined-share
     corpora -> Pack ----------------------------------------'   with --raw-share
 
-Two ways, two sets of defaults (`PAPER`, `SMALL`): the paper tunes a base of 7 billion parameters, a few passes at a low
-rate; what has only just been made from random weights learns the markup at a high one.
+Two ways, two sets of defaults: `tuning.PAPER` for a base, `tuning.SMALL` from random weights.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from instructpt import devices, vocabulary
+from instructpt import devices
 from instructpt.artifacts import Stage
-from instructpt.errors import InputError, RecipeError
+from instructpt.errors import RecipeError
 from instructpt.recipes.augment import clean
+from instructpt.recipes.tuning import Way, way_for
 from instructpt.records import Document, Text
 from instructpt.stages.corpus import BuildVocabulary, Filter, Read, Split
-from instructpt.stages.models import Model, context_tokens
+from instructpt.stages.models import Model
 from instructpt.stages.pairs import Mine, Verify
 from instructpt.stages.release import Release
 from instructpt.stages.results import Recorded
@@ -47,8 +45,6 @@ POSITIONS = 1024
 """The longest text that a model from random weights is made for, unless its tuning rows are longer."""
 MARKS = ("<CON>", "</CON>", "<QUE>", "<ANS>", "</END>", "<CAT>", "<ASK>", "</ASK>")
 """Tags of all dialects: few tokens each in a new vocabulary, whatever dialect comes later."""
-LORA_RATE_FACTOR = 10
-"""Adapters learn best at about ten times the rate of full tuning (Schulman et al., "LoRA Without Regret", 2025)."""
 LORA_ALPHA_FACTOR = 2
 """alpha / rank; the rate that is best then hardly depends on the rank."""
 MINED_PAIRS = (3, 6)
@@ -59,35 +55,6 @@ sentences in order without a mistake."""
 MAX_EPOCHS = 8.0
 """Of tuning data, where a budget in tokens is given."""
 _MOST_STEPS = 10_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
-    """Tuning settings that go together; a flag that is not given takes its value from here."""
-
-    row_tokens: int
-    batch_tokens: int
-    learning_rate: float
-    """Of full tuning."""
-    warmup_steps: int
-    epochs: float
-    passage_tokens: int
-    """The longest context; half a row where rows are made shorter."""
-    max_new_tokens: int = 400
-    """The longest answer (paper, section 2)."""
-
-    @property
-    def batch_rows(self) -> int:
-        """Rows a step."""
-        return max(1, self.batch_tokens // self.row_tokens)
-
-
-PAPER = Way(row_tokens=4096, batch_tokens=16_384, learning_rate=5e-6, warmup_steps=1000, epochs=5, passage_tokens=2048)
-"""A base model: the paper's settings as its readers report them (arXiv 2406.14491; of these the 5 epochs are the least
-certain). The others, cosine, Adam (0.9, 0.95), weight decay 0.1 and clip 1.0, are defaults of `TrainSettings`. The
-passage is ours: half a row, so that pairs and a second shot fit."""
-SMALL = Way(row_tokens=1024, batch_tokens=4096, learning_rate=1e-3, warmup_steps=100, epochs=5, passage_tokens=384)
-"""From random weights: a model of some million parameters."""
 
 
 def synthesizer(
@@ -127,6 +94,7 @@ def synthesizer(
     pairs: int = 5,
     scores: str | None = None,
     title: str = "An instruction synthesizer",
+    note: str = "",
     licence: str | None = None,
     max_bytes: int | None = None,
     precision: Literal["auto", "float32", "bfloat16"] = "auto",
@@ -172,6 +140,7 @@ def synthesizer(
         scores: What `instructpt evaluate --synthesizer` measured, its folder `quality`; the artifact `measured` is then
             the synthesizer with these numbers on its card.
         title: Of the model card.
+        note: A paragraph of yours on the card: how the base was made, say.
         licence: Of the weights, as the Hub spells it; what the data ask for by default.
         max_bytes: Fail if the finished folder is larger.
         precision: Of training; auto is bfloat16 where this machine computes in it, and is written down as what it is.
@@ -179,7 +148,7 @@ def synthesizer(
     """
     _check(base=base, shape=shape, corpora=corpora, shares=(raw_share, mined_share), budget=(tuning_tokens, epochs))
     _check_names(catalog=catalog, sets=sets, weights=weights, dialect=dialect, shape=shape)
-    way = _way(
+    way = way_for(
         base,
         row_tokens=row_tokens,
         passage_tokens=passage_tokens,
@@ -190,9 +159,7 @@ def synthesizer(
     )
     chosen = devices.fast_precision(devices.find("auto")) if precision == "auto" else precision
     texts = _texts(corpora, skip=held_out_documents) if base is None or raw_share or mined_share else {}
-    words: Model = base or BuildVocabulary(
-        name="vocabulary", texts=tuple(texts.values()), size=vocabulary_size, limit_bytes=8_000_000, words=MARKS
-    )
+    words: Model = base or _vocabulary(texts, size=vocabulary_size)
     start: Model = base or _pretrained(
         texts,
         words=words,
@@ -224,13 +191,11 @@ def synthesizer(
         weights=weights,
         seed=seed,
     )
-    tagged = Tag(name="tasks-tagged", groups=converted, dialect=dialect)
-    raw = {name: _plain(name, text) for name, text in texts.items() if raw_share}
-    to_mine = _texts(corpora, skip=held_out_documents, limit=mined_documents) if mined_share else {}
-    mined = {name: _mined(name, text, words, way, seed) for name, text in to_mine.items()}
+    part = _texts(corpora, skip=held_out_documents, limit=mined_documents) if mined_share else {}
+    mined = {name: _mined(name, text, words, way, seed) for name, text in part.items()}
     tuned = Train(
         name="tuned",
-        mixture=_mixture(tagged, raw, mined, shares=(raw_share, mined_share), words=words, row_tokens=way.row_tokens),
+        mixture=_mixture(converted, texts, mined, shares=(raw_share, mined_share), words=words, way=way),
         settings=_tuning(way, tuning_tokens, lora_rank=lora_rank, precision=chosen, seed=seed),
         batch_rows=way.batch_rows,
         vocabulary=words,
@@ -253,56 +218,10 @@ def synthesizer(
         corpora=tuple(texts.values()),
         scores=Recorded(name="recorded-scores", folder=scores) if scores else None,
         title=title,
+        note=note,
         licence=licence,
         max_bytes=max_bytes,
     )
-
-
-def _way(
-    base: str | None,
-    *,
-    row_tokens: int | None,
-    passage_tokens: int | None,
-    batch_tokens: int | None,
-    learning_rate: float | None,
-    epochs: float | None,
-    has_adapters: bool,
-) -> Way:
-    """The settings of the way that is gone, and in their place those that were given.
-
-    Raises InputError, before anything is made, for a base that cannot be tuned; RecipeError for rows longer than it
-    reads, and for lengths that leave no room.
-    """
-    way = SMALL if base is None else PAPER
-    longest = None if base is None else _longest_text(base)
-    length = row_tokens or min(way.row_tokens, longest or way.row_tokens)
-    if longest is not None and length > longest:
-        raise RecipeError(f"row_tokens is {length}, {base} reads {longest} tokens: give at most that")
-    passage = passage_tokens or min(way.passage_tokens, length // 2)
-    if not 0 < passage < length:
-        raise RecipeError(f"a passage of {passage} tokens and its pairs do not fit a row of {length}: give less")
-    return Way(
-        row_tokens=length,
-        batch_tokens=batch_tokens or way.batch_tokens,
-        learning_rate=learning_rate or way.learning_rate * (LORA_RATE_FACTOR if has_adapters else 1),
-        warmup_steps=way.warmup_steps,
-        epochs=epochs or way.epochs,
-        passage_tokens=passage,
-        max_new_tokens=min(way.max_new_tokens, length - passage),
-    )
-
-
-def _longest_text(base: str) -> int | None:
-    """What the base reads at most; None where it does not say.
-
-    Raises InputError for a base without an end of text, a fast tokenizer or safe weights. One without a begin of text
-    is fine: its texts then begin with their first word.
-    """
-    vocabulary.load(base)
-    folder = vocabulary.local_folder(base, files=("config.json",))
-    if Path(base).expanduser().is_dir() and not any(folder.glob("*.safetensors")):
-        raise InputError(f"{base} holds no .safetensors weights: convert it first, pickled weights are not opened")
-    return context_tokens(folder)
 
 
 def _tuning(
@@ -372,6 +291,11 @@ def _texts(corpora: tuple[str, ...], *, skip: int, limit: int | None = None) -> 
     return texts
 
 
+def _vocabulary(texts: Mapping[str, Filter], *, size: int) -> BuildVocabulary:
+    documents = tuple(texts.values())
+    return BuildVocabulary(name="vocabulary", texts=documents, size=size, limit_bytes=8_000_000, words=MARKS)
+
+
 def _pretrained(
     texts: Mapping[str, Filter],
     *,
@@ -432,23 +356,25 @@ def _mined(name: str, text: Stage[Document], words: Model, way: Way, seed: int) 
 
 
 def _mixture(
-    tagged: Tag,
-    raw: Mapping[str, Template],
+    tasks: Convert,
+    texts: Mapping[str, Filter],
     mined: Mapping[str, Verify],
     *,
     shares: tuple[float, float],
     words: Model,
-    row_tokens: int,
+    way: Way,
 ) -> tuple[Source, ...]:
     """Rows of tagged tasks, and beside them raw text and tagged mined pairs with their `shares` of the tokens."""
+    raw, dialect = texts if shares[0] else {}, tasks.dialect
+    tagged = Tag(name="tasks-tagged", groups=tasks, dialect=dialect)
     rest = 1 - sum(shares)
-    sources = [Source(rows=_rows("tasks-tagged-rows", tagged, words, row_tokens), share=rest)]
+    sources = [Source(rows=_rows("tasks-tagged-rows", tagged, words, way.row_tokens), share=rest)]
     for name, text in raw.items():
-        rows = _rows(f"{name}-tuning-rows", text, words, row_tokens)
+        rows = _rows(f"{name}-tuning-rows", _plain(name, text), words, way.row_tokens)
         sources.append(Source(rows=rows, share=shares[0] / len(raw)))
     for name, groups in mined.items():
-        texts = Tag(name=f"{name}-mined-tagged", groups=groups, dialect=tagged.dialect, min_pairs=MINED_PAIRS[0])
-        rows = _rows(f"{name}-mined-rows", texts, words, row_tokens)
+        pairs = Tag(name=f"{name}-mined-tagged", groups=groups, dialect=dialect, min_pairs=MINED_PAIRS[0])
+        rows = _rows(f"{name}-mined-rows", pairs, words, way.row_tokens)
         sources.append(Source(rows=rows, share=shares[1] / len(mined)))
     return tuple(sources)
 

@@ -55,6 +55,7 @@ class Card:
     """What there is to say about a synthesizer."""
 
     title: str
+    note: str
     licence: str
     """A licence as the Hub spells it."""
     base: str | None
@@ -116,7 +117,7 @@ def _opening(card: Card) -> str:
         "make an instruction-augmented corpus for pre-training (method: "
         "[Instruction Pre-Training](https://arxiv.org/abs/2406.14491)).\n\n"
         f"{card.parameters:,} parameters, {card.num_bytes / 1e6:,.1f} MB of weights, {start}. Dialect: "
-        f"`{card.dialect}`. `synthesizer.json` says how it is talked with."
+        f"`{card.dialect}`. `synthesizer.json` says how it is talked with." + (f"\n\n{card.note}" if card.note else "")
     )
 
 
@@ -140,7 +141,10 @@ def _data(card: Card) -> str:
     total = tuple(f"{number:,}" for number in card.task_totals)
     rows.append((f"**{len(card.task_sets)} sets**", f"{groups} groups", "", "", "", *total))
     head = ("data set", "group", "category", "licence", "source", "contexts", "pairs", "tokens")
-    text = "## Data\n\nAnnotated task data, with what was used of each set:\n\n" + _table(head, rows, right=(5, 6, 7))
+    text = (
+        "## Data\n\nAnnotated task data, with what there was to draw from (repeats included; the tokens seen stand below):\n\n"
+        + _table(head, rows, right=(5, 6, 7))
+    )
     if card.mined_share:
         text += f"\n\n{card.mined_share:.0%} of the tuning tokens are passages with pairs that rules mined from them."
     if card.corpora:

@@ -69,6 +69,8 @@ class Release(Stage[Any]):
     scores: Stage[Score] | None = None
     """Its quality, measured; None leaves the card's table out."""
     title: str = "An instruction synthesizer"
+    note: str = ""
+    """A paragraph of the user's own on the card: how the base was made, say."""
     licence: str | None = None
     """Of the weights, as the Hub spells it. None: apache-2.0, or what the data ask for: cc-by-sa-4.0 where some are
     share-alike, other where a licence is unclear or a base model has its own."""
@@ -184,6 +186,7 @@ class Release(Stage[Any]):
         unseen = {name for name, entry in catalog.entries.items() if entry.part == "unseen" and name not in used}
         return Card(
             title=self.title,
+            note=self.note,
             licence=self.licence or _licence(sets, corpora, base_name),
             base=base_name,
             dialect=self.dialect,

@@ -38,7 +38,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     rows = [{**row, "id": HOSTILE, "text": f"{row['text']}\n\n{HOSTILE * 3}"} for row in corpus_rows(8)]
     rows.append({"id": "short", "text": "<b>short</b>"})
-    assert main(["augment", str(write_corpus(folder / "my.jsonl", rows)), "--out", str(folder / "out")]) == 0
+    words = [str(write_corpus(folder / "my.jsonl", rows)), "--mine", "--out", str(folder / "out")]
+    assert main(["augment", *words]) == 0
     return folder / "out"
 
 

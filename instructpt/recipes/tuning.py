@@ -1,0 +1,93 @@
+"""Settings for tuning a synthesizer: two ways, each with values that go together.
+
+The paper tunes a base of 7 billion parameters, a few passes at a low rate; what has only just been made from random
+weights learns the markup at a high one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from instructpt import vocabulary
+from instructpt.errors import InputError, RecipeError
+from instructpt.stages.models import context_tokens
+
+LORA_RATE_FACTOR = 10
+"""Adapters learn best at about ten times the rate of full tuning (Schulman et al., "LoRA Without Regret", 2025)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """Tuning settings that go together; a flag that is not given takes its value from here."""
+
+    row_tokens: int
+    batch_tokens: int
+    learning_rate: float
+    """Of full tuning."""
+    warmup_steps: int
+    epochs: float
+    passage_tokens: int
+    """The longest context; half a row where rows are made shorter."""
+    max_new_tokens: int = 400
+    """The longest answer (paper, section 2)."""
+
+    @property
+    def batch_rows(self) -> int:
+        """Rows a step."""
+        return max(1, self.batch_tokens // self.row_tokens)
+
+
+PAPER = Way(row_tokens=4096, batch_tokens=16_384, learning_rate=5e-6, warmup_steps=1000, epochs=5, passage_tokens=2048)
+"""A base model: the paper's settings as its readers report them (arXiv 2406.14491; of these the 5 epochs are the least
+certain). The others, cosine, Adam (0.9, 0.95), weight decay 0.1 and clip 1.0, are defaults of `TrainSettings`. The
+passage is ours: half a row, so that pairs and a second shot fit."""
+SMALL = Way(row_tokens=1024, batch_tokens=4096, learning_rate=1e-3, warmup_steps=100, epochs=5, passage_tokens=384)
+"""From random weights: a model of some million parameters."""
+
+
+def way_for(
+    base: str | None,
+    *,
+    row_tokens: int | None,
+    passage_tokens: int | None,
+    batch_tokens: int | None,
+    learning_rate: float | None,
+    epochs: float | None,
+    has_adapters: bool,
+) -> Way:
+    """The settings of the way that is gone, and in their place those that were given.
+
+    Raises InputError, before anything is made, for a base that cannot be tuned; RecipeError for rows longer than it
+    reads, and for lengths that leave no room.
+    """
+    way = SMALL if base is None else PAPER
+    longest = None if base is None else _longest_text(base)
+    length = row_tokens or min(way.row_tokens, longest or way.row_tokens)
+    if longest is not None and length > longest:
+        raise RecipeError(f"row_tokens is {length}, {base} reads {longest} tokens: give at most that")
+    passage = passage_tokens or min(way.passage_tokens, length // 2)
+    if not 0 < passage < length:
+        raise RecipeError(f"a passage of {passage} tokens and its pairs do not fit a row of {length}: give less")
+    return Way(
+        row_tokens=length,
+        batch_tokens=batch_tokens or way.batch_tokens,
+        learning_rate=learning_rate or way.learning_rate * (LORA_RATE_FACTOR if has_adapters else 1),
+        warmup_steps=way.warmup_steps,
+        epochs=epochs or way.epochs,
+        passage_tokens=passage,
+        max_new_tokens=min(way.max_new_tokens, length - passage),
+    )
+
+
+def _longest_text(base: str) -> int | None:
+    """What the base reads at most; None where it does not say.
+
+    Raises InputError for a base without an end of text, a fast tokenizer or safe weights. One without a begin of text
+    is fine: its texts then begin with their first word.
+    """
+    vocabulary.load(base)
+    folder = vocabulary.local_folder(base, files=("config.json",))
+    if Path(base).expanduser().is_dir() and not any(folder.glob("*.safetensors")):
+        raise InputError(f"{base} holds no .safetensors weights: convert it first, pickled weights are not opened")
+    return context_tokens(folder)
