@@ -141,10 +141,8 @@ def _data(card: Card) -> str:
     total = tuple(f"{number:,}" for number in card.task_totals)
     rows.append((f"**{len(card.task_sets)} sets**", f"{groups} groups", "", "", "", *total))
     head = ("data set", "group", "category", "licence", "source", "contexts", "pairs", "tokens")
-    text = (
-        "## Data\n\nAnnotated task data, with what there was to draw from (repeats included; the tokens seen stand below):\n\n"
-        + _table(head, rows, right=(5, 6, 7))
-    )
+    told = "Annotated task data, with what there was to draw from (repeats included; the tokens seen stand below):"
+    text = f"## Data\n\n{told}\n\n" + _table(head, rows, right=(5, 6, 7))
     if card.mined_share:
         text += f"\n\n{card.mined_share:.0%} of the tuning tokens are passages with pairs that rules mined from them."
     if card.corpora:
