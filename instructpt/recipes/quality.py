@@ -18,6 +18,7 @@ from tyro.conf import Positional, arg
 from instructpt import vocabulary
 from instructpt.artifacts import Stage
 from instructpt.errors import RecipeError
+from instructpt.recipes.augment import USUAL_LENGTHS
 from instructpt.records import Document, Group
 from instructpt.stages.corpus import Read, Split
 from instructpt.stages.judging import Judge
@@ -26,7 +27,7 @@ from instructpt.stages.quality import Attempt, Draw, Quality, Trial
 from instructpt.stages.synthesis import AUTO, talk
 from instructpt.stages.tasks import Convert
 
-PASSAGE_TOKENS, WINDOW_TOKENS, MAX_NEW_TOKENS = 512, 4096, 400
+PASSAGE_TOKENS, WINDOW_TOKENS, MAX_NEW_TOKENS = USUAL_LENGTHS
 """Of a model that says nothing of its own: what `augment` takes."""
 PARTS: tuple[Literal["seen", "unseen"], ...] = ("seen", "unseen")
 
