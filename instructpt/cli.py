@@ -172,6 +172,27 @@ def report(words: list[str]) -> None:
     tyro.cli(report, args=words, prog="instructpt report")
 
 
+def export(words: list[str]) -> None:
+    """Write an artifact for other programs: instructpt export ARTIFACT --to FORMAT --out DIR."""
+    from instructpt.export import export as export_artifact
+
+    def export(artifact: tyro.conf.Positional[str], /, *, to: str, out: str) -> None:
+        """Write an artifact for other programs.
+
+        Args:
+            artifact: folder of a finished artifact, such as runs/mine/texts.
+            to: parquet or jsonl; of rows also megatron (bin and idx), datatrove (ds) or olmo (npy).
+            out: an empty or new folder.
+        """
+        said = export_artifact(artifact, to=to, out=out)
+        print("  ".join(f"{name} {said[name]:,}" for name in ("records", "rows", "documents", "tokens") if name in said))
+        if said.get("silent_tokens_exported"):
+            print(f"{to} cannot mark the {said['silent_tokens_exported']:,} tokens without loss: they will carry it")
+        print(f"Exported: {out}")
+
+    tyro.cli(export, args=words, prog="instructpt export")
+
+
 def bench(words: list[str]) -> None:
     """Measure, each path beside its peer: instructpt bench [NAME...] (in a clone of the repository)."""
     folder = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -198,6 +219,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "plan": plan,
     "show": show,
     "report": report,
+    "export": export,
     "bench": bench,
 }
 
