@@ -80,8 +80,8 @@ class Vocabulary:
         """BOS part EOS BOS part EOS ... BOS part: the last part stays open, for a model to go on from."""
         begin = [] if self.bos is None else [self.bos]
         ids: list[int] = []
-        for i, encoded in enumerate(self.encode(parts)):
-            ids += ([self.eos] if i else []) + begin + encoded
+        for i, encoded in enumerate(self.encode_arrays(parts)):
+            ids += ([self.eos] if i else []) + begin + encoded.tolist()
         return ids
 
 
