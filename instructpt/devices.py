@@ -1,13 +1,24 @@
-"""Where a model computes: the device that a name stands for, checked before anything is loaded."""
+"""Where a model computes: the device that a name stands for, and which of torchrun's processes this one is."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Literal
 
 from instructpt.errors import RecipeError
 
 if TYPE_CHECKING:
     import torch
+
+
+def num_processes() -> int:
+    """How many processes torchrun started for this command; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+
+
+def rank() -> int:
+    """Which of them this one is, from 0 on."""
+    return int(os.environ.get("RANK", "0")) if num_processes() > 1 else 0
 
 
 def find(name: str) -> torch.device:

@@ -6,6 +6,8 @@
                 .step-00000300.writing/                   a kill came here: ignored, then removed
     model/                       the finished model, without optimizer
 
+A run on many processes writes other files, in which every process has its part: see `shards`.
+
 With LoRA a checkpoint holds the adapters instead of the model, in the layout of peft (see `adapters`); the finished
 model is whole there too.
 
@@ -18,7 +20,7 @@ from __future__ import annotations
 import copy
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -36,7 +38,8 @@ from instructpt.training import adapters
 
 FOLDER = "checkpoints"
 FINAL = "model"
-_STATE, _OPTIMIZER = "state.json", "optimizer.safetensors"
+OPTIMIZER = "optimizer.safetensors"
+_STATE = "state.json"
 _TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -62,29 +65,57 @@ def save(
 
     Raises StorageError if the disk refuses; the earlier checkpoints are all there then.
     """
-    parent = folder / FOLDER
-    name = f"step-{step:08d}"
+    parent, name = folder / FOLDER, name_of(step)
     with _prepared(parent, name) as unfinished:
         if adapters.is_wrapped(model):
             adapters.save(model, unfinished)
             _copy_tokenizer(vocabulary_folder, unfinished)
         else:
             write_model(model, unfinished, vocabulary_folder=vocabulary_folder)
-        save_file(_optimizer_tensors(model, optimizer), unfinished / _OPTIMIZER)
-        sizes = {path.name: path.stat().st_size for path in sorted(unfinished.iterdir())}
-        state = {"step": step, "torch": torch.__version__, "files": sizes}
-        (unfinished / _STATE).write_bytes(orjson.dumps(state, option=orjson.OPT_INDENT_2))
-    for path in _named(parent)[:-keep]:
-        shutil.rmtree(path)
+        save_file(_optimizer_tensors(model, optimizer), unfinished / OPTIMIZER)
+        write_state(unfinished, step=step)
+    prune(parent, keep=keep)
     return parent / name
 
 
+def name_of(step: int) -> str:
+    """The name of a checkpoint's folder."""
+    return f"step-{step:08d}"
+
+
+def write_state(folder: Path, *, step: int) -> None:
+    """Write which step a checkpoint is of, and what it consists of: its last file."""
+    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    state = {"step": step, "torch": torch.__version__, "files": sizes}
+    (folder / _STATE).write_bytes(orjson.dumps(state, option=orjson.OPT_INDENT_2))
+
+
+def prune(parent: Path, *, keep: int) -> None:
+    """Remove all checkpoints but the newest `keep`."""
+    for path in _named(parent)[:-keep]:
+        shutil.rmtree(path)
+
+
 def export(
-    folder: Path, *, model: PreTrainedModel, vocabulary_folder: Path, dtype: Literal["float32", "bfloat16"]
+    folder: Path,
+    *,
+    model: PreTrainedModel,
+    vocabulary_folder: Path,
+    dtype: Literal["float32", "bfloat16"],
+    weights: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
-    """Write the finished model to `folder/model` and remove the checkpoints that led to it."""
+    """Write the finished model to `folder/model` and remove the checkpoints that led to it.
+
+    weights: those to write instead of the model's own, by name; in `dtype` already.
+    """
     with _prepared(folder, FINAL) as unfinished:
-        write_model(_in(model, dtype), unfinished, vocabulary_folder=vocabulary_folder)
+        if weights is None:
+            write_model(_in(model, dtype), unfinished, vocabulary_folder=vocabulary_folder)
+        else:
+            with _no_progress_bars():
+                model.save_pretrained(unfinished, state_dict=dict(weights))
+            _copy_tokenizer(vocabulary_folder, unfinished)
+            _name_number_format(unfinished / "config.json", dtype)
     clean(folder)
 
 
@@ -109,11 +140,9 @@ def restore(checkpoint: Path, *, model: PreTrainedModel, optimizer: torch.optim.
     if adapters.is_wrapped(model):
         adapters.load(model, checkpoint)
     else:
-        with _no_progress_bars():
-            saved = type(model).from_pretrained(checkpoint, dtype=model.dtype, use_safetensors=True)
-        model.load_state_dict(saved.state_dict())
+        model.load_state_dict(saved_model(checkpoint, like=model).state_dict())
     moments: dict[str, dict[str, torch.Tensor]] = {}
-    for name, value in load_file(checkpoint / _OPTIMIZER).items():
+    for name, value in load_file(checkpoint / OPTIMIZER).items():
         parameter_name, _, key = name.rpartition("/")
         moments.setdefault(parameter_name, {})[key] = value
     names = {parameter: name for name, parameter in model.named_parameters()}
@@ -121,6 +150,13 @@ def restore(checkpoint: Path, *, model: PreTrainedModel, optimizer: torch.optim.
     state = optimizer.state_dict()
     state["state"] = {i: moments[names[p]] for i, p in enumerate(parameters) if names[p] in moments}
     optimizer.load_state_dict(state)
+
+
+def saved_model(checkpoint: Path, *, like: PreTrainedModel) -> PreTrainedModel:
+    """The model of a checkpoint, of the class and number format of another one."""
+    with _no_progress_bars():
+        saved: PreTrainedModel = type(like).from_pretrained(checkpoint, dtype=like.dtype, use_safetensors=True)
+    return saved
 
 
 def _optimizer_tensors(model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
@@ -136,6 +172,19 @@ def write_model(model: PreTrainedModel, folder: Path, *, vocabulary_folder: Path
     with _no_progress_bars():
         model.save_pretrained(folder)
     _copy_tokenizer(vocabulary_folder, folder)
+
+
+def write_description(model: PreTrainedModel, folder: Path, *, vocabulary_folder: Path) -> None:
+    """Write all of a model's folder but its weights."""
+    model.config.save_pretrained(folder)
+    if model.can_generate():
+        model.generation_config.save_pretrained(folder)
+    _copy_tokenizer(vocabulary_folder, folder)
+
+
+def _name_number_format(config: Path, dtype: str) -> None:
+    described = orjson.loads(config.read_bytes())
+    config.write_bytes(orjson.dumps({**described, "dtype": dtype}, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
 
 
 def _in(model: PreTrainedModel, dtype: str) -> PreTrainedModel:
@@ -161,17 +210,23 @@ def _prepared(parent: Path, name: str) -> Iterator[Path]:
                 if left.is_dir():
                     shutil.rmtree(left)
             unfinished.mkdir()
-            try:
+            with refused_tensors_named(parent / name):
                 yield unfinished
-            except SafetensorError as error:  # its own error type hides the system's error number
-                raise StorageError(
-                    f"cannot write {parent / name}: {error}; make room and run the same command again, "
-                    "earlier checkpoints are kept"
-                ) from error
             Folder.at(str(parent)).publish(unfinished, name)
     finally:
         if unfinished.exists():
             shutil.rmtree(unfinished)
+
+
+@contextmanager
+def refused_tensors_named(path: Path) -> Iterator[None]:
+    """What safetensors says of a disk that refuses, as an error that names the path: its own hides the number."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise StorageError(
+            f"cannot write {path}: {error}; make room and run the same command again, earlier checkpoints are kept"
+        ) from error
 
 
 def _named(parent: Path) -> list[Path]:

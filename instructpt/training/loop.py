@@ -9,6 +9,9 @@
 What is learned depends on `TrainSettings`, the model and the order alone. `Execution` says how it is computed: device,
 rows at a time, checkpoints. On a CPU a run that was killed and resumed has the same bytes as one that was not.
 
+Under torchrun every process runs this loop on its rows of the step (see `parallel`); the first one writes what is
+written once, and all that is decided is decided by sums over all, so that they stay together.
+
 The folder that `train` works in holds `settings.json` (written first), `metrics.jsonl`, `checkpoints/` while it runs
 and `model/` once it is done.
 """
@@ -16,11 +19,13 @@ and `model/` once it is done.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,14 +33,15 @@ import orjson
 import torch
 from transformers import PreTrainedModel
 
-from instructpt import devices
-from instructpt.errors import ArtifactError, InputError, TrainingError
+from instructpt.errors import ArtifactError, InputError, RecipeError, TrainingError
 from instructpt.records import Batch, Step
 from instructpt.seeds import digest
 from instructpt.storage import Folder
-from instructpt.training import adapters, attention, checkpoints, metrics
+from instructpt.training import adapters, attention, checkpoints, metrics, parallel
 from instructpt.training.flops import utilisation
-from instructpt.training.loss import weighted_cross_entropy
+from instructpt.training.keeper import Keeper
+from instructpt.training.learner import Learner
+from instructpt.training.parallel import World
 from instructpt.training.schedules import multiplier
 from instructpt.training.settings import Execution, TrainSettings
 
@@ -47,12 +53,12 @@ _LOGIT_FIELDS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 class Order(Protocol):
     """What is trained on at which step: pure functions of the step, so that resuming needs one integer."""
 
-    def batch(self, step: int) -> Batch:
-        """All rows of a step, on all processes together. step: 0 for the first (`Step.step` is one more)."""
+    def batch(self, step: int, *, rank: int = 0, world_size: int = 1) -> Batch:
+        """The rows of a step that belong to a process. step: 0 for the first (`Step.step` is one more)."""
         ...
 
     def documents(self, step: int) -> Sequence[str]:
-        """Names of the texts in `batch(step)`, for a person who looks for the one that broke the loss."""
+        """Names of the texts in all rows of a step, for a person who looks for the one that broke the loss."""
         ...
 
 
@@ -70,134 +76,179 @@ def train(
 
     model: float32 weights as they are before step 1, also where a checkpoint in `folder` will replace them; trained in
     place, and with LoRA given back with its adapters merged.
-    vocabulary_folder: its tokenizer files are put beside the weights. stop: asked after every step; once it says yes,
-    a checkpoint is written and the steps end early. Nothing happens until the steps are drawn.
+    vocabulary_folder: its tokenizer files are put beside the weights. stop: asked in every step; once it says yes (to
+    any process), a checkpoint is written after that step and the steps end early. Nothing happens until the steps are
+    drawn. Under torchrun every process calls it, with the same arguments and one folder that all see.
 
-    Raises TrainingError if the loss or gradient is not finite or explodes, StorageError if the disk refuses,
-    ArtifactError if `folder` belongs to other settings, InputError if a batch cannot be learned from by this model.
+    Raises TrainingError if the loss or gradient is not finite or explodes, if memory runs out, or if another process is
+    gone; StorageError if the disk refuses, ArtifactError if `folder` belongs to other settings, InputError if a batch
+    cannot be learned from by this model.
     """
     execution = execution or Execution()
-    _claim(folder, settings)
-    if (folder / checkpoints.FINAL).is_dir():
-        checkpoints.clean(folder)
-        yield from metrics.read(folder)
-        return
+    with parallel.joined(execution.device, shard_size=execution.shard_size) as world:
+        if world.is_first:
+            _claim(folder, settings)
+        if world.sum([world.is_first and (folder / checkpoints.FINAL).is_dir()])[0]:
+            if world.is_first:
+                checkpoints.clean(folder)
+            yield from metrics.read(folder)
+            return
+        _check_head(model)
+        if settings.lora:
+            if world.size > 1:
+                raise RecipeError("LoRA trains in one process: leave torchrun out, or tune all weights")
+            adapters.wrap(model, settings.lora, seed=settings.seed)
+        yield from _steps(settings, model, order, vocabulary_folder, folder, execution, stop, world)
 
-    _check_head(model)
-    if settings.lora:
-        adapters.wrap(model, settings.lora, seed=settings.seed)
-    model.to(devices.find(execution.device))
+
+def _steps(
+    settings: TrainSettings,
+    model: PreTrainedModel,
+    order: Order,
+    vocabulary_folder: Path,
+    folder: Path,
+    execution: Execution,
+    stop: Callable[[], bool],
+    world: World,
+) -> Iterator[Step]:
+    learner = Learner(model, settings, execution)
+    if world.size > 1:
+        parallel.spread(learner, model, world, dtype=learner.dtype)
+    model.to(world.device)
     optimizer = _optimizer(model, settings)
-    steps = _resume(folder, model, optimizer)
+    keeper = Keeper(folder, world, execution, vocabulary_folder=vocabulary_folder)
+    steps = keeper.resume(model, optimizer)
     yield from steps
 
-    forward: Any = torch.compile(model.base_model) if execution.compile else model.base_model
-    with attention.within_documents(model), ThreadPoolExecutor(1) as reader, metrics.Appender(folder) as appender:
-        upcoming = reader.submit(order.batch, len(steps))
+    read = functools.partial(order.batch, rank=world.rank, world_size=world.size) if world.size > 1 else order.batch
+    with (
+        attention.within_documents(model),
+        keeper,
+        ThreadPoolExecutor(1) as reader,
+        metrics.appending(folder if world.is_first else None) as appender,
+    ):
+        upcoming = reader.submit(read, len(steps))
         for index in range(len(steps), settings.steps):
             began = time.monotonic()
             batch = upcoming.result()
             if index + 1 < settings.steps:
-                upcoming = reader.submit(order.batch, index + 1)
+                upcoming = reader.submit(read, index + 1)
             _check_fits(batch, model, index)
+            weight, tokens = world.sum([batch.weights.sum(dtype="float64"), (batch.documents >= 0).sum()])
 
             learning_rate = _learning_rate(settings, index)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
             model.train()
             # Dropout draws from torch's one stream: set by step, a resumed run draws what an undisturbed one does.
-            torch.manual_seed(int.from_bytes(digest(settings.seed, "dropout", index)[:8], "little"))
-            loss = _backward(batch, model, forward, settings, execution.micro_batch_rows)
-            norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip))
+            torch.manual_seed(_dropout_seed(settings, index, world))
+            own_loss = _backward(batch, learner, weight, world, execution)
+            is_last = index + 1 == settings.steps
+            # One exchange for all that is decided together.
+            loss, num_stopping, num_ready = world.sum([own_loss, not is_last and stop(), keeper.is_ready])
+            norm = _clip(model, settings.clip, world)
             if trouble := _trouble(loss, norm, steps, settings):
                 raise TrainingError(_explain(trouble, index, order, folder))
-            optimizer.step()
+            with parallel.lost_processes_named(world):
+                optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
-            tokens = int((batch.documents >= 0).sum())
             rate = tokens / (time.monotonic() - began)
             step = Step(
                 step=index + 1,
-                tokens=tokens + (steps[-1].tokens if steps else 0),
+                tokens=int(tokens) + (steps[-1].tokens if steps else 0),
                 loss=loss,
                 learning_rate=learning_rate,
                 gradient_norm=norm,
                 tokens_per_second=rate,
-                mfu=_utilisation(model, rate, batch, settings),
+                mfu=_utilisation(model, rate / world.size, batch, settings),
             )
             steps.append(step)
             appender.append(step)
-            stopping = step.step < settings.steps and stop()
-            if stopping or (step.step < settings.steps and step.step % execution.checkpoint_every_steps == 0):
+            if num_ready == world.size:
+                keeper.publish()
+            if num_stopping or (not is_last and step.step % execution.checkpoint_every_steps == 0):
                 appender.flush_to_disk()
-                checkpoints.save(
-                    folder,
-                    step=step.step,
-                    model=model,
-                    optimizer=optimizer,
-                    vocabulary_folder=vocabulary_folder,
-                    keep=execution.keep_checkpoints,
-                )
+                keeper.save(step.step, model=model, optimizer=optimizer)
             yield step
-            if stopping:
+            if num_stopping:
                 return
     if settings.lora:
         adapters.merge(model)
-    checkpoints.export(folder, model=model, vocabulary_folder=vocabulary_folder, dtype=settings.export)
+    _export(folder, model, settings, world, vocabulary_folder=vocabulary_folder)
 
 
-def _resume(folder: Path, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> list[Step]:
-    """Put model and optimizer where the newest checkpoint has them; the steps that led there."""
-    checkpoint = checkpoints.latest(folder)
-    if checkpoint is None:
-        return metrics.cut(folder, num_steps=0)
-    checkpoints.restore(checkpoint, model=model, optimizer=optimizer)
-    return metrics.cut(folder, num_steps=checkpoints.step_of(checkpoint))
+def _backward(batch: Batch, learner: Learner, weight: float, world: World, execution: Execution) -> float:
+    """Leave the gradient of the step's loss in the parameters; this process's part of the loss.
 
-
-def _backward(
-    batch: Batch, model: PreTrainedModel, forward: Any, settings: TrainSettings, micro_batch_rows: int | None
-) -> float:
-    """Leave the gradient of the step's loss in the parameters; the loss.
-
-    Divided by the weights of all rows, not of the few at hand: rows at a time do not change the result. A step whose
-    rows happen to hold no target that carries loss (a few rows, all of them context) has loss 0 and changes nothing.
+    weight: of all rows of the step in all processes, by which all parts are divided: neither rows at a time nor the
+    number of processes changes the result. A step whose rows happen to hold no target that carries loss (a few rows,
+    all of them context) has loss 0 and changes nothing.
     """
-    if not batch.weights.any():
+    if not weight:
         return 0.0
-    device, head = model.device, model.get_output_embeddings().weight
-    dtype = torch.bfloat16 if settings.precision == "bfloat16" else torch.float32
-    total_weight = float(batch.weights.sum(dtype="float64"))
-    num_rows, row_tokens = batch.inputs.shape
+    device = world.device
+    num_rows = len(batch.inputs)
+    part_rows = execution.micro_batch_rows or num_rows
     total = 0.0
-    for begin in range(0, num_rows, micro_batch_rows or num_rows):
-        part = slice(begin, begin + (micro_batch_rows or num_rows))
-        inputs_RT, targets_RT, weights_RT, positions_RT, documents_RT = (
+    for begin in range(0, num_rows, part_rows):
+        part = slice(begin, begin + part_rows)
+        parts = [
             torch.from_numpy(array[part]).to(device)
             for array in (batch.inputs, batch.targets, batch.weights, batch.positions, batch.documents)
-        )
-        if settings.attend_across_documents:
-            positions_RT = torch.arange(row_tokens, device=device).expand_as(inputs_RT)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-            hidden_RTH = forward(
-                input_ids=inputs_RT,
-                position_ids=positions_RT,
-                cu_seq_lens_q=attention.starts(documents_RT, across=settings.attend_across_documents),
-                use_cache=False,
-            ).last_hidden_state
-        loss = (
-            weighted_cross_entropy(
-                hidden_RTH.flatten(0, 1),
-                head,
-                targets_N=targets_RT.flatten(),
-                weights_N=weights_RT.flatten(),
-                dtype=dtype,
-            )
-            / total_weight
-        )
-        loss.backward()  # type: ignore[no-untyped-call]
+        ]
+        if world.size > 1:
+            spread: Any = learner
+            spread.set_requires_gradient_sync(begin + part_rows >= num_rows)
+        with parallel.lost_processes_named(world), _memory_named(part_rows, execution):
+            loss = learner(*parts) / weight
+            # Gradients are averaged over the processes; what is wanted is their sum.
+            (loss * world.size if world.size > 1 else loss).backward()
         total += float(loss.detach())
     return total
+
+
+def _clip(model: PreTrainedModel, most: float, world: World) -> float:
+    """Cut the gradient to a norm; the norm that it had."""
+    with parallel.lost_processes_named(world):
+        return float(parallel.whole(torch.nn.utils.clip_grad_norm_(model.parameters(), most)))
+
+
+def _dropout_seed(settings: TrainSettings, index: int, world: World) -> int:
+    own = (world.rank,) if world.rank else ()
+    return int.from_bytes(digest(settings.seed, "dropout", index, *own)[:8], "little")
+
+
+@contextmanager
+def _memory_named(part_rows: int, execution: Execution) -> Iterator[None]:
+    """Memory that runs out, as one line that says what to lower and by how much."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        advice = f"micro_batch_rows {max(1, part_rows // 2)}" if part_rows > 1 else "shorter rows, or more processes"
+        if not execution.checkpoint_activations:
+            advice += ", or checkpoint_activations (a third more work)"
+        raise TrainingError(
+            f"memory ran out with {part_rows} rows at a time ({' '.join(str(error).split())[:160]}): "
+            f"try {advice}; what is learned stays the same"
+        ) from error
+
+
+def _export(
+    folder: Path, model: PreTrainedModel, settings: TrainSettings, world: World, *, vocabulary_folder: Path
+) -> None:
+    """Write the finished model; spread weights are gathered one after the other to the first process."""
+    weights = None
+    if world.size > 1:
+        dtype = getattr(torch, settings.export)
+        with torch.no_grad(), parallel.lost_processes_named(world):
+            pieces = ((name, parallel.whole(value)) for name, value in model.named_parameters())
+            weights = {name: value.to("cpu", dtype) for name, value in pieces if world.is_first}
+    if world.is_first:
+        checkpoints.export(
+            folder, model=model, vocabulary_folder=vocabulary_folder, dtype=settings.export, weights=weights
+        )
+    world.wait()
 
 
 def _optimizer(model: PreTrainedModel, settings: TrainSettings) -> torch.optim.AdamW:

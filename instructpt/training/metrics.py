@@ -20,6 +20,27 @@ from instructpt.storage import Folder, refusals_named
 NAME = "metrics.jsonl"
 
 
+def appending(folder: Path | None) -> Appender | Nowhere:
+    """The file in `folder`, open for the steps to come; None for a process that writes none."""
+    return Nowhere() if folder is None else Appender(folder)
+
+
+class Nowhere:
+    """Takes steps and writes nothing."""
+
+    def __enter__(self) -> Nowhere:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing."""
+
+    def append(self, step: Step) -> None:
+        """Nothing."""
+
+    def flush_to_disk(self) -> None:
+        """Nothing."""
+
+
 class Appender:
     """The file, open for the steps to come."""
 

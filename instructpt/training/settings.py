@@ -86,6 +86,11 @@ class Execution:
     """Rows a forward pass; gradients are summed over the step's rows. None: all at once."""
     compile: bool = False
     """Through torch.compile: half a minute at the start, then 10 to 20 % faster on a CPU in bfloat16."""
+    checkpoint_activations: bool = False
+    """Keep a layer's inputs alone for the backward pass and compute the rest again: a third more work, a fraction of
+    the memory."""
+    shard_size: int | None = None
+    """On many processes: how many share one copy of the weights. None: all of them."""
     checkpoint_every_steps: int = 500
     keep_checkpoints: int = 2
     """While the run lasts; a finished run keeps the model alone."""
@@ -93,6 +98,8 @@ class Execution:
     def __post_init__(self) -> None:
         rows = self.micro_batch_rows
         _check(rows is None or rows >= 1, f"micro_batch_rows is {rows}: give at least 1")
+        size = self.shard_size
+        _check(size is None or size >= 1, f"shard_size is {size}: give at least 1")
         every, keep = self.checkpoint_every_steps, self.keep_checkpoints
         _check(every >= 1, f"checkpoint_every_steps is {every}: give at least 1")
         _check(keep >= 1, f"keep_checkpoints is {keep}: give at least 1")

@@ -89,7 +89,7 @@ def test_killed_and_resumed_equals_undisturbed_bit_for_bit(tmp_path, vocabulary_
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
         for line in process.stdout:
-            if int(line) == 6:
+            if int(line.split()[0]) == 6:
                 process.send_signal(signal.SIGKILL)
                 break
     assert process.returncode == -signal.SIGKILL
@@ -119,7 +119,7 @@ def test_a_finished_run_is_not_run_again(undisturbed, vocabulary_folder):
     folder, steps = undisturbed
 
     class Untouched(ToyOrder):
-        def batch(self, step):
+        def batch(self, step, **_):
             raise AssertionError("a finished run reads no batch")
 
     before = weights(folder)
@@ -186,7 +186,7 @@ def test_norms_and_embeddings_do_not_decay(tmp_path, vocabulary_folder):
     class Silent(ToyOrder):
         """Loss on one token only, so that most rows of the table get no gradient."""
 
-        def batch(self, step):
+        def batch(self, step, **_):
             batch = super().batch(0)
             only = np.zeros_like(batch.weights)
             only[0, 0] = 1.0
@@ -209,7 +209,7 @@ def test_norms_and_embeddings_do_not_decay(tmp_path, vocabulary_folder):
 class Poisoned(ToyOrder):
     """Learnable rows, and from step 8 on targets at random."""
 
-    def batch(self, step):
+    def batch(self, step, **_):
         batch = super().batch(0)
         if step >= 7:
             return dataclasses.replace(batch, targets=(batch.targets * 7 + step) % 300)
@@ -248,7 +248,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run_before_it_spoils_the_weights(
 )
 def test_batches_that_do_not_fit_the_model_are_refused(tmp_path, vocabulary_folder, change, message):
     class Odd(ToyOrder):
-        def batch(self, step):
+        def batch(self, step, **_):
             return change(super().batch(step))
 
     with pytest.raises(InputError, match=message):
@@ -257,7 +257,7 @@ def test_batches_that_do_not_fit_the_model_are_refused(tmp_path, vocabulary_fold
 
 def test_a_step_without_loss_changes_nothing_and_the_run_goes_on(tmp_path, vocabulary_folder):
     class Silent(ToyOrder):
-        def batch(self, step):
+        def batch(self, step, **_):
             batch = super().batch(step)
             return dataclasses.replace(batch, weights=batch.weights * 0) if step == 1 else batch
 
