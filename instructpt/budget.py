@@ -78,8 +78,8 @@ class Purse:
     """By other commands on this folder, and other stages of this one."""
     spent: Spent = field(default_factory=Spent)
     """By this stage, now."""
-    _began: float = field(default_factory=time.monotonic)
-    _written: float = field(default_factory=time.monotonic)
+    _began: float = field(default_factory=lambda: time.monotonic())
+    _written: float = field(default_factory=lambda: time.monotonic())
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
