@@ -1,11 +1,15 @@
 """The embedded engine beside `model.generate` in static batches: the same model, prompts, precision and batch size.
 
-    python benchmarks/engine.py                 both models, batches of 16 and 64
+    python benchmarks/engine.py                 both models, batches of 16 and 64, and answers held to a form
     python benchmarks/engine.py small           the model of 3M parameters alone
+    python benchmarks/engine.py held            answers held to a form alone
 
 Two workloads of 64 prompts (100 to 300 tokens). "equal": every answer has 96 tokens, which is what a static batch is
 made for. "varied": 8 to 128 tokens, as real answers are; a static batch runs until its longest answer ends. Random
 weights never end a text, so that an answer's length is its max_new_tokens. Counted are the tokens that were asked for.
+
+"held": the shipped synthesizer, 64 prompts, free and held to the form of its dialect with four pairs asked for; the two
+write different answers, so tokens a second are compared.
 """
 
 from __future__ import annotations
@@ -23,8 +27,9 @@ from transformers import MistralConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from instructpt import vocabulary
-from instructpt.engines import Sampling, open_engine
+from instructpt.engines import Form, Sampling, open_engine
 from instructpt.seeds import rng
+from instructpt.synthesis.steered import Steered
 
 MODELS = {
     "small": {"num_hidden_layers": 4, "hidden_size": 192, "num_attention_heads": 4, "vocab_size": 4096},
@@ -32,12 +37,25 @@ MODELS = {
 }
 """3.3M and 29M parameters, with the proportions of Mistral."""
 NUM_PROMPTS = 64
+HELD = "held"
+_SENTENCE = (
+    "The bridge over the river was built in 1843 by an engineer and carries two railway lines , 212 metres long ."
+)
+NUM_ROUNDS = 3
+"""Of which the best counts, in turns."""
 
 
-def measure(*, models: Sequence[str] = tuple(MODELS), batch_sizes: Sequence[int] = (16, 64)) -> dict[str, float]:
-    """Tokens a second, and ours divided by generate's, by "model/workload/batch/what". More is better."""
+def measure(*, models: Sequence[str] = (*MODELS, HELD), batch_sizes: Sequence[int] = (16, 64)) -> dict[str, float]:
+    """Tokens a second, and ours divided by generate's, by "model/workload/batch/what". More is better.
+
+    Under "held/..." the speed with a form, without, and the first divided by the second.
+    """
     results: dict[str, float] = {}
     for name in models:
+        if name == HELD:
+            held, free = asyncio.run(_held())
+            results |= {"held/64/form": held, "held/64/free": free, "held/64/ratio": held / free}
+            continue
         with tempfile.TemporaryDirectory() as folder:
             _save(Path(folder), MODELS[name])
             for batch_size in batch_sizes:
@@ -101,6 +119,25 @@ async def _ours(
     return seconds, engine.dtype
 
 
+async def _held() -> tuple[float, float]:
+    """Tokens a second with a form and without."""
+    words, dialect, stream = vocabulary.load("shipped:synthesizer"), Steered(), rng(0, "passages")
+    asked = ["narrative QA", "fill the blank", "words to sentence", "true or false"]
+    passages = [" ".join(stream.choices(_SENTENCE.split(), k=stream.randint(60, 180))) for _ in range(NUM_PROMPTS)]
+    prompts = [words.sequence(dialect.prompt([], passage, categories=asked)) for passage in passages]
+    engine = open_engine("transformers", "shipped:synthesizer", max_batch=NUM_PROMPTS)
+    form = dialect.form(asked)
+
+    async def tokens_per_second(form: Form | None) -> float:
+        begin = time.perf_counter()
+        answers = await asyncio.gather(*(engine.complete(prompt, Sampling(128, form=form)) for prompt in prompts))
+        return sum(answer.num_tokens for answer in answers) / (time.perf_counter() - begin)
+
+    speeds = [(await tokens_per_second(form), await tokens_per_second(None)) for _ in range(NUM_ROUNDS)]
+    await engine.close()
+    return max(held for held, _ in speeds), max(free for _, free in speeds)
+
+
 @torch.inference_mode()
 def _generate(model: Any, prompts: Sequence[Sequence[int]], lengths: Sequence[int], *, batch_size: int) -> float:
     model.generation_config.eos_token_id = None
@@ -123,10 +160,10 @@ def _generate(model: Any, prompts: Sequence[Sequence[int]], lengths: Sequence[in
 
 def main(names: Sequence[str]) -> None:
     """Print a line a comparison."""
-    results = measure(models=names or tuple(MODELS))
-    print(f"{'model/workload/batch':24} {'instructpt':>12} {'generate':>12} {'ratio':>7}   tokens/s")
+    results = measure(models=names or (*MODELS, HELD))
+    print(f"{'model/workload/batch':24} {'instructpt':>12} {'generate':>12} {'ratio':>7}   tokens/s; held: form, free")
     for key in [key.removesuffix("/ratio") for key in results if key.endswith("/ratio")]:
-        ours, theirs, ratio = (results[f"{key}/{what}"] for what in ("instructpt", "generate", "ratio"))
+        ours, theirs, ratio = (value for name, value in results.items() if name.startswith(f"{key}/"))
         print(f"{key:24} {ours:12.0f} {theirs:12.0f} {ratio:7.2f}")
 
 

@@ -7,8 +7,11 @@
     |   +-- ArtifactError    a folder that holds something else than what is to be built into it
     +-- RunError (exit status 1): the run itself failed; running again resumes it
         +-- EngineError      a model or server gave no usable answer
+        |   +-- PromptRefusedError    to this prompt, and never will
+        |   +-- EngineGoneError       to any prompt, any more
         +-- TrainingError    a loss that is not finite or explodes
         +-- StorageError     a disk that is full or refuses writes
+        +-- BudgetError      the hours or the money that the run was given are used up
 
 A message is one line: what was given, what was expected, what to do next.
 """
@@ -48,9 +51,21 @@ class EngineError(RunError):
     """A model or server gave no usable answer."""
 
 
+class PromptRefusedError(EngineError):
+    """This prompt is refused, and would be again: too long for the context, say."""
+
+
+class EngineGoneError(EngineError):
+    """The engine as a whole, not one prompt: no endpoint answers any more."""
+
+
 class TrainingError(RunError):
     """A loss that is not finite or explodes."""
 
 
 class StorageError(RunError):
     """A disk that is full or refuses writes."""
+
+
+class BudgetError(RunError):
+    """The hours or the money that the run was given are used up; what was paid for is kept."""

@@ -1,4 +1,4 @@
-"""Engines: what turns token ids into more token ids. One contract, one file an engine, one table line each.
+"""Engines: what turns a prompt into an answer. One contract, one file an engine, one table line each.
 
 An engine is asynchronous: a caller awaits `complete` for many prompts at once and the engine batches those that wait
 together. Identity is the model, not the engine: which engine wrote a completion is never part of a fingerprint.
@@ -15,6 +15,38 @@ from instructpt.errors import RecipeError
 
 
 @dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What an instruct model is asked, before any chat template made tokens of it. The last turn is the user's."""
+
+    messages: tuple[Message, ...]
+
+
+Prompt = Sequence[int] | Conversation
+"""Token ids (exactly what the model reads, its begin of text included), or a conversation that the engine or its server
+lays out by the model's own chat template."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What every answer looks like. An engine that can holds the model to it while it writes; others ignore it.
+
+    A help, not a promise: an answer may be cut off by its length, and whoever reads it still checks it.
+    """
+
+    kind: Literal["regex", "json"]
+    """A regular expression (without anchors, looks ahead or back references) for the whole answer, or a JSON schema."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sampling:
     """How completions are drawn. Greedy by default, as in the paper (section 2)."""
 
@@ -24,6 +56,7 @@ class Sampling:
     """0 = greedy."""
     seed: int = 0
     """For temperature > 0: a request's own stream is drawn from this and its prompt."""
+    form: Form | None = None
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
@@ -43,11 +76,45 @@ class Completion:
     """"stop": the model ended its text; "length": it ran into max_new_tokens or the context's end."""
 
 
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One place where an engine's model runs, as people are told of it."""
+
+    name: str
+    """Its URL, without credentials."""
+    is_healthy: bool
+    num_under_way: int
+    num_answered: int
+    num_failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """How an engine is, for people and for whoever sends it requests."""
+
+    capacity: int | None = None
+    """Requests at once beyond which it wins nothing, in all its endpoints; None where it cannot know."""
+    num_prompt_tokens: int = 0
+    """Read so far, as far as it was told."""
+    num_cached_tokens: int | None = None
+    """Of those, the ones that a prefix cache held; None where it was not told."""
+    endpoints: tuple[Endpoint, ...] = ()
+    """None where the model runs in this process."""
+
+
 class Engine(Protocol):
     """The contract. `tests/contracts/test_engines.py` runs over every entry of `ENGINES`."""
 
-    async def complete(self, prompt: Sequence[int], sampling: Sampling) -> Completion:
-        """Go on from `prompt`. Raises EngineError if this prompt cannot be answered; other prompts are not touched."""
+    async def complete(self, prompt: Prompt, sampling: Sampling) -> Completion:
+        """Go on from `prompt`. Raises EngineError if this prompt cannot be answered; other prompts are not touched.
+
+        PromptRefusedError if it is the prompt's own fault and would be again; EngineGoneError if nothing can be
+        answered any more.
+        """
+        ...
+
+    def state(self) -> EngineState:
+        """How it is at this moment; cheap, from any thread."""
         ...
 
     async def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> Sequence[float]:
@@ -61,6 +128,8 @@ class Engine(Protocol):
 
 ENGINES = {
     "transformers": "instructpt.engines.transformers:TransformersEngine",
+    "http": "instructpt.engines.http:HttpEngine",
+    "vllm": "instructpt.engines.vllm:VllmEngine",
     "scripted": "instructpt.engines.scripted:ScriptedEngine",
 }
 """Name -> module:Class. A class takes the model (folder or Hub id) and its own keyword options."""

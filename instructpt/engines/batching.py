@@ -17,11 +17,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
+from llguidance import LLMatcher
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
 from instructpt.engines import Sampling
 from instructpt.engines.cache import RowCache
+from instructpt.engines.forms import Forms
 from instructpt.seeds import digest
 
 
@@ -33,6 +35,8 @@ class Request:
     sampling: Sampling
     budget: int
     """Most tokens it may write: max_new_tokens, or what the context leaves."""
+    matcher: LLMatcher | None = None
+    """Holds the answer to its form; it has read what is written."""
     written: list[int] = field(default_factory=list)
     future: Future[list[int]] = field(default_factory=Future)
     """Of `written`, the end of text included."""
@@ -122,9 +126,10 @@ class Batch:
     If a method runs out of memory, no sequence has lost or won a token by it; `drop_all` gives them all back.
     """
 
-    def __init__(self, forward: Forward, *, ends: frozenset[int], max_rows: int) -> None:
+    def __init__(self, forward: Forward, *, forms: Forms, ends: frozenset[int], max_rows: int) -> None:
         self.requests: list[Request] = []
         self._forward = forward
+        self._forms = forms
         self._ends = ends
         self._rows = RowCache(device=forward.device, max_rows=max_rows)
 
@@ -134,22 +139,22 @@ class Batch:
     def join(self, requests: Sequence[Request]) -> list[Request]:
         """Read what `requests` hold and write a token each; those that go on join. Returns those that are done."""
         logits_RV, past = self._forward.prefill([request.tokens for request in requests])
-        tokens = _choose(requests, logits_RV)
+        tokens = _choose(requests, logits_RV, forms=self._forms)
         staying = [row for row, request in enumerate(requests) if not self._is_last(token=tokens[row], of=request)]
         if staying:
             self._rows.add(past, rows=staying, lengths=[len(requests[row].tokens) for row in staying])
-        _write(tokens, to=requests)
+        self._write(tokens, to=requests)
         self.requests += [requests[row] for row in staying]
         return [request for row, request in enumerate(requests) if row not in staying]
 
     def step(self) -> list[Request]:
         """Write a token of each sequence. Returns those that are done; they have left."""
         logits_RV = self._forward.step([request.written[-1] for request in self.requests], self._rows)
-        requests, tokens = self.requests, _choose(self.requests, logits_RV)
+        requests, tokens = self.requests, _choose(self.requests, logits_RV, forms=self._forms)
         done = [row for row, request in enumerate(requests) if self._is_last(token=tokens[row], of=request)]
         if done:
             self.requests = [requests[row] for row in self._rows.remove(done)]
-        _write(tokens, to=requests)
+        self._write(tokens, to=requests)
         return [requests[row] for row in done]
 
     def drop_cancelled(self) -> None:
@@ -167,15 +172,28 @@ class Batch:
     def _is_last(self, *, token: int, of: Request) -> bool:
         return token < 0 or token in self._ends or len(of.written) + 1 >= of.budget
 
+    def _write(self, tokens: Sequence[int], *, to: Sequence[Request]) -> None:
+        """Last of all, when nothing can run out of memory any more: a matcher reads each token once."""
+        for request, token in zip(to, tokens, strict=True):
+            request.written.append(token)
+            if request.matcher is not None and token >= 0 and token not in self._ends:
+                request.matcher.consume_token(token)
 
-def _write(tokens: Sequence[int], *, to: Sequence[Request]) -> None:
-    for request, token in zip(to, tokens, strict=True):
-        request.written.append(token)
 
+def _choose(requests: Sequence[Request], logits: Tensor, *, forms: Forms) -> list[int]:
+    """The next token of each row of logits, [R, vocabulary]: the likeliest or a drawn one of those that may follow.
 
-def _choose(requests: Sequence[Request], logits: Tensor) -> list[int]:
-    """The next token of each row of logits, [R, vocabulary]: the likeliest or a drawn one; -1 without numbers."""
+    -1 where the logits are no numbers, or a matcher failed.
+    """
     best_R, tokens_R = logits.max(dim=-1)
+    are_numbers_R = best_R.isfinite()
+    held = [(row, request.matcher) for row, request in enumerate(requests) if request.matcher is not None]
+    if held:
+        forms.mask(logits, held)
+        best_R, tokens_R = logits.max(dim=-1)
+        failed = [row for row, matcher in held if matcher.is_error()]
+        are_numbers_R = are_numbers_R & best_R.isfinite()
+        are_numbers_R[failed] = False
     sampled = [row for row, request in enumerate(requests) if request.sampling.temperature > 0]
     if sampled:
         draws = [(requests[row].sampling.temperature, requests[row].draw()) for row in sampled]
@@ -186,7 +204,7 @@ def _choose(requests: Sequence[Request], logits: Tensor) -> list[int]:
         # The last sum stands for 1, from which it may differ in the last digit.
         drawn_S1 = torch.searchsorted(sums_SV, draws_S1 * sums_SV[:, -1:], right=True)
         tokens_R[sampled] = drawn_S1[:, 0].clamp(max=logits.shape[-1] - 1)
-    chosen: list[int] = torch.where(best_R.isfinite(), tokens_R, -1).tolist()
+    chosen: list[int] = torch.where(are_numbers_R, tokens_R, -1).tolist()
     return chosen
 
 

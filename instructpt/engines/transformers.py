@@ -1,6 +1,8 @@
 """The embedded engine: a Hugging Face causal language model in this process, with continuous batching.
 
     complete, score            this file: checks a prompt, waits for the answer, decodes it
+      -> conversations         by the model's chat template: turns to token ids
+      -> forms.Forms           what may follow in an answer that is held to a form
       -> worker.Worker         one thread owns the model; who joins, who waits, what to do without memory
         -> batching.Batch      a forward a step gives each sequence a token
           -> cache.RowCache    keys and values of sequences that come and go
@@ -20,10 +22,12 @@ import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from instructpt import devices, vocabulary
-from instructpt.engines import Completion, Sampling
+from instructpt.engines import Completion, Conversation, EngineState, Prompt, Sampling
 from instructpt.engines.batching import Forward, Request, Scoring
+from instructpt.engines.conversations import ChatTemplate
+from instructpt.engines.forms import Forms
 from instructpt.engines.worker import Worker
-from instructpt.errors import EngineError, InputError, RecipeError
+from instructpt.errors import EngineError, InputError, PromptRefusedError, RecipeError
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -80,8 +84,13 @@ class TransformersEngine:
         self.dtype: torch.dtype = loaded.dtype
         """What the model computes in."""
         self._ends = _ends(loaded, self._vocabulary)
+        self._template = ChatTemplate(model, words=self._vocabulary)
+        self._forms = Forms(self._vocabulary.tokenizer, num_ids=self._num_ids, ends=self._ends)
+        self._max_batch = max_batch
+        self._num_prompt_tokens = 0
         self._worker: Worker | None = Worker(
             Forward(loaded, device=place),
+            forms=self._forms,
             ends=self._ends,
             max_rows=max_batch,
             max_tokens=max_batch_tokens or _room(config, loaded.dtype, place),
@@ -89,29 +98,40 @@ class TransformersEngine:
             max_scored_tokens=min(num_prefill_tokens, max(1, _MAX_SCORED_LOGITS // self._num_ids)),
         )
 
-    async def complete(self, prompt: Sequence[int], sampling: Sampling) -> Completion:
-        """Go on from `prompt`. Raises EngineError if it is empty, too long or holds other ids than the model's."""
-        ids = list(prompt)
+    async def complete(self, prompt: Prompt, sampling: Sampling) -> Completion:
+        """Go on from `prompt`, held to `sampling.form`.
+
+        Raises PromptRefusedError if the prompt is empty, too long or holds other ids than the model's, EngineError for
+        a conversation if the model has no chat template, RecipeError for a form that is none.
+        """
+        ids = self._template.ids(prompt) if isinstance(prompt, Conversation) else list(prompt)
         room = self._check(ids, ids)
         if room is not None and room < 1:
-            raise EngineError(
+            raise PromptRefusedError(
                 f"a prompt of {len(ids)} tokens leaves no room in a context of {self._context}: give a shorter one"
             )
         budget = sampling.max_new_tokens if room is None else min(sampling.max_new_tokens, room)
         request = Request(ids, sampling, budget)
+        if sampling.form is not None:
+            request.matcher = await asyncio.to_thread(self._forms.matcher, sampling.form)
         self._open_worker().submit(request)
+        self._num_prompt_tokens += len(ids)
         written = await asyncio.wrap_future(request.future)
         ended = written[-1] in self._ends
         # An end that its tokenizer does not call special would be text.
         text = self._vocabulary.decode(written[:-1] if ended else written)
         return Completion(text, len(written), "stop" if ended else "length")
 
+    def state(self) -> EngineState:
+        """See `Engine.state`. Twice what decodes at once: who leaves is followed by one that waits."""
+        return EngineState(capacity=2 * self._max_batch, num_prompt_tokens=self._num_prompt_tokens)
+
     async def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> Sequence[float]:
-        """Natural-log probability of each token of `continuation`. Raises EngineError as `complete` does."""
+        """Natural-log probability of each token of `continuation`. Raises PromptRefusedError as `complete` does."""
         before, after = list(prompt), list(continuation)
         room = self._check(before, before + after)
         if room is not None and room < 0:
-            raise EngineError(
+            raise PromptRefusedError(
                 f"{len(before)} tokens and {len(after)} to score exceed a context of {self._context}: give fewer"
             )
         if not after:
@@ -129,10 +149,12 @@ class TransformersEngine:
     def _check(self, prompt: list[int], ids: list[int]) -> int | None:
         """How many tokens the context has left after `ids`; None if it has no end."""
         if not prompt:
-            raise EngineError("the prompt is empty: give at least one token, such as the begin of text")
+            raise PromptRefusedError("the prompt is empty: give at least one token, such as the begin of text")
         if min(ids) < 0 or max(ids) >= self._num_ids:
             stranger = next(i for i in ids if not 0 <= i < self._num_ids)
-            raise EngineError(f"token id {stranger} is none of the model's {self._num_ids}: use the model's vocabulary")
+            raise PromptRefusedError(
+                f"token id {stranger} is none of the model's {self._num_ids}: use the model's vocabulary"
+            )
         return None if self._context is None else self._context - len(ids)
 
     def _open_worker(self) -> Worker:

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import torch
 
 from instructpt.engines.batching import Batch, Forward, Request, Scoring, group_by_length, score
+from instructpt.engines.forms import Forms
 from instructpt.errors import EngineError
 
 _GATHER_SECONDS = 0.002
@@ -43,6 +44,7 @@ class Worker:
         self,
         forward: Forward,
         *,
+        forms: Forms,
         ends: frozenset[int],
         max_rows: int,
         max_tokens: int,
@@ -50,7 +52,7 @@ class Worker:
         max_scored_tokens: int,
     ) -> None:
         self._forward = forward
-        self._batch = Batch(forward, ends=ends, max_rows=max_rows)
+        self._batch = Batch(forward, forms=forms, ends=ends, max_rows=max_rows)
         self._max_rows, self._max_tokens = max_rows, max_tokens
         self._max_prefill_tokens, self._max_scored_tokens = max_prefill_tokens, max_scored_tokens
         self._row_limit = max_rows
@@ -216,7 +218,10 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 
 
 def _answer(request: Request) -> None:
-    if request.written[-1] < 0:
+    if request.matcher is not None and request.matcher.is_error():
+        reason = " ".join(request.matcher.get_error().split())
+        _fail(request.future, EngineError(f"the answer cannot be held to its form any more: {reason[:200]}"))
+    elif request.written[-1] < 0:
         _fail(request.future, _not_a_number(len(request.tokens) - 1))
     else:
         _resolve(request.future, request.written)

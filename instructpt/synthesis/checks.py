@@ -7,6 +7,7 @@ public task sets: all checks together left out 77 of them, 62 for an answer of m
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -35,6 +36,8 @@ MIN_COPIED_ANSWER_CHARACTERS = 200
 """Shorter answers are extractive, and welcome."""
 MAX_COPIED_ANSWER_SHARE = 0.8
 """Of the passage's characters."""
+
+_LEAK = re.compile(r"(?:CON|ASK|CAT|QUE|ANS|END)>")
 
 
 @dataclass(slots=True)
@@ -181,6 +184,15 @@ def _normal(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
+def leaked_markup(pair: Pair, passage: Passage) -> str | None:
+    """A piece of a dialect's tag inside a text ("allASK>"): a model that was kept from writing the whole tag there.
+
+    Of the shipped synthesizer's pairs, held to their form, 2.3 % have one (20 of 882); of annotated pairs none.
+    """
+    found = any(_LEAK.search(text) for text in (pair.question, pair.answer, *pair.options, pair.rationale or ""))
+    return "leaked_markup" if found and not _LEAK.search(passage.document.text) else None
+
+
 CHECKS: dict[str, Check] = {
     "empty": empty,
     "too_long": too_long,
@@ -188,6 +200,7 @@ CHECKS: dict[str, Check] = {
     "duplicate_question": duplicate_question,
     "repetition": repetition,
     "copied_context": copied_context,
+    "leaked_markup": leaked_markup,
     "grounded": grounded,
 }
 """Name -> function, in the order in which a recipe runs them unless told otherwise: cheap ones first."""

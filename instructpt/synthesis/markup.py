@@ -22,11 +22,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 
 from instructpt.records import Group, Pair, Reject, Text
+from instructpt.synthesis.patterns import literal, text_without
 
 CUE = "Let's think step by step."
 CONCLUSION = "Therefore, the answer is"
+_HEADER = "Options:"
 
 
 class Markup:
@@ -38,6 +41,7 @@ class Markup:
         names = "|".join(dict.fromkeys(mark.strip("</>") for mark in marks))
         self._tag = re.compile(f"<(/?(?:{names}) *)>")
         self._hidden_tag = re.compile(f"<(/?(?:{names}) *) >")
+        self._starts = tuple(sorted({mark[:2] for mark in marks}))
 
     def passage(self, text: str) -> str:
         r"""` <CON> {text} </CON>\n\n`."""
@@ -48,7 +52,7 @@ class Markup:
         pair = trimmed(pair)
         question = pair.question
         if pair.options:
-            question += "\nOptions:" + "".join(f"\n- {option}" for option in pair.options)
+            question += f"\n{_HEADER}" + "".join(f"\n- {option}" for option in pair.options)
         if pair.rationale is not None:
             question += f"\n{CUE}"
         return f"<QUE> {self._hide(question)} <ANS>"
@@ -59,6 +63,17 @@ class Markup:
         if pair.rationale is not None:
             answer = f"{pair.rationale.strip()}\n{CONCLUSION} {answer}"
         return f"{self.question(pair)} {self._hide(answer)} </END>"
+
+    def form(self, *, passage: str) -> str:
+        """A regular expression for a pair as `write` writes it; the blanks beside tags may be missing.
+
+        `read` finds a pair in every such text, but the form is narrower than what can be read, so that a model which is
+        held to it is not led astray. A model that wants to end its question with `</END>` writes ` </`, `END`, and only
+        then finds that `>` is refused: it goes on with whatever is left. So a field holds no `<` at all, unless the
+        passage has one ("p < 0.05"), and then none with the beginning of a tag. And of the lines of a question none
+        begins with `Options:` or the cue but those that head options and a rationale.
+        """
+        return _form(self._starts if "<" in passage else ("<",))
 
     def read(self, piece: str) -> Pair | str:
         """The pair in a piece that `</END>` closed (without it), or the reason why there is none."""
@@ -73,7 +88,7 @@ class Markup:
             return reason
         if " >" in piece:
             question, answer = self._restore(question), self._restore(answer)
-        if CUE in question or "Options:" in question:
+        if CUE in question or _HEADER in question:
             return _read_with_parts(question, answer)
         if not question:
             return "empty_question"
@@ -153,6 +168,18 @@ def read_pieces(answer: str, *, read: Callable[[str], Pair | str]) -> tuple[list
     return pairs, rejects
 
 
+@cache
+def _form(refused: tuple[str, ...]) -> str:
+    """See `Markup.form`. refused: what no field may hold."""
+    text, option = text_without(refused), text_without([*refused, "\n"])
+    question = text_without([*refused, f"\n{_HEADER}", f"\n{CUE}"])
+    reasons = text_without([*refused, CONCLUSION])
+    options = rf"(?:\n{_HEADER}(?:\n- {option})+)?"
+    plain = f" ?<ANS> ?{text}"
+    reasoned = rf"\n{literal(CUE)} ?<ANS> ?{reasons}\n{literal(CONCLUSION)} {reasons}"
+    return f"<QUE> ?{question}{options}(?:{plain}|{reasoned}) ?</END>"
+
+
 def _read_with_parts(question: str, answer: str) -> Pair | str:
     """A pair whose question may hold the cue, or options, on lines of their own."""
     rationale: str | None = None
@@ -164,8 +191,8 @@ def _read_with_parts(question: str, answer: str) -> Pair | str:
         rationale, answer = parts
         lines.pop()
     options: list[str] = []
-    if "Options:" in lines:
-        header = lines.index("Options:")
+    if _HEADER in lines:
+        header = lines.index(_HEADER)
         options = [line[2:].strip() if line.startswith("- ") else "" for line in lines[header + 1 :]]
         if not options or not all(options):
             return "broken_options"

@@ -23,15 +23,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
+from instructpt.engines import Form
 from instructpt.errors import RecipeError
 from instructpt.records import Group, Pair, Reject, Shot, Text
 from instructpt.synthesis.markup import Markup, read_pieces, trimmed, write_group
+from instructpt.synthesis.patterns import literal
 
 _MARKS = ("<CON>", "</CON>", "<ASK>", "</ASK>", "<CAT>", "<QUE>", "<ANS>", "</END>")
 _MARKUP = Markup(_MARKS)
 _ASK_LINE = re.compile(r"\s*<ASK>[^<]*(?:</ASK>)?")
 """At the beginning of an answer, whole or cut off."""
 _UNWRITABLE = re.compile(r"[|<>\n\r]")
+_NAME = r"[^\s|<>][^|<>\n\r]*"
+"""A category, as a form describes it."""
+_COUNTED = f"[1-9][0-9]* {_NAME}"
 
 
 class Steered:
@@ -46,11 +51,22 @@ class Steered:
 
     def prompt(self, earlier: Sequence[Shot], passage: str, *, categories: Sequence[str] = ()) -> list[str]:
         r"""See `Dialect.prompt`. The last string ends in ` </CON>\n\n`, with categories in ` </ASK>\n\n`."""
-        for category in categories:
-            if reason := _refuse_category(category):
-                raise RecipeError(f"{category!r} cannot be asked for ({reason}): give a name without | < > on one line")
+        _check(categories)
         asked = _ask_line(categories) if categories else ""
         return [*map("".join, _shots(earlier)), _MARKUP.passage(passage) + asked]
+
+    def form(self, categories: Sequence[str] = (), *, passage: str = "") -> Form:
+        """See `Dialect.form`. Unasked it begins with the line `<ASK>`; what a field may hold is said at `Markup.form`.
+
+        Pairs of one category come together, as the line `<ASK>` counts them and training text has them.
+        """
+        _check(categories)
+        pair = _MARKUP.form(passage=passage)
+        if not categories:
+            piece = f"<CAT> {_NAME} {pair}"
+            return Form("regex", rf"<ASK> {_COUNTED}(?: \| {_COUNTED})* </ASK>\n\n(?:{piece}\n\n)*{piece}")
+        names = _counts(categories).elements()
+        return Form("regex", r"\n\n".join(f"<CAT> {literal(name)} {pair}" for name in names))
 
     def ask(self, earlier: Sequence[Shot], passage: str, pair: Pair) -> list[str]:
         """See `Dialect.ask`. The last string ends in ` <ANS>`."""
@@ -83,8 +99,19 @@ def _shots(shots: Sequence[Shot]) -> Iterator[tuple[str, str]]:
 
 
 def _ask_line(categories: Sequence[str]) -> str:
-    counts = Counter(category.strip() for category in categories)
-    return f"<ASK> {' | '.join(f'{count} {category}' for category, count in counts.items())} </ASK>\n\n"
+    counts = _counts(categories).items()
+    return f"<ASK> {' | '.join(f'{count} {category}' for category, count in counts)} </ASK>\n\n"
+
+
+def _counts(categories: Sequence[str]) -> Counter[str]:
+    """How many pairs of each category, in the order of their first."""
+    return Counter(category.strip() for category in categories)
+
+
+def _check(categories: Sequence[str]) -> None:
+    for category in categories:
+        if reason := _refuse_category(category):
+            raise RecipeError(f"{category!r} cannot be asked for ({reason}): give a name without | < > on one line")
 
 
 def _category(pair: Pair) -> str:

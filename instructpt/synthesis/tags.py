@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
+from instructpt.engines import Form
 from instructpt.errors import RecipeError
 from instructpt.records import Group, Pair, Reject, Shot, Text
 from instructpt.synthesis.markup import Markup, read_pieces, trimmed, write_group
@@ -35,12 +36,14 @@ class Tags:
 
     def prompt(self, earlier: Sequence[Shot], passage: str, *, categories: Sequence[str] = ()) -> list[str]:
         r"""See `Dialect.prompt`. The last string ends in ` </CON>\n\n`."""
-        if categories:
-            raise RecipeError(
-                f"the dialect tags cannot ask for categories (asked: {', '.join(categories)}): "
-                "leave them out, or use a model that was tuned on the dialect steered"
-            )
+        _refuse_categories(categories)
         return [*map("".join, _shots(earlier)), _MARKUP.passage(passage)]
+
+    def form(self, categories: Sequence[str] = (), *, passage: str = "") -> Form:
+        """See `Dialect.form`; what a field may hold is said at `Markup.form`."""
+        _refuse_categories(categories)
+        pair = _MARKUP.form(passage=passage)
+        return Form("regex", rf"(?:{pair}\n\n)*{pair}")
 
     def ask(self, earlier: Sequence[Shot], passage: str, pair: Pair) -> list[str]:
         """See `Dialect.ask`. The last string ends in ` <ANS>`."""
@@ -58,6 +61,14 @@ class Tags:
     def refuse(self, pair: Pair) -> str | None:
         """See `Dialect.refuse`. Written, read again, compared: what comes back different is never written."""
         return _refuse(pair)
+
+
+def _refuse_categories(categories: Sequence[str]) -> None:
+    if categories:
+        raise RecipeError(
+            f"the dialect tags cannot ask for categories (asked: {', '.join(categories)}): "
+            "leave them out, or use a model that was tuned on the dialect steered"
+        )
 
 
 def _shots(shots: Sequence[Shot]) -> Iterator[tuple[str, str]]:

@@ -25,6 +25,7 @@ EXAMPLES: dict[str, tuple[Pair, Pair]] = {
     "duplicate_question": (Pair("what  does it EAT?", "Frogs."), Pair("What does it eat in spring?", "Frogs.")),
     "repetition": (Pair("What?", "the heron and " * 20), Pair("What?", TEXT)),
     "grounded": (Pair("What does it eat?", "small frogs"), Pair("How long does it wait?", "It waits for hours.")),
+    "leaked_markup": (Pair("Where?", "in tall trees allASK>"), Pair("Where?", "ASK > a <b>heron</b>")),
     "copied_context": (Pair("What does the text say?", TEXT), Pair("What does the text say?", TEXT[:150])),
 }
 

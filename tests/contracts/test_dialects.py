@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from instructpt import vocabulary
+from instructpt.engines import Conversation
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Group, Pair, Reject, Shot
 from instructpt.synthesis.dialects import DIALECTS, Dialect, keep_writable, open_dialect
@@ -24,6 +26,8 @@ FOUR_KINDS = (
 )
 MARKS = sorted({mark for name in DIALECTS for mark in open_dialect(name).marks})
 NAMES = sorted(DIALECTS)
+IN_TAGS = [name for name in NAMES if open_dialect(name).marks]
+HELD_BY_REGEX = [name for name in NAMES if (form := open_dialect(name).form()) and form.kind == "regex"]
 
 FRAGMENTS = [
     *MARKS,
@@ -82,6 +86,20 @@ def group_of(shots: Sequence[tuple[str, Sequence[Pair]]]) -> Group:
     return Group("g", tuple(made))
 
 
+def strings(asked: list[str] | Conversation) -> list[str]:
+    """A prompt as sequences of text; of a conversation, those that `write` writes: its turns without roles."""
+    if not isinstance(asked, Conversation):
+        return asked
+    parts = [""]
+    for message in asked.messages:
+        if message.role == "assistant":
+            parts[-1] += message.content
+            parts.append("")
+        else:
+            parts[-1] += f"{message.content}\n\n"
+    return parts
+
+
 def sequences(written_text: str, breaks: Sequence[int]) -> list[str]:
     cuts = [0, *breaks, len(written_text)]
     return [written_text[start:stop] for start, stop in itertools.pairwise(cuts)]
@@ -107,7 +125,7 @@ def test_parse_undoes_write_whatever_texts_hold(name: str, shots: list[tuple[str
     read = [dialect.parse(written.text[start:stop]) for start, stop in written.spans]
     assert [list(pairs) for pairs, _ in read] == [pairs for pairs in kept if pairs]
     assert not any(rejects for _, rejects in read)
-    for sequence in sequences(written.text, written.breaks) if written.text else []:
+    for sequence in sequences(written.text, written.breaks) if written.text and dialect.marks else []:
         assert sequence.count("<CON>") == sequence.count("</CON>\n\n") == 1, "a text never opens or closes a passage"
 
 
@@ -139,7 +157,9 @@ def test_spans_and_breaks_are_in_order(dialect: Dialect) -> None:
 def test_a_prompt_is_what_training_saw(dialect: Dialect) -> None:
     first, second = example(dialect).shots[:2]
     written = dialect.write(Group("g", (first, second)))
-    prompt = "".join(dialect.prompt([first], second.document.text))
+    # A turn that asks for categories is the user's and carries no loss; a line `<ASK>` is the model's own.
+    asked = [] if dialect.marks else [pair.category or "" for pair in second.pairs]
+    prompt = "".join(strings(dialect.prompt([first], second.document.text, categories=asked)))
     assert written.spans is not None
     assert prompt == written.text[: written.spans[-1][0]]
 
@@ -156,24 +176,26 @@ def test_prompts_begin_what_is_written_in_text_and_tokens(
     group = group_of([*shots, (passage, [pair])])
     written = dialect.write(group)
     texts = sequences(written.text, written.breaks)
-    asked = [pair.category or ""] if dialect.can_steer else []
+    asked = [pair.category] if dialect.can_steer and pair.category else []
     earlier = group.shots[:-1]
-    for prompt in (
-        dialect.prompt(earlier, passage),
-        dialect.prompt(earlier, passage, categories=asked),
-        dialect.ask(earlier, passage, pair),
-    ):
+    prompts = [dialect.prompt(earlier, passage, categories=asked)]
+    if dialect.marks:
+        prompts += [dialect.prompt(earlier, passage), dialect.ask(earlier, passage, pair)]
+    for prompt in map(strings, prompts):
         assert prompt[:-1] == texts[:-1]
         assert texts[-1].startswith(prompt[-1])
-        ids = words.sequence(prompt)
-        assert words.sequence(texts)[: len(ids)] == ids
+        if dialect.marks:
+            ids = words.sequence(prompt)
+            assert words.sequence(texts)[: len(ids)] == ids
 
 
-def test_answers_are_read_as_in_a_pair(dialect: Dialect) -> None:
+@pytest.mark.parametrize("name", IN_TAGS)
+def test_answers_are_read_as_in_a_pair(name: str) -> None:
+    dialect = open_dialect(name)
     shot = example(dialect).shots[0]
     for pair in shot.pairs:
         written = dialect.write(Group("g", (replace(shot, pairs=(pair,)),))).text
-        (prompt,) = dialect.ask([], shot.document.text, pair)
+        (prompt,) = strings(dialect.ask([], shot.document.text, pair))
         given = written.removeprefix(prompt)
         question = replace(pair, answer="?", rationale=None if pair.rationale is None else "?")
         assert dialect.answer(given, question) == pair
@@ -181,7 +203,9 @@ def test_answers_are_read_as_in_a_pair(dialect: Dialect) -> None:
         assert dialect.answer(given.removesuffix(" </END>"), question) == pair
 
 
-def test_what_answers_nothing_is_a_reject(dialect: Dialect) -> None:
+@pytest.mark.parametrize("name", IN_TAGS)
+def test_what_answers_nothing_is_a_reject(name: str) -> None:
+    dialect = open_dialect(name)
     free, _, reasoned, _ = example(dialect).shots[0].pairs
     for text in ("", "\n </END> more", "a <ANS> b </END>", "a\n<QUE> b", "<CON> a </CON> </END>"):
         assert isinstance(dialect.answer(text, free), Reject), text
@@ -191,6 +215,65 @@ def test_what_answers_nothing_is_a_reject(dialect: Dialect) -> None:
     assert hidden == replace(free, answer="It opens <CON>.")
 
 
+PARTS = [
+    *("a", "9", " ", "\n", "\u3000", "\x1c", "<", "</", "<A", "< b>", "\n- a"),
+    *("Options:", "\nOptions:", "\nOptions:\n- a", "\nLet's think step by step."),
+    *("Therefore, the answer is", "\nTherefore, the answer is yes"),
+]
+FIELDS = st.lists(st.sampled_from(PARTS), max_size=5).map("".join)
+PIECES = st.builds(
+    "{}<QUE>{}<ANS>{}</END>".format,
+    st.sampled_from(["<CAT> maths ", "<CAT> 科学 ", "<CAT> a | b "]),
+    st.builds("{}{}{}".format, st.sampled_from([" Who", "Who", " "]), FIELDS, st.sampled_from([" ", "? "])),
+    st.builds("{}{}{}".format, st.sampled_from([" It", "It", " "]), FIELDS, st.sampled_from([" ", ". "])),
+)
+
+
+@pytest.mark.parametrize("name", HELD_BY_REGEX)
+@settings(max_examples=400, deadline=None)
+@given(pieces=st.lists(PIECES, max_size=3), passage=st.sampled_from(["", "1 < 2"]), is_asked=st.booleans())
+def test_a_whole_answer_of_the_form_has_no_reject(name: str, pieces: list[str], passage: str, is_asked: bool) -> None:
+    dialect = open_dialect(name)
+    asked, answer = [], "\n\n".join(pieces)
+    if not dialect.can_steer:
+        answer = re.sub("<CAT>.*?<QUE>", "<QUE>", answer)
+    elif is_asked:
+        asked = re.findall("<CAT> (maths|科学)", answer)
+    else:
+        answer = f"<ASK> 1 maths | 2 科学 </ASK>\n\n{answer}"
+    form = dialect.form(asked, passage=passage)
+    assert form is not None
+    if re.fullmatch(form.text, answer):
+        pairs, rejects = dialect.parse(answer)
+        assert not rejects
+        assert len(pairs) == len(pieces) >= 1
+        assert not asked or [pair.category for pair in pairs] == asked
+
+
+ORDINARY = st.lists(st.sampled_from([part for part in FRAGMENTS if "<" not in part]), max_size=8).map("".join)
+
+
+@pytest.mark.parametrize("name", HELD_BY_REGEX)
+@settings(max_examples=200, deadline=None)
+@given(
+    pairs=st.lists(st.builds(Pair, ORDINARY, ORDINARY, st.lists(ORDINARY, max_size=3).map(tuple), st.none() | ORDINARY))
+)
+def test_what_is_written_has_the_form(name: str, pairs: list[Pair]) -> None:
+    """But for a "<", and for lines within a question that begin as its options or its cue do."""
+    dialect = open_dialect(name)
+    kept = [
+        replace(pair, category="maths" if i < 2 else "life")
+        for i, pair in enumerate([*FOUR_KINDS, *pairs])
+        if dialect.refuse(replace(pair, category="maths")) is None
+        if "Options:" not in pair.question and "step by step" not in pair.question
+    ]
+    written = dialect.write(group_of([("A heron waits.", kept)])).text
+    for asked in ([], [pair.category or "" for pair in kept]) if dialect.can_steer else ([],):
+        form, (prompt,) = dialect.form(asked), strings(dialect.prompt([], "A heron waits.", categories=asked))
+        assert form is not None
+        assert re.fullmatch(form.text, written.removeprefix(prompt))
+
+
 def test_asking_for_categories(dialect: Dialect) -> None:
     if dialect.can_steer:
         with_categories = dialect.prompt([], "It flies.", categories=["kind 0", "kind 1"])
@@ -198,6 +281,8 @@ def test_asking_for_categories(dialect: Dialect) -> None:
     else:
         with pytest.raises(RecipeError, match="cannot ask for categories"):
             dialect.prompt([], "It flies.", categories=["kind 0"])
+        with pytest.raises(RecipeError, match="cannot ask for categories"):
+            dialect.form(["kind 0"])
 
 
 def test_no_answer_is_a_reject_and_never_an_error(dialect: Dialect) -> None:

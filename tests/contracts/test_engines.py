@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
 import pytest
@@ -12,13 +12,16 @@ from transformers import LlamaConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from instructpt import vocabulary
-from instructpt.engines import ENGINES, Completion, Engine, Sampling, open_engine
-from instructpt.errors import EngineError, RecipeError
+from instructpt.engines import ENGINES, Completion, Engine, EngineState, Form, Prompt, Sampling, open_engine
+from instructpt.errors import EngineError, PromptRefusedError, RecipeError
+from instructpt.serving.scripted import started_server
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "transformers": {"precision": "float32", "max_batch": 3},
     "scripted": {"delay_seconds": 0.005},
+    "http": {"endpoints": "of a scripted server"},
 }
+ELSEWHERE = {"vllm": "it needs an environment of its own: tests/serving/test_vllm.py"}
 TEXTS = [f"The cat number {number} sat on the mat. " + "It sat and sat. " * (number % 4) for number in range(10)]
 
 T = TypeVar("T")
@@ -45,13 +48,26 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
+@pytest.fixture(scope="module")
+def server(model: str) -> Iterator[str]:
+    """The URL of a server of canned answers, a process of its own."""
+    with started_server(model, delay_ms=5) as started:
+        yield started.url
+
+
 @pytest.fixture(params=sorted(ENGINES))
 def ask(request: pytest.FixtureRequest, model: str) -> Callable[[Callable[[Engine], Awaitable[T]]], T]:
     """Open the engine, run `work` with it and close it. Every engine of the table is tried."""
+    name = request.param
+    if name in ELSEWHERE:
+        pytest.skip(ELSEWHERE[name])
+    options = dict(OPTIONS[name])
+    if "endpoints" in options:
+        options["endpoints"] = request.getfixturevalue("server")
 
     def run(work: Callable[[Engine], Awaitable[T]]) -> T:
         async def opened() -> T:
-            engine = open_engine(request.param, model, **OPTIONS[request.param])
+            engine = open_engine(name, model, **options)
             try:
                 return await asyncio.wait_for(work(engine), timeout=60)
             finally:
@@ -109,13 +125,49 @@ def test_no_answer_is_longer_than_asked(ask: Any, prompts: list[list[int]], limi
 
 def test_an_empty_prompt_is_answered_or_refused_and_the_others_are_answered(ask: Any, prompts: list[list[int]]) -> None:
     async def work(engine: Engine) -> list[Any]:
-        asked = [prompts[0], [], prompts[1]]
+        asked: list[Prompt] = [prompts[0], [], prompts[1]]
         return await asyncio.gather(*(engine.complete(one, Sampling(5)) for one in asked), return_exceptions=True)
 
     first, empty, last = ask(work)
     assert isinstance(first, Completion)
-    assert isinstance(empty, Completion | EngineError)
+    assert isinstance(empty, Completion | PromptRefusedError)
     assert isinstance(last, Completion)
+
+
+def test_a_form_asked_of_one_answer_changes_no_other(ask: Any, prompts: list[list[int]]) -> None:
+    """Some engines hold an answer to its form, some do not: all take it."""
+    form = Form("regex", "[a-z]{1,4}( [a-z]{1,4})*")
+
+    async def work(engine: Engine) -> list[Completion]:
+        samplings = [Sampling(12, form=form if i % 2 else None) for i in range(len(prompts))]
+        return list(await asyncio.gather(*map(engine.complete, prompts, samplings)))
+
+    async def plainly(engine: Engine) -> list[Completion]:
+        return list(await asyncio.gather(*(engine.complete(prompt, Sampling(12)) for prompt in prompts)))
+
+    assert ask(work)[::2] == ask(plainly)[::2]
+
+
+def test_how_it_is_can_be_asked_at_any_time(ask: Any, prompts: list[list[int]]) -> None:
+    async def work(engine: Engine) -> list[EngineState]:
+        states = [engine.state()]
+        under_way = [asyncio.create_task(engine.complete(prompt, Sampling(5))) for prompt in prompts]
+        await asyncio.sleep(0)
+        states.append(engine.state())
+        await asyncio.gather(*under_way)
+        states.append(engine.state())
+        await engine.close()
+        return [*states, engine.state()]
+
+    states = ask(work)
+    for state in states:
+        assert state.capacity is None or state.capacity >= 1
+        assert (state.num_cached_tokens or 0) <= state.num_prompt_tokens
+        assert all(endpoint.num_under_way >= 0 for endpoint in state.endpoints)
+    counts = [state.num_prompt_tokens for state in states]
+    assert counts == sorted(counts)
+    assert counts[0] == 0
+    assert counts[-1] in (0, sum(map(len, prompts))), "all that was read, or nothing where it is not told"
 
 
 def test_a_score_for_each_token_of_the_continuation(ask: Any, prompts: list[list[int]]) -> None:

@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from instructpt import vocabulary
-from instructpt.engines import Sampling, open_engine
-from instructpt.engines.scripted import ScriptedEngine, prompt_digest, write_pairs
+from instructpt.engines import Conversation, Message, Sampling, open_engine
+from instructpt.engines.scripted import ScriptedEngine, prompt_digest, spoken, write_pairs
 from instructpt.errors import EngineError, RecipeError, StorageError
 from instructpt.records import Document, Pair, Shot
+from instructpt.synthesis.chat import Chat
+from instructpt.synthesis.dialects import Dialect
+from instructpt.synthesis.steered import Steered
 from instructpt.synthesis.tags import Tags
 
 PASSAGE = "The cat sat on the mat. The dog sat on the log! Why did it sit there? It was tired. The end came soon."
@@ -48,6 +51,40 @@ def test_answers_are_about_the_last_passage_in_all_four_formats(words: Path) -> 
     assert len(kinds) == 4
     assert set(reasons) == {"no_end_tag", "no_answer_tag"}
     assert sum(reasons.values()) < sum(kinds.values()) / 2
+
+
+@pytest.mark.parametrize("dialect", [Steered(), Chat(), Chat("chinese")])
+@pytest.mark.parametrize("asked", [["maths", "narrative QA", "maths", "科学"], []])
+def test_other_dialects_get_the_pairs_they_ask_for(words: Path, dialect: Dialect, asked: list[str]) -> None:
+    loaded = vocabulary.load(words)
+    sampling = Sampling(2_000, form=dialect.form(asked))
+    earlier = Shot(Document("0", "A cat sat.", "cats"), (Pair("Who?", "A cat.", category="maths"),))
+    engine, as_asked, kinds, reasons = ScriptedEngine(str(words)), 0, set(), Counter[str]()
+    for i in range(40):
+        prompt = dialect.prompt([earlier] * (i % 2), f"{PASSAGE} Number {i} is last.", categories=asked)
+        content = prompt if isinstance(prompt, Conversation) else loaded.sequence(prompt)
+        pairs, rejects = dialect.parse(asyncio.run(engine.complete(content, sampling)).text)
+        as_asked += Counter(pair.category for pair in pairs) == Counter(asked)
+        kinds |= {(bool(pair.options), pair.rationale is not None) for pair in pairs}
+        reasons.update(reject.reason for reject in rejects)
+        assert pairs or rejects
+        assert not any("A cat sat" in f"{pair.question} {pair.answer}" for pair in pairs)
+    assert as_asked >= 20 if asked else as_asked == 0 or not dialect.marks
+    assert len(kinds) == 4
+    assert len(reasons) == 2, reasons
+
+
+def test_a_conversation_is_told_from_others_by_all_that_is_said(words: Path) -> None:
+    talks = [
+        Conversation((Message("user", "The cat sat."),)),
+        Conversation((Message("user", "The dog sat."),)),
+        Conversation((Message("system", "Write."), Message("user", "The cat sat."))),
+    ]
+    assert len({prompt_digest(talk) for talk in talks}) == 3
+    engine = ScriptedEngine(str(words), script=lambda prompt: prompt)
+    answer = asyncio.run(engine.complete(talks[2], Sampling()))
+    assert answer.text == spoken(talks[2]) == "system\nWrite.\nuser\nThe cat sat.\n"
+    assert engine.state().num_prompt_tokens == answer.num_tokens - 1
 
 
 def test_the_same_prompt_gets_the_same_answer_whatever_else_is_asked(words: Path) -> None:

@@ -13,10 +13,10 @@ from transformers import MambaConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from instructpt import vocabulary
-from instructpt.engines import Completion, Sampling
+from instructpt.engines import Completion, EngineState, Sampling
 from instructpt.engines.batching import Forward
 from instructpt.engines.transformers import TransformersEngine
-from instructpt.errors import EngineError, InputError, RecipeError
+from instructpt.errors import EngineError, InputError, PromptRefusedError, RecipeError
 from instructpt.seeds import rng
 
 CONTEXT = 128
@@ -124,10 +124,23 @@ def test_a_prompt_that_cannot_be_answered_fails_alone(tiny_model: str) -> None:
     asked = [good[0], [], good[1], [0] * CONTEXT, [0, 300], [0, -1], good[2]]
     answers = complete(tiny_model, asked, [8] * len(asked))
     assert plain([answers[0], answers[2], answers[6]]) == alone(tiny_model, good, [8] * 3)
-    messages = [str(answer) for answer in answers if isinstance(answer, EngineError)]
+    messages = [str(answer) for answer in answers if isinstance(answer, PromptRefusedError)]
     expected = ["prompt is empty", "leaves no room", "token id 300", "token id -1"]
     assert len(messages) == 4
     assert all(words in message for words, message in zip(expected, messages, strict=True))
+
+
+def test_it_tells_how_many_requests_are_worth_sending_and_what_it_read(tiny_model: str) -> None:
+    async def run() -> tuple[EngineState, EngineState]:
+        engine = TransformersEngine(tiny_model, max_batch=5)
+        before = engine.state()
+        asked: list[list[int]] = [[0, 5, 6], [0] * CONTEXT, [0, 7]]
+        await asyncio.gather(*(engine.complete(one, Sampling(2)) for one in asked), return_exceptions=True)
+        after = engine.state()
+        await engine.close()
+        return before, after
+
+    assert asyncio.run(run()) == (EngineState(capacity=10), EngineState(capacity=10, num_prompt_tokens=5))
 
 
 def test_a_prompt_that_yields_no_numbers_fails_alone_and_leaves_nothing_behind(make_model: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,44 @@ def test_a_category_that_cannot_be_written_cannot_be_asked_for(category: str) ->
     assert STEERED.refuse(Pair("q", "a", category=category))
     with pytest.raises(RecipeError, match="cannot be asked for"):
         STEERED.prompt([], "It flies.", categories=["maths", category])
+
+
+def test_a_model_is_held_to_the_pairs_that_it_is_asked_for() -> None:
+    form = STEERED.form(["maths", "a.b (c)", "maths"]).text
+    maths, other = "<CAT> maths <QUE> q <ANS> a </END>", "<CAT> a.b (c) <QUE> q <ANS> a </END>"
+    whole = f"{maths}\n\n{maths}\n\n{other}"
+    assert re.fullmatch(form, whole), "pairs of one category come together"
+    (prompt,) = STEERED.prompt([], "It is grey.", categories=["maths", "a.b (c)", "maths"])
+    assert prompt.endswith("<ASK> 2 maths | 1 a.b (c) </ASK>\n\n")
+    for other_answer in (
+        f"{maths}\n\n{other}\n\n{maths}",
+        f"{maths}\n\n{maths}",
+        f"{whole}\n\n{maths}",
+        f"{whole}\n\n",
+        whole.replace("a.b", "axb"),
+        whole.replace("<CAT> maths", "<CAT> science"),
+        f"<ASK> 2 maths </ASK>\n\n{whole}",
+    ):
+        assert not re.fullmatch(form, other_answer), other_answer
+
+
+def test_a_model_that_is_not_asked_says_first_what_it_writes() -> None:
+    form, pair = STEERED.form().text, "<CAT> maths <QUE> q <ANS> a </END>"
+    for begin in ("<ASK> 1 maths </ASK>\n\n", "<ASK> 12 maths | 1 narrative QA </ASK>\n\n"):
+        assert re.fullmatch(form, begin + pair)
+        assert re.fullmatch(form, f"{begin}{pair}\n\n{pair}")
+        assert not re.fullmatch(form, begin)
+    for begin in (
+        "",
+        "<ASK> </ASK>\n\n",
+        "<ASK> maths </ASK>\n\n",
+        "<ASK> 0 maths </ASK>\n\n",
+        "<ASK> 1 maths | </ASK>\n\n",
+    ):
+        assert not re.fullmatch(form, begin + pair)
+
+
+@pytest.mark.parametrize("category", ["a | b", "<CAT>", "two\nlines", " "])
+def test_a_form_has_no_category_that_cannot_be_written(category: str) -> None:
+    with pytest.raises(RecipeError, match="cannot be asked for"):
+        STEERED.form(["maths", category])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -199,3 +200,57 @@ def test_a_plain_pair_is_always_written() -> None:
     """The property above would hold for a dialect that refuses everything."""
     assert [TAGS.refuse(pair) for pair in (FREE, CHOICE, REASONED, REASONED_CHOICE)] == [None] * 4
     assert TAGS.refuse(Pair("What is <CON> for?", "It opens </CON>, or <END >.")) is None
+
+
+IN_FORM = [
+    "<QUE> Who? <ANS> A heron. </END>",
+    "<QUE>Who?<ANS>A heron.</END>",
+    "<QUE> Who?\n\n  Where? <ANS> A heron.\n\nIn water. </END>\n\n<QUE> a <ANS> b </END>",
+    "<QUE> Who?\nOptions:\n- a\n- b <ANS> a </END>",
+    "<QUE> Who?\nLet's think step by step. <ANS> So.\nTherefore, the answer is a </END>",
+    "<QUE> Who?\nOptions:\n- a\nLet's think step by step. <ANS> So.\nTherefore, the answer is a </END>",
+    "<QUE> Who has Options: a? <ANS> Let's think step by step. Therefore, the answer is a </END>",
+]
+NOT_IN_FORM = [
+    "",
+    " ",
+    "<QUE> Who? </END>",
+    "<QUE>  <ANS> a </END>",
+    "<QUE> \n <ANS> a </END>",
+    "<QUE> Who? <ANS> </END>",
+    "<QUE> Who? <ANS> a",
+    "<QUE> Who? <ANS> a </END>\n\n",
+    "<QUE> Who? <ANS> a <ANS> b </END>",
+    "<QUE> Who? <ANS> a <",
+    "<QUE> Who? <ANS> a </EN </END>",
+    "<QUE> Options:\n- a <ANS> a </END>",
+    "<QUE> Who?\nOptions: <ANS> a </END>",
+    "<QUE> Who?\nOptions:\na <ANS> a </END>",
+    "<QUE> Who?\nOptions:\n- a\nb <ANS> a </END>",
+    "<QUE> Who?\nOptions:\n- <ANS> a </END>",
+    "<QUE> Who?\nLet's think step by step. <ANS> a </END>",
+    "<QUE> Who?\nLet's think step by step.\nNo! <ANS> So.\nTherefore, the answer is a </END>",
+    "<QUE> Let's think step by step. <ANS> So.\nTherefore, the answer is a </END>",
+    "<QUE> Who?\nLet's think step by step. <ANS> So.\nTherefore, the answer is </END>",
+    "<QUE> Who?\nLet's think step by step. <ANS> So. Therefore, the answer is b\nTherefore, the answer is a </END>",
+]
+
+
+def test_a_model_is_held_to_pairs_of_the_four_kinds() -> None:
+    form = TAGS.form().text
+    for answer in IN_FORM:
+        assert re.fullmatch(form, answer), answer
+        assert not TAGS.parse(answer)[1], answer
+    for answer in NOT_IN_FORM:
+        assert not re.fullmatch(form, answer), answer
+
+
+def test_a_smaller_sign_may_be_written_where_the_passage_has_one_and_never_begins_a_tag() -> None:
+    signs = ["<QUE> Is p < 0.05? <ANS> It is <0.01. </END>", "<QUE> a <b> <ANS> x << y </END>"]
+    tags = ["<QUE> a <QU b <ANS> c </END>", "<QUE> a <ANS> b </i> </END>", "<QUE> a </END <ANS> b </END>"]
+    without, beside = TAGS.form(passage="p is 0.05").text, TAGS.form(passage="p < 0.05").text
+    for answer in signs:
+        assert re.fullmatch(beside, answer)
+        assert not re.fullmatch(without, answer)
+    for answer in tags:
+        assert not re.fullmatch(beside, answer)

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from instructpt.synthesis.patterns import literal, text_without
+
+SETS = [["</", "<Q", "<A"], ["<Q", "\n"], ["<Q", "\nab", "\nba"], ["abb", "acc", "< b"], ["x-]y", "x^"], ["\\n"]]
+
+
+@pytest.mark.parametrize("strings", SETS)
+@settings(max_examples=400, deadline=None)
+@given(text=st.text(st.sampled_from("abcxyQA</\\n^-] \n\t\u3000é"), max_size=9))
+def test_a_text_is_any_that_begins_with_no_blank_and_holds_none_of_the_strings(strings: list[str], text: str) -> None:
+    lines = [string for string in strings if string.startswith("\n") and len(string) > 1]
+    held = any(string in text for string in strings) or any(f"\n{text}".startswith(line) for line in lines)
+    expected = text != "" and not text[0].isspace() and not held
+    assert bool(re.fullmatch(text_without(strings), text)) == expected
+
+
+@given(st.text())
+def test_a_literal_is_its_text_alone(text: str) -> None:
+    assert re.fullmatch(literal(text), text)
+    assert not re.fullmatch(literal(text), f"{text}x")
+
+
+def test_strings_that_overlap_are_a_mistake() -> None:
+    with pytest.raises(AssertionError, match="overlap"):
+        text_without(["<Q", "a<"])
