@@ -1,0 +1,208 @@
+"""The HTTP engine with servers in trouble: every request is answered in the end, or fails for a reason that is told."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from instructpt.engines import Completion, EngineState, Sampling
+from instructpt.engines.http import HttpEngine
+from instructpt.engines.scripted import ScriptedEngine
+from instructpt.errors import EngineError, EngineGoneError, PromptRefusedError
+from instructpt.serving.scripted import started_server
+
+PROMPTS = [[0, 40 + number % 250, *range(40, 80), number // 250 + 40] for number in range(60)]
+QUICK = {"retry_seconds": 0.02, "health_seconds": 0.2, "gone_seconds": 20.0, "timeout_seconds": 20.0}
+
+
+@pytest.fixture(scope="module")
+def model(vocabulary_folder: Path) -> str:
+    return str(vocabulary_folder)
+
+
+def answers(model: str, endpoints: Any, *, during: Callable[[HttpEngine], Any] | None = None, **options: Any) -> Any:
+    """What each of PROMPTS gets (an answer or an error), and the state at the end. during: work beside it."""
+
+    async def run() -> tuple[list[Any], EngineState]:
+        engine = HttpEngine(model, endpoints=endpoints, **QUICK | options)
+        try:
+            asked = [asyncio.ensure_future(engine.complete(prompt, Sampling(40))) for prompt in PROMPTS]
+            if during is not None:
+                await during(engine)
+            results = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), timeout=60)
+            return results, engine.state()
+        finally:
+            await engine.close()
+
+    return asyncio.run(run())
+
+
+@pytest.fixture(scope="module")
+def expected(model: str) -> list[Completion]:
+    async def run() -> list[Completion]:
+        engine = ScriptedEngine(model)
+        return [await engine.complete(prompt, Sampling(40)) for prompt in PROMPTS]
+
+    return asyncio.run(run())
+
+
+def port(url: str) -> int:
+    return int(url.removesuffix("/v1").rpartition(":")[2])
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    ["status_500=0.3", "garbage=0.3", "half_body=0.3", "status_429=0.3", "hang=0.05,slow=0.1"],
+)
+def test_troubles_that_pass_cost_no_answer(model: str, expected: list[Completion], trouble: str) -> None:
+    with started_server(model, trouble=trouble, retry_after_seconds=0, slow_seconds=3) as server:
+        results, state = answers(model, server.url, timeout_seconds=1.0)
+    assert results == expected
+    (endpoint,) = state.endpoints
+    assert endpoint.num_answered == len(PROMPTS)
+    assert (endpoint.num_failed > 0) == ("429" not in trouble)
+    assert (state.capacity is not None) == ("429" in trouble)
+
+
+def test_prompts_that_are_refused_fail_alone_and_are_asked_once(model: str, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    with started_server(model, trouble="status_400=0.3", log=log) as server:
+        results, state = answers(model, server.url)
+    kinds = Counter(type(result) for result in results)
+    assert kinds[PromptRefusedError] + kinds[Completion] == len(PROMPTS)
+    assert kinds[PromptRefusedError] > 5
+    assert len(log.read_bytes().splitlines()) == len(PROMPTS)
+    assert state.endpoints[0].num_failed == 0
+
+
+def test_a_server_that_is_killed_midway_and_started_again_costs_no_answer(
+    model: str, expected: list[Completion]
+) -> None:
+    with ExitStack() as stack:
+        first = stack.enter_context(started_server(model, delay_ms=200, max_running=8))
+
+        async def kill_and_restart(engine: HttpEngine) -> None:
+            await until(lambda: engine.state().endpoints[0].num_answered >= 8)
+            first.process.kill()
+            await until(lambda: not engine.state().endpoints[0].is_healthy)
+            stack.enter_context(started_server(model, port=port(first.url)))
+
+        results, state = answers(model, first.url, during=kill_and_restart)
+    assert results == expected
+    assert state.endpoints[0].is_healthy
+
+
+def test_requests_move_from_a_server_that_hangs_to_one_that_is_well(model: str, expected: list[Completion]) -> None:
+    with started_server(model, delay_ms=300) as sick, started_server(model) as well:
+
+        async def stop(engine: HttpEngine) -> None:
+            await until(lambda: engine.state().endpoints[0].num_under_way >= 20)
+            os.kill(sick.process.pid, signal.SIGSTOP)
+
+        results, state = answers(model, [sick.url, well.url], during=stop, timeout_seconds=500.0)
+    assert results == expected
+    assert not state.endpoints[0].is_healthy
+    assert state.endpoints[1].num_answered >= 40
+
+
+def test_a_server_that_only_fails_is_taken_out_and_the_other_does_the_work(
+    model: str, expected: list[Completion]
+) -> None:
+    with started_server(model, trouble="status_500=1") as sick, started_server(model) as well:
+        results, state = answers(model, [sick.url, well.url])
+    assert results == expected
+    assert not state.endpoints[0].is_healthy
+    assert state.endpoints[0].num_answered == 0
+
+
+def test_a_server_may_be_started_after_its_engine(model: str, expected: list[Completion]) -> None:
+    with started_server(model) as server:
+        address = server.url
+    with ExitStack() as stack:
+
+        async def start(engine: HttpEngine) -> None:
+            await asyncio.sleep(0.3)
+            stack.enter_context(started_server(model, port=port(address)))
+
+        results, _ = answers(model, address, during=start)
+    assert results == expected
+
+
+def test_a_request_that_always_fails_says_so_after_its_retries(model: str) -> None:
+    with started_server(model, trouble="status_500=0.9") as server:
+        results, _ = answers(model, server.url, retries=1, gone_seconds=2.0)
+    errors = [result for result in results if isinstance(result, EngineError)]
+    assert errors
+    for error in errors:
+        assert "no answer after 2 tries" in str(error) or isinstance(error, EngineGoneError)
+
+
+def test_when_all_servers_are_dead_all_requests_fail_and_say_how_to_go_on(model: str) -> None:
+    with started_server(model, delay_ms=60_000) as first, started_server(model, delay_ms=60_000) as second:
+
+        async def kill(engine: HttpEngine) -> None:
+            await until(lambda: sum(endpoint.num_under_way for endpoint in engine.state().endpoints) == len(PROMPTS))
+            first.process.kill()
+            os.kill(second.process.pid, signal.SIGSTOP)
+
+        urls = [first.url, second.url]
+        results, _ = answers(model, urls, during=kill, gone_seconds=1.0)
+    assert all(isinstance(result, EngineGoneError) for result in results)
+    for says in (*urls, "refused", "no whole answer in 0.2 s", "same command again"):
+        assert says in str(results[0])
+
+
+def test_a_server_that_says_too_many_for_ever_is_given_up(model: str) -> None:
+    with started_server(model, trouble="status_429=1", retry_after_seconds=0) as server:
+        results, _ = answers(model, server.url, gone_seconds=0.3)
+    assert all(isinstance(result, EngineGoneError) for result in results)
+    assert "too many requests" in str(results[0])
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_no_error_tells_a_secret_even_if_the_server_repeats_it(
+    model: str, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    async def parrot(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        said = {"data": [{"id": "m"}]} if "/models" in head else {"error": {"message": repr(head)}}
+        body = orjson.dumps(said)
+        shown = 200 if head.startswith("GET") else status
+        writer.write(b"HTTP/1.1 %d X\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % (shown, len(body)) + body)
+        writer.close()
+
+    async def run(user: str) -> list[str]:
+        server = await asyncio.start_server(parrot, "127.0.0.1", 0)
+        address = f"http://{user}127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        engine = HttpEngine(model, endpoints=address, retries=0, api_key_variable="CANNED_KEY", **QUICK)
+        try:
+            with pytest.raises(EngineError) as caught:
+                await asyncio.wait_for(engine.complete(PROMPTS[0], Sampling(5)), timeout=20)
+            return [str(caught.value), repr(caught.value), repr(engine.state())]
+        finally:
+            await engine.close()
+            server.close()
+            await server.wait_closed()
+
+    monkeypatch.setenv("CANNED_KEY", "the-secret")
+    basic = base64.b64encode(b"me:the-secret").decode()
+    for user in ("", "me:the-secret@"):
+        told = "".join(asyncio.run(run(user)))
+        assert "***" in told
+        assert "the-secret" not in told
+        assert basic not in told
