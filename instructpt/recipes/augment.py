@@ -10,9 +10,10 @@ from tyro.conf import Positional, arg
 from instructpt import vocabulary
 from instructpt.artifacts import Stage
 from instructpt.errors import RecipeError
+from instructpt.models import is_remote
 from instructpt.records import Document, Group
 from instructpt.stages.corpus import BuildVocabulary, Duplicates, Filter, Read, Split
-from instructpt.stages.models import SHIPPED, Model, Speech, is_local, read_speech
+from instructpt.stages.models import REMOTE_SPEECH, SHIPPED, Model, Speech, is_local, read_speech
 from instructpt.stages.pairs import DEFAULT_CHECKS, Mine, Verify
 from instructpt.stages.synthesis import AUTO, Synthesize, default_checks, talk
 from instructpt.stages.texts import Template
@@ -48,7 +49,8 @@ def augment(
 
     Args:
         files: Files, folders, globs or URLs: .jsonl (.gz, .zst), .parquet, .txt, .md, hf://owner/name:split.
-        model: A synthesizer, as a folder or Hub id; by default the small one that ships.
+        model: A synthesizer, as a folder or Hub id; by default the small one that ships. remote:NAME is an instruct
+            model that the servers at --endpoints know by this name; any instruct model works with --dialect chat.
         mine: Let rules mine the pairs instead, which needs no model.
         categories: What to ask for, as "summarization=1,numerical reasoning=2" (name and weight). The model's
             synthesizer.json has the names, and what is asked for by default; "" leaves the choice to the model.
@@ -64,7 +66,8 @@ def augment(
         id_field: Field or column that holds the id.
         limit: Only the first so many rows.
         language: Of the templates.
-        dialect: How the model is talked with; auto is what its synthesizer.json says, else tags.
+        dialect: How the model is talked with: tags, steered, or chat (chat:german, chat:chinese, chat:my.toml) for
+            instruct models; auto is what its synthesizer.json says, else tags, and chat for remote:NAME.
         seed: Of every draw.
     """
     speech = None if mine else told(model)
@@ -106,7 +109,9 @@ def augment(
 
 
 def told(model: str) -> Speech | None:
-    """How a model on this machine says that it is talked with; None for a Hub model, which is not here yet."""
+    """How a model says that it is talked with; None for a Hub model, which is not here yet."""
+    if is_remote(model):
+        return REMOTE_SPEECH
     return read_speech(vocabulary.local_folder(model)) if is_local(model) else None
 
 

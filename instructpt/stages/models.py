@@ -14,13 +14,14 @@ from instructpt import models as shipped
 from instructpt import vocabulary
 from instructpt.artifacts import Run, Stage, fingerprint
 from instructpt.corpus import files
-from instructpt.errors import InputError
+from instructpt.errors import InputError, RecipeError
 
 if TYPE_CHECKING:
     from instructpt.engines import Engine
 
 Model = Stage[Any] | str
-"""Something with a model or vocabulary in it: a stage that makes one, a folder, a shipped model, or a Hub id."""
+"""Something with a model or vocabulary in it: a stage that makes one, a folder, a shipped model, a Hub id, or
+`remote:NAME`, which only a server has."""
 
 
 SHIPPED = "shipped:synthesizer"
@@ -28,16 +29,19 @@ SHIPPED = "shipped:synthesizer"
 
 
 def model_folder(model: Model, run: Run) -> Path:
-    """The local folder of a model or vocabulary. Raises InputError if there is none."""
+    """The local folder of a model or vocabulary. Raises InputError if there is none.
+
+    A remote model has none: the shipped one stands in for it, so that tokens can be counted, roughly.
+    """
     if isinstance(model, str):
-        return vocabulary.local_folder(model)
+        return vocabulary.local_folder(SHIPPED if shipped.is_remote(model) else model)
     folder = run.product(model, "00000")
     return folder / "model" if (folder / "model").exists() else folder
 
 
 def is_local(model: str) -> bool:
-    """Whether a model lies on this machine: a folder, or one that ships. Otherwise it is a Hub id."""
-    return Path(shipped.resolve(model)).expanduser().is_dir()
+    """Whether a model lies on this machine: a folder, or one that ships. Otherwise it is a Hub id, or remote."""
+    return not shipped.is_remote(model) and Path(shipped.resolve(model)).expanduser().is_dir()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +78,19 @@ class Speech:
         return {name: category.answers for name, category in self.categories.items()}
 
 
+REMOTE_SPEECH = Speech("chat", {}, max_new_tokens=800)
+"""Of models that only servers have: instruct models. 8 pairs in JSON take 60 to 90 tokens each."""
+
 SPEECH_FILE = "synthesizer.json"
 
 
 def speaks(model: Model, run: Run) -> Speech | None:
-    """How a model says that it is talked with; None for one that does not say. Raises InputError as `read_speech`."""
+    """How a model says that it is talked with; None for one that does not say. Raises InputError as `read_speech`.
+
+    A remote one is an instruct model: it is talked with in conversations.
+    """
+    if isinstance(model, str) and shipped.is_remote(model):
+        return REMOTE_SPEECH
     if isinstance(model, str):
         return read_speech(model_folder(model, run))
     return read_speech(run.product(model, "00000")) or read_speech(model_folder(model, run))
@@ -111,6 +123,13 @@ def context_tokens(folder: Path) -> int | None:
     return value if isinstance(value, int) else None
 
 
+def longest_text(model: Model, run: Run) -> int | None:
+    """What `context_tokens` says of a model; None for a remote one."""
+    if isinstance(model, str) and shipped.is_remote(model):
+        return None
+    return context_tokens(model_folder(model, run))
+
+
 def quiet_loading() -> None:
     """No bar for each model that is loaded: the panel tells what goes on."""
     from transformers.utils import logging
@@ -123,6 +142,8 @@ def model_sources(model: Model, run: Run) -> Mapping[str, str]:
     del run
     if not isinstance(model, str):
         return {}
+    if shipped.is_remote(model):
+        return {"model": model}
     folder = vocabulary.local_folder(model, files=["config.json", "tokenizer.json"])
     if not is_local(model):
         return {"model": folder.name}
@@ -152,7 +173,13 @@ def opened_engine(model: Model, run: Run) -> Iterator[Engine]:
     options = dict(run.engine_options)
     if run.engine == "transformers":
         options.setdefault("device", run.device)
-    engine = open_engine(run.engine, str(model_folder(model, run)), **options)
+    name = str(model_folder(model, run))
+    if isinstance(model, str) and shipped.is_remote(model):
+        if run.engine not in ("http", "scripted"):
+            raise RecipeError(f"{model} lies on a server: say where with --endpoints URL")
+        if run.engine == "http":
+            options.setdefault("served_model", shipped.remote_name(model))
+    engine = open_engine(run.engine, name, **options)
     try:
         yield engine
     finally:

@@ -11,6 +11,9 @@ as fit the window together with the passage and the room for an answer:
     round 1                                     passage 1 -> pairs 1
     round 2               passage 1, pairs 1;   passage 2 -> pairs 2
     round 3   (dropped)   passage 2, pairs 2;   passage 3 -> pairs 3      passage 1 did not fit
+
+What fits is measured in tokens of the model's vocabulary. Of a prompt that is a conversation, the model's own chat
+template makes the tokens, later and elsewhere: there its texts are counted, and an allowance for what templates add.
 """
 
 from __future__ import annotations
@@ -18,19 +21,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from instructpt import engines
+from instructpt.engines import Conversation, Form
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Shot
 from instructpt.synthesis.dialects import Dialect
 from instructpt.vocabulary import Vocabulary
+
+MESSAGE_TOKENS = 8
+"""Allowed for what a chat template puts around one message. ChatML, Llama 3 and Gemma put 5."""
+CONVERSATION_TOKENS = 40
+"""Allowed for what it adds once: begin of text, the opening of the reply (with an empty thought: 8), the dates that
+Llama 3.1 writes into the system's turn (25)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """What a model is asked to go on from."""
 
-    ids: list[int]
+    content: engines.Prompt
+    """Ids of the model's vocabulary, or a conversation."""
+    num_tokens: int
+    """Of ids, how many; of a conversation, as `measure` counts."""
     follows: int
     """How many earlier shots it holds."""
+    form: Form | None = None
+    """What an engine is to hold the answer to."""
 
 
 def chains(documents: Iterable[Document], *, shots: int) -> Iterator[tuple[Document, ...]]:
@@ -54,6 +70,22 @@ def _chains(documents: Iterable[Document], *, shots: int) -> Iterator[tuple[Docu
         yield tuple(chain)
 
 
+def measure(
+    asked: Sequence[str] | Conversation, *, vocabulary: Vocabulary, follows: int, form: Form | None = None
+) -> Prompt:
+    """The prompt in what a dialect asks (`Dialect.prompt`, `Dialect.ask`), with its length in tokens of `vocabulary`.
+
+    Strings become ids, a conversation stays one. Its length is that of its texts, and `MESSAGE_TOKENS` and
+    `CONVERSATION_TOKENS` for the template: an upper bound for the usual ones, if `vocabulary` is the model's own.
+    """
+    if isinstance(asked, Conversation):
+        texts = vocabulary.encode_arrays([message.content for message in asked.messages])
+        num_tokens = sum(map(len, texts)) + MESSAGE_TOKENS * len(texts) + CONVERSATION_TOKENS
+        return Prompt(asked, num_tokens, follows, form)
+    ids = vocabulary.sequence(asked)
+    return Prompt(ids, len(ids), follows, form)
+
+
 def fit(
     earlier: Sequence[Shot],
     *,
@@ -62,22 +94,25 @@ def fit(
     vocabulary: Vocabulary,
     budget_tokens: int,
     categories: Sequence[str] = (),
+    guided: bool = False,
 ) -> Prompt | None:
     """The prompt for `passage` with as many of the latest earlier shots as fit; None if not even the passage fits.
 
     earlier: oldest first; shots without pairs are not carried. budget_tokens: the window less the room for an answer,
-    counted in ids of `vocabulary`, those for begin and end of text included. categories: to ask for, as in
-    `Dialect.prompt`. The paper keeps all of the history or none, by an estimated length (`Dialect`s of other markup may
-    count differently, so whole prompts are measured here).
+    counted as `measure` does, ids for begin and end of text included. categories: to ask for, as in `Dialect.prompt`.
+    guided: whether an engine is to hold the answer to `Dialect.form`. The paper keeps all of the history or none, by
+    an estimated length (`Dialect`s of other markup may count differently, so whole prompts are measured here).
     """
     carried = [shot for shot in earlier if shot.pairs]
+    form = dialect.form(categories, passage=passage) if guided else None
     best: Prompt | None = None
     low, high = 0, len(carried)
     follows = high  # all of them fits as a rule; only then is it worth a search
     while low <= high:
-        ids = vocabulary.sequence(dialect.prompt(carried[len(carried) - follows :], passage, categories=categories))
-        if len(ids) <= budget_tokens:
-            best, low = Prompt(ids, follows), follows + 1
+        asked = dialect.prompt(carried[len(carried) - follows :], passage, categories=categories)
+        prompt = measure(asked, vocabulary=vocabulary, follows=follows, form=form)
+        if prompt.num_tokens <= budget_tokens:
+            best, low = prompt, follows + 1
         else:
             high = follows - 1
         follows = (low + high) // 2

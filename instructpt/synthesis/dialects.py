@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from importlib import import_module
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
+from instructpt.engines import Conversation, Form
 from instructpt.errors import RecipeError
 from instructpt.records import Group, Pair, Reject, Shot, Text
 
@@ -34,8 +36,11 @@ class Dialect(Protocol):
         """
         ...
 
-    def prompt(self, earlier: Sequence[Shot], passage: str, *, categories: Sequence[str] = ()) -> list[str]:
-        """What the model goes on from, one string a sequence, for `Vocabulary.sequence`; the last one stays open.
+    def prompt(
+        self, earlier: Sequence[Shot], passage: str, *, categories: Sequence[str] = ()
+    ) -> list[str] | Conversation:
+        """What the model goes on from: markup, one string a sequence, for `Vocabulary.sequence` (the last one stays
+        open), or a conversation for an instruct model.
 
         The strings are those that `write` makes of the same shots. Earlier shots without pairs are left out.
         categories: of the pairs to write, one name a pair, in order; none leaves the choice to the model.
@@ -43,7 +48,17 @@ class Dialect(Protocol):
         """
         ...
 
-    def ask(self, earlier: Sequence[Shot], passage: str, pair: Pair) -> list[str]:
+    def form(self, categories: Sequence[str] = (), *, passage: str = "") -> Form | None:
+        """What an answer to such a `prompt` looks like, for engines that hold a model to it; None if anything goes.
+
+        `parse` finds no reject in a whole answer of this form, but for texts that are empty where a JSON schema is all
+        that servers take. It asks for as many pairs as `categories` (in their order, if the dialect can say that), and
+        for at least one pair where none are given. passage: what the pairs are about; a form may hang on it (markup
+        lets a `<` through only where the passage has one).
+        """
+        ...
+
+    def ask(self, earlier: Sequence[Shot], passage: str, pair: Pair) -> list[str] | Conversation:
         """What the model goes on from to answer `pair`'s question (with its options and cue); for `answer`.
 
         The strings are those that `write` makes of the same shots and this pair alone, up to where its answer begins.
@@ -71,17 +86,46 @@ class Dialect(Protocol):
 DIALECTS = {
     "tags": "instructpt.synthesis.tags:Tags",
     "steered": "instructpt.synthesis.steered:Steered",
+    "chat": "instructpt.synthesis.chat:Chat",
 }
-"""Name -> module:Class. A class takes no arguments."""
+"""Name -> module:Class. A class takes no arguments, or one for which it has a default: see `VARIANTS`."""
+
+VARIANTS = {"chat": "instructpt.synthesis.prompts:languages"}
+"""Name -> module:function that lists what the class takes as its argument. It stands behind a colon: "chat:german"."""
+
+
+def dialect_names() -> list[str]:
+    """What `open_dialect` takes, sorted. Besides these, "chat:path/to/file.toml" is a wording of the user's own."""
+    return sorted([*DIALECTS, *(f"{name}:{variant}" for name in VARIANTS for variant in _named(VARIANTS[name])())])
 
 
 def open_dialect(name: str) -> Dialect:
-    """The dialect called `name`. Raises RecipeError for an unknown name."""
-    if name not in DIALECTS:
-        raise RecipeError(f"no dialect is called {name!r}: choose one of {', '.join(sorted(DIALECTS))}")
-    module, _, attribute = DIALECTS[name].partition(":")
-    dialect: Dialect = getattr(import_module(module), attribute)()
+    """The dialect called `name`: one of `DIALECTS`, or one with a variant, as in "chat:german".
+
+    Raises RecipeError for an unknown name, InputError for a file that is no wording.
+    """
+    first, colon, variant = name.partition(":")
+    if first not in DIALECTS or (colon and first not in VARIANTS):
+        names = dialect_names()
+        near = get_close_matches(name, names, n=2)
+        hint = f"did you mean {' or '.join(near)}? There are" if near else "choose one of"
+        raise RecipeError(f"no dialect is called {name!r}: {hint} {', '.join(names)}")
+    dialect: Dialect = _named(DIALECTS[first])(*([variant] if colon else []))
     return dialect
+
+
+def dialect_sources(name: str) -> dict[str, str]:
+    """What a dialect's prompts depend on besides code, for `Stage.sources`: the wording's fingerprint, if it has one.
+
+    Raises as `open_dialect`.
+    """
+    wording = getattr(open_dialect(name), "wording", None)
+    return {} if wording is None else {"wording": wording.fingerprint}
+
+
+def _named(place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 def keep_writable(group: Group, *, dialect: Dialect) -> Group:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from instructpt.engines import Conversation
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Pair, Shot
-from instructpt.synthesis.chains import chains, fit
+from instructpt.synthesis.chains import CONVERSATION_TOKENS, MESSAGE_TOKENS, Prompt, chains, fit, measure
+from instructpt.synthesis.chat import Chat
+from instructpt.synthesis.dialects import Dialect
+from instructpt.synthesis.steered import Steered
 from instructpt.synthesis.tags import Tags
 from instructpt.vocabulary import Vocabulary
 
@@ -19,6 +24,11 @@ PAIR = Pair("What does it eat?", "Fish.")
 
 def document(text: str, source: str = "birds") -> Document:
     return Document(text, text, source)
+
+
+def ids_of(prompt: Prompt) -> Sequence[int]:
+    assert not isinstance(prompt.content, Conversation)
+    return prompt.content
 
 
 def test_passages_of_one_source_that_follow_one_another_form_chains() -> None:
@@ -57,16 +67,17 @@ def test_as_many_of_the_latest_shots_as_fit(small_vocabulary: Vocabulary) -> Non
                 budget_tokens=budget_tokens,
             )
             assert prompt is not None
-            assert (prompt.ids, prompt.follows) == (ids, kept)
+            assert (prompt.content, prompt.num_tokens, prompt.follows) == (ids, len(ids), kept)
 
 
 def test_a_prompt_has_one_begin_of_text_a_shot(small_vocabulary: Vocabulary) -> None:
     earlier = [Shot(document("A </s> heron <s> waits."), (PAIR,))]
     prompt = fit(earlier, passage="<s> flies.", dialect=Tags(), vocabulary=small_vocabulary, budget_tokens=10_000)
     assert prompt is not None
-    assert prompt.ids[0] == small_vocabulary.bos
-    assert prompt.ids.count(small_vocabulary.bos or 0) == 2
-    assert prompt.ids.count(small_vocabulary.eos) == 1
+    ids = list(ids_of(prompt))
+    assert ids[0] == small_vocabulary.bos
+    assert ids.count(small_vocabulary.bos or 0) == 2
+    assert ids.count(small_vocabulary.eos) == 1
 
 
 def test_shots_without_pairs_are_not_carried(small_vocabulary: Vocabulary) -> None:
@@ -74,7 +85,7 @@ def test_shots_without_pairs_are_not_carried(small_vocabulary: Vocabulary) -> No
     prompt = fit(earlier, passage="It flies.", dialect=Tags(), vocabulary=small_vocabulary, budget_tokens=10_000)
     assert prompt is not None
     assert prompt.follows == 1
-    assert "grey" not in small_vocabulary.decode(prompt.ids)
+    assert "grey" not in small_vocabulary.decode(ids_of(prompt))
 
 
 def test_a_passage_that_does_not_fit_alone_gets_no_prompt(small_vocabulary: Vocabulary) -> None:
@@ -82,3 +93,45 @@ def test_a_passage_that_does_not_fit_alone_gets_no_prompt(small_vocabulary: Voca
     for budget_tokens, fits in ((alone, True), (alone - 1, False)):
         prompt = fit([], passage="It flies.", dialect=Tags(), vocabulary=small_vocabulary, budget_tokens=budget_tokens)
         assert (prompt is not None) == fits
+
+
+def test_a_conversation_is_measured_by_its_texts_and_what_templates_add(small_vocabulary: Vocabulary) -> None:
+    asked = Chat().prompt([Shot(document("A heron waits."), (PAIR,))], "It flies.")
+    texts = small_vocabulary.encode([message.content for message in asked.messages])
+    prompt = measure(asked, vocabulary=small_vocabulary, follows=1)
+    assert prompt.content == asked
+    assert prompt.num_tokens == sum(map(len, texts)) + 4 * MESSAGE_TOKENS + CONVERSATION_TOKENS
+
+
+def test_as_many_of_the_latest_turns_as_fit(small_vocabulary: Vocabulary) -> None:
+    dialect = Chat()
+    earlier = [Shot(document(f"Bird number {i} waits in shallow water."), (PAIR,)) for i in range(3)]
+    for kept in range(len(earlier) + 1):
+        wanted = dialect.prompt(earlier[len(earlier) - kept :], "It flies.")
+        budget_tokens = measure(wanted, vocabulary=small_vocabulary, follows=kept).num_tokens
+        for budget, fitting in ((budget_tokens, kept), (budget_tokens - 1, kept - 1)):
+            prompt = fit(
+                earlier, passage="It flies.", dialect=dialect, vocabulary=small_vocabulary, budget_tokens=budget
+            )
+            assert (prompt.follows if prompt else -1) == fitting
+
+
+@pytest.mark.parametrize("dialect", [Chat(), Steered()])
+def test_a_guided_prompt_carries_the_form_of_its_answer(dialect: Dialect, small_vocabulary: Vocabulary) -> None:
+    def fitted(guided: bool) -> Prompt | None:
+        return fit(
+            [],
+            passage="It flies.",
+            dialect=dialect,
+            vocabulary=small_vocabulary,
+            budget_tokens=10_000,
+            categories=["maths"],
+            guided=guided,
+        )
+
+    guided, free = fitted(True), fitted(False)
+    assert guided is not None
+    assert free is not None
+    assert guided.form == dialect.form(["maths"]) != dialect.form()
+    assert free.form is None
+    assert guided.content == free.content
