@@ -1,4 +1,4 @@
-"""The only framework: a stage, what it is, and how it is run once.
+"""The only framework: how a stage is run once. What a stage is stands in `stage`; all of it can be had from here.
 
     <root>/<name>/recipe.json       written first: what this folder is (settings, inputs' fingerprints, stage version)
                   00000.open/       a shard being worked on: its unfinished files, its ledger; gone when it is sealed
@@ -10,299 +10,63 @@
 
 Run twice, the second does nothing. Killed at any moment, sealed shards stay and the open one goes on from its folder.
 Other settings under the same name are refused, naming the fields that changed. Everything that went in must have come
-out or be counted under a reason: a shard whose tally does not add up is not sealed.
+out or be counted under a reason: a shard whose tally does not add up is not sealed. Partitions of a run build shards of
+their own and wait for those of others (`partitions`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any
 
 import orjson
 
-from instructpt.errors import ArtifactError, RecipeError
-from instructpt.executors import open_executor
-from instructpt.locking import locked
-from instructpt.progress import Progress, Silent
-from instructpt.records import Group, Record
-from instructpt.seeds import digest
-from instructpt.storage import Folder, read_parquet, refusals_named, write_parquet
+from instructpt.errors import ArtifactError
+from instructpt.executors import check_choice, executor_of, is_in_this_process, open_executor
+from instructpt.locking import claimed, drop_claim, locked, locked_together
+from instructpt.partitions import own_shards, pauses
+from instructpt.stage import (
+    Outline,
+    Product,
+    Run,
+    Stage,
+    changes,
+    describe,
+    fingerprint,
+    inputs,
+    num_units,
+    read_manifest,
+    read_tally,
+    tree,
+)
+from instructpt.storage import Folder, damage_named, refusals_named
 from instructpt.tally import Tally
 
-R_co = TypeVar("R_co", covariant=True)
-Product = Literal["records", "folder"]
-Settings = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """Where and how a recipe runs, never what it makes: nothing in here is part of a fingerprint."""
-
-    root: str
-    """Folder or fsspec URL under which every artifact has a folder of its name."""
-    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
-    """Processes for the stages that need no model; one a core by default."""
-    executor: str = "local"
-    device: str = "auto"
-    """"auto", "cpu" or "cuda"."""
-    engine: str = "transformers"
-    """Which engine answers prompts; see `instructpt.engines.ENGINES`."""
-    engine_options: Mapping[str, Any] = field(default_factory=dict)
-    chains_in_flight: int = 128
-    """Chains of passages under way at once; at least twice what the engine answers at once."""
-    scratch: str = "~/.cache/instructpt"
-    """Local folder for open shards and copies of remote ones; used only where the root is not a local folder."""
-    progress: Progress = field(default_factory=Silent)
-    tally: Tally = field(default_factory=Tally)
-    """Of the shard being built; each gets its own."""
-    shared: Any = None
-    """What `Stage.opened` gave."""
-    fingerprints: dict[Stage[Any], str] = field(default_factory=dict)
-    """Known so far in this run: a large corpus is digested once, not again for every stage above it."""
-
-    def folder(self, stage: Stage[Any]) -> Folder:
-        """The artifact's folder."""
-        return Folder.at(self.root).child(stage.name)
-
-    def workspace(self, stage: Stage[Any], index: int) -> Path:
-        """A local folder for the open shard `index`: kept from one try to the next, gone once the shard is sealed."""
-        folder = self.folder(stage)
-        if folder.is_local:
-            path = Path(folder.join(f"{index:05d}.open"))
-        else:
-            path = Path(self.scratch).expanduser() / fingerprint(stage, self)[:16] / f"{index:05d}.open"
-        with refusals_named(path):
-            path.mkdir(parents=True, exist_ok=True)
-        return path
-
-    def manifest(self, stage: Stage[Any]) -> dict[str, Any]:
-        """The manifest of a finished artifact. Raises ArtifactError if it is not finished."""
-        return read_manifest(self.folder(stage))
-
-    def num_shards(self, stage: Stage[Any]) -> int:
-        """How many shards a finished artifact has."""
-        return int(self.manifest(stage)["num_shards"])
-
-    def num_made(self, stage: Stage[Any], index: int) -> int:
-        """How many units a finished shard holds."""
-        return _tally(self.folder(stage), index).made
-
-    def take(self, stage: Stage[R_co], index: int) -> Iterator[R_co]:
-        """The records of an input's shard, counted as taken."""
-        for record in self.records(stage, index):
-            self.tally.take(num_units(record))  # type: ignore[arg-type]
-            yield record
-
-    def records(self, stage: Stage[R_co], index: int) -> Iterator[R_co]:
-        """The records of a finished shard, streamed, not counted."""
-        folder = self.folder(stage)
-        with folder.fs.open(folder.join(f"{index:05d}.parquet"), "rb") as file:
-            yield from read_parquet(file, stage.record)
-
-    def product(self, stage: Stage[Any], name: str) -> Path:
-        """A finished product (`"00000"`, `"joined"`) as a local path; a remote one is copied to scratch once."""
-        folder = self.folder(stage)
-        if folder.is_local:
-            return Path(folder.join(name))
-        copy = Path(self.scratch).expanduser() / fingerprint(stage, self)[:16] / name
-        if not copy.exists():
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = copy.with_name(f".{name}.copying")
-            folder.fs.get(folder.join(name), str(unfinished), recursive=True)
-            unfinished.replace(copy)
-        return copy
-
-
-@dataclass(frozen=True, slots=True)
-class Outline:
-    """A table that tells people what a stage would work on."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    """One cell a column; numbers as text, written for people."""
-    notes: tuple[str, ...] = ()
-    """Lines below the table."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage(Generic[R_co]):
-    """One step of the road. A frozen dataclass: fields are its settings, and those that are stages are its inputs.
-
-    A stage of records overrides `shard`; one that makes files (`product = "folder"`) overrides `build`. A setting that
-    comes to a stage later is a `field(default=..., metadata={"later": True})` that changes nothing at its default: it
-    is no part of what the stage is then, so that artifacts from before it stay valid.
-    """
-
-    name: str
-    """Names its folder under the root; nothing else hangs on it."""
-
-    version: ClassVar[int] = 1
-    """Raised by hand when the output changes its meaning: artifacts of the older version are then refused."""
-    record: ClassVar[Any] = None
-    """The record type of its shards."""
-    product: ClassVar[Product] = "records"
-    takes: ClassVar[str] = "documents"
-    makes: ClassVar[str] = "documents"
-    """Units that go in and come out. Where they are the same word, what comes out is counted as kept by itself;
-    elsewhere the stage calls `run.tally.keep` for each unit."""
-    placement: ClassVar[Literal["workers", "driver"]] = "workers"
-    """"driver": shards run one after another in the main process, which holds the model."""
-    packages: ClassVar[tuple[str, ...]] = ()
-    """Packages whose versions bear on the output; the manifest names them."""
-
-    def num_shards(self, run: Run) -> int:
-        """How many shards it has; those of its first input, unless it says otherwise."""
-        return run.num_shards(inputs(self)[0])
-
-    def shard(self, index: int, run: Run) -> Iterator[R_co]:
-        """The records of shard `index`: a pure function of settings, inputs and index."""
-        raise AssertionError(
-            f"{type(self).__name__} makes neither shard {index} under {run.root} nor a build of its own"
-        )
-
-    def build(self, index: int, run: Run, path: Path) -> None:
-        """Make shard `index` as the file or folder `path` (which may hold what a killed try left)."""
-        run.tally.records = write_parquet(path, _counted(self.shard(index, run), run.tally), self.record)
-
-    def join(self, run: Run, path: Path) -> bool:
-        """Make the folder `path` from all shards together; False if there is nothing to make.
-
-        What it counts in `run.tally` is added to the shards' counts.
-        """
-        del run, path
-        return False
-
-    def opened(self, run: Run) -> AbstractContextManager[Any]:
-        """What all shards that run in the driver share, such as an engine; given to them as `run.shared`."""
-        del run
-        return nullcontext()
-
-    def sources(self, run: Run) -> Mapping[str, str]:
-        """What it reads that no stage made: name -> digest of the content. Part of its identity."""
-        del run
-        return {}
-
-    def outline(self, run: Run) -> Outline | None:
-        """What it would work on, for `instructpt plan`, or None; makes nothing."""
-        del run
-        return None
-
-
-def num_units(record: Record) -> int:
-    """How many units a record counts for: a group counts its passages."""
-    return len(record.shots) if isinstance(record, Group) else 1
-
-
-def _counted(records: Iterator[R_co], tally: Tally) -> Iterator[R_co]:
-    for record in records:
-        tally.made += num_units(record)  # type: ignore[arg-type]
-        yield record
-
-
-# What a stage is
-
-
-def inputs(stage: Stage[Any]) -> list[Stage[Any]]:
-    """The stages among a stage's fields, in the order of the fields, also inside tuples and settings."""
-    found: list[Stage[Any]] = []
-
-    def walk(value: object) -> None:
-        if isinstance(value, Stage):
-            found.append(value)
-        elif isinstance(value, tuple):
-            for item in value:
-                walk(item)
-        elif dataclasses.is_dataclass(value):
-            for f in dataclasses.fields(value):
-                walk(getattr(value, f.name))
-
-    for f in dataclasses.fields(stage):
-        walk(getattr(stage, f.name))
-    return found
-
-
-def tree(target: Stage[Any]) -> list[Stage[Any]]:
-    """Every stage that `target` needs, inputs first, `target` last, each once.
-
-    Raises RecipeError if two different stages bear one name.
-    """
-    ordered: dict[str, Stage[Any]] = {}
-
-    def visit(stage: Stage[Any]) -> None:
-        if stage.name in ordered:
-            if ordered[stage.name] != stage:
-                raise RecipeError(f"two different stages are called {stage.name!r}: give each its own name")
-            return
-        for item in inputs(stage):
-            visit(item)
-        if ordered.setdefault(stage.name, stage) != stage:
-            raise RecipeError(f"two different stages are called {stage.name!r}: give each its own name")
-
-    visit(target)
-    return list(ordered.values())
-
-
-def describe(stage: Stage[Any], run: Run) -> Settings:
-    """What a stage is, as JSON: its settings, its inputs by name and fingerprint, what it reads from outside."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, Stage):
-            return {"artifact": value.name, "fingerprint": fingerprint(value, run)}
-        if isinstance(value, tuple | list):
-            return [plain(item) for item in value]
-        if isinstance(value, Mapping):
-            return {str(key): plain(item) for key, item in sorted(value.items())}
-        if dataclasses.is_dataclass(value):
-            return settings(value)
-        assert value is None or isinstance(value, str | int | float | bool), f"{value!r} cannot be a setting"
-        return value
-
-    def settings(value: Any) -> Settings:
-        return {
-            f.name: plain(getattr(value, f.name))
-            for f in dataclasses.fields(value)
-            if not (f.metadata.get("later") and getattr(value, f.name) == f.default)
-        }
-
-    own = settings(stage)
-    del own["name"]
-    return {
-        "stage": type(stage).__name__,
-        "version": stage.version,
-        "settings": own,
-        "sources": dict(sorted(stage.sources(run).items())),
-    }
-
-
-def fingerprint(stage: Stage[Any], run: Run) -> str:
-    """32 hex digits of what a stage is, its inputs included, its name not."""
-    if stage not in run.fingerprints:
-        description = orjson.dumps(describe(stage, run), option=orjson.OPT_SORT_KEYS)
-        run.fingerprints[stage] = digest(description.decode())[:16].hex()
-    return run.fingerprints[stage]
-
-
-def changes(old: Any, new: Any, path: str = "") -> list[str]:
-    """The places where two descriptions differ, one line each: "settings.seed: 1 -> 2"."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = sorted(old.keys() | new.keys())
-        return [line for key in keys for line in changes(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))]
-    if old == new:
-        return []
-    return [f"{path}: {orjson.dumps(old).decode()} -> {orjson.dumps(new).decode()}"]
-
-
-# Running it
+__all__ = [
+    "Outline",
+    "Product",
+    "Run",
+    "Stage",
+    "build_shard",
+    "changes",
+    "describe",
+    "differences",
+    "fingerprint",
+    "inputs",
+    "is_finished",
+    "make",
+    "num_units",
+    "read_manifest",
+    "read_tally",
+    "still_missing",
+    "tree",
+]
 
 
 def is_finished(stage: Stage[Any], run: Run) -> bool:
@@ -310,21 +74,18 @@ def is_finished(stage: Stage[Any], run: Run) -> bool:
     return run.folder(stage).exists("manifest.json")
 
 
-def read_manifest(folder: Folder) -> dict[str, Any]:
-    """The manifest in an artifact's folder. Raises ArtifactError if there is none."""
-    if not folder.exists("manifest.json"):
-        raise ArtifactError(f"{folder.path} holds no finished artifact: run its recipe to the end first")
-    manifest: dict[str, Any] = orjson.loads(folder.read("manifest.json"))
-    return manifest
-
-
 def make(target: Stage[Any], run: Run) -> int:
     """Bring `target` and all it needs into being; how many artifacts were not there yet.
 
-    Raises ArtifactError, before any work, if a folder holds something else.
+    A partition makes its share, and waits for what it needs of others'. It does not wait for their share of `target`:
+    `is_finished` is not yet true then, and `still_missing` says what is left to them.
+    Raises ArtifactError, before any work, if a folder holds something else or another run works in it.
     """
+    check_choice(run.executor)
     stages, num_made = tree(target), 0
-    with locked(Folder.at(run.root)):
+    with _lock(target, run):
+        if not run.is_partition:
+            Folder.at(run.root).clean()
         for stage in stages:
             _refuse_changes(stage, run)
         run.progress.plan([stage.name for stage in stages])
@@ -332,9 +93,17 @@ def make(target: Stage[Any], run: Run) -> int:
             if is_finished(stage, run):
                 run.progress.found(stage.name, Tally.from_row(run.manifest(stage)["tally"]))
             else:
-                _make_one(stage, run)
+                _make_one(stage, run, is_last=stage is stages[-1])
                 num_made += 1
     return num_made
+
+
+def still_missing(target: Stage[Any], run: Run) -> str:
+    """What is left to others: "41 of 64 shards of groups are there; the rest belongs to other partitions"."""
+    num_shards = target.num_shards(run)
+    num_there = num_shards - len(_missing(target, run, range(num_shards)))
+    rest = "the rest belongs to other partitions" if num_there < num_shards else "another partition ends the work"
+    return f"{num_there} of {num_shards} shards of {target.name} are there; {rest}"
 
 
 def differences(stage: Stage[Any], run: Run) -> list[str]:
@@ -342,7 +111,16 @@ def differences(stage: Stage[Any], run: Run) -> list[str]:
     folder = run.folder(stage)
     if not folder.exists("recipe.json"):
         return []
-    return changes(orjson.loads(folder.read("recipe.json")), orjson.loads(orjson.dumps(describe(stage, run))))
+    with damage_named(folder.join("recipe.json"), remove=folder.path):
+        begun = orjson.loads(folder.read("recipe.json"))
+    return changes(begun, orjson.loads(orjson.dumps(describe(stage, run))))
+
+
+def _lock(target: Stage[Any], run: Run) -> AbstractContextManager[None]:
+    root = Folder.at(run.root)
+    if not run.is_partition:
+        return locked(root)
+    return locked_together(root, partition=run.partition, purpose=f"{target.name} {fingerprint(target, run)}")
 
 
 def _refuse_changes(stage: Stage[Any], run: Run) -> None:
@@ -352,37 +130,92 @@ def _refuse_changes(stage: Stage[Any], run: Run) -> None:
             f"{folder.path} was made with other settings ({'; '.join(lines[:5])}): "
             "use another output folder or name, or remove this one"
         )
-    if folder.exists("recipe.json"):
-        return
-    if stray := [name for name in folder.names() if not name.startswith(".")]:
+    names = folder.names()
+    if "manifest.json" in names:
+        shards = range(run.num_shards(stage))
+        wanted = [name for index in shards for name in (f"{index:05d}.json", stage.shard_name(index))]
+        if gone := sorted(set(wanted).difference(names)):
+            raise ArtifactError(
+                f"{folder.join(gone[0])}, of a finished artifact, is gone: put it back, or remove "
+                f"{folder.join('manifest.json')} and run again, what is missing is made anew"
+            )
+    stray = [name for name in names if not name.startswith(".")]
+    if stray and not folder.exists("recipe.json"):  # asked last: another partition may just have begun here
         raise ArtifactError(f"{folder.path} holds {stray[0]} but no recipe.json: give a folder that is empty or new")
 
 
-def _make_one(stage: Stage[Any], run: Run) -> None:
+def _make_one(stage: Stage[Any], run: Run, *, is_last: bool) -> None:
+    """Make an artifact; of a partition, its shards, and the rest where no other partition is at it.
+
+    What is made in one piece, and the end of every artifact, is made by the one that claims it. Others wait until that
+    is done or the claim is free again, its owner being dead; nobody waits for the last artifact.
+    """
     folder = run.folder(stage)
     if not folder.exists("recipe.json"):
         folder.write("recipe.json", orjson.dumps(describe(stage, run), option=orjson.OPT_INDENT_2))
-    num_shards, names = stage.num_shards(run), set(folder.names())
-    missing = [i for i in range(num_shards) if f"{i:05d}.json" not in names]
-    run.progress.started(stage.name, num_shards, num_shards - len(missing))
-    if missing:
-        place = "driver" if stage.placement == "driver" else run.executor
-        with stage.opened(run) if stage.placement == "driver" else nullcontext() as shared:
-            shard_run = dataclasses.replace(run, shared=shared)
-            for index, seconds in open_executor(place)(build_shard, stage, missing, shard_run):
-                _append_timing(folder, index, seconds)
-                run.progress.sealed(stage.name, _tally(folder, index))
-    started = time.monotonic()
+    if not run.is_partition:
+        folder.clean({"recipe"})
+    num_shards = stage.num_shards(run)
+    in_one_piece = not run.is_partition or stage.placement == "driver" or num_shards == 1
+    ours = range(num_shards) if in_one_piece else own_shards(num_shards, run.partition)
+    sealed = set(ours).difference(_missing(stage, run, ours))
+    for index in sealed:
+        run.drop_workspace(stage, index)
+    run.progress.started(stage.name, len(ours), len(sealed))
+    if not in_one_piece:
+        folder.clean({f"{index:05d}" for index in ours})
+        _build_shards(stage, _missing(stage, run, ours), run)
+    for seconds in pauses():
+        missing = _missing(stage, run, range(num_shards))
+        if not is_finished(stage, run) and (in_one_piece or not missing):
+            with claimed(folder, otherwise=not missing or run.partition[0] == 0) as is_ours:
+                if is_ours and not is_finished(stage, run):
+                    folder.clean()
+                    _build_shards(stage, missing, run)
+                    _finish(stage, run, num_shards)
+        if is_finished(stage, run):
+            run.progress.finished(stage.name, Tally.from_row(run.manifest(stage)["tally"]))
+            return
+        if is_last:
+            return
+        awaited = f"{len(missing)} of {num_shards} shards of {stage.name}, of other partitions"
+        run.progress.news(stage.name, {"waiting for": awaited if missing else f"the end of {stage.name}, by another"})
+        time.sleep(seconds)
+        folder.refresh()
+
+
+def _missing(stage: Stage[Any], run: Run, indices: Iterable[int]) -> list[int]:
+    """The shards that are not sealed, or that somebody deleted."""
+    names = set(run.folder(stage).names())
+    return [index for index in indices if not {f"{index:05d}.json", stage.shard_name(index)} <= names]
+
+
+def _build_shards(stage: Stage[Any], indices: list[int], run: Run) -> None:
+    if not indices:
+        return
+    folder, executor = run.folder(stage), executor_of(stage.placement, wanted=run.executor)
+    fingerprint(stage, run)  # known from here on, so that no worker digests the corpus again
+    is_opened_here = stage.placement != "workers" and is_in_this_process(executor)
+    with stage.opened(run) if is_opened_here else nullcontext() as shared:
+        shard_run = dataclasses.replace(run, shared=shared)
+        for index, seconds in open_executor(executor)(build_shard, stage, indices, shard_run):
+            _append_timing(folder, run, index, seconds)
+            run.progress.sealed(stage.name, read_tally(folder, index))
+
+
+def _finish(stage: Stage[Any], run: Run, num_shards: int) -> None:
+    """Join the shards and write the manifest."""
+    folder, started = run.folder(stage), time.monotonic()
     path, total = run.workspace(stage, num_shards) / "joined", Tally()
     if stage.join(dataclasses.replace(run, tally=total), path):
         folder.publish(path, "joined")
-        _append_timing(folder, num_shards, time.monotonic() - started)
+        _append_timing(folder, run, num_shards, time.monotonic() - started)
     shutil.rmtree(path.parent)
     for index in range(num_shards):
-        total.add(_tally(folder, index))
+        total.add(read_tally(folder, index))
     manifest = _manifest(stage, run, num_shards, total)
     folder.write("manifest.json", orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
-    run.progress.finished(stage.name, Tally.from_row(manifest["tally"]))
+    drop_claim(folder)
 
 
 def build_shard(stage: Stage[Any], index: int, run: Run) -> float:
@@ -390,7 +223,7 @@ def build_shard(stage: Stage[Any], index: int, run: Run) -> float:
     started = time.monotonic()
     run = dataclasses.replace(run, tally=Tally())
     folder, workspace = run.folder(stage), run.workspace(stage, index)
-    name = f"{index:05d}.parquet" if stage.product == "records" else f"{index:05d}"
+    name = stage.shard_name(index)
     with refusals_named(workspace):
         stage.build(index, run, workspace / name)
     tally = run.tally
@@ -401,10 +234,6 @@ def build_shard(stage: Stage[Any], index: int, run: Run) -> float:
     folder.write(f"{index:05d}.json", orjson.dumps(tally.to_row(), option=orjson.OPT_SORT_KEYS))
     shutil.rmtree(workspace)
     return time.monotonic() - started
-
-
-def _tally(folder: Folder, index: int) -> Tally:
-    return Tally.from_row(orjson.loads(folder.read(f"{index:05d}.json")))
 
 
 def _manifest(stage: Stage[Any], run: Run, num_shards: int, total: Tally) -> dict[str, Any]:
@@ -424,9 +253,11 @@ def _manifest(stage: Stage[Any], run: Run, num_shards: int, total: Tally) -> dic
     }
 
 
-def _append_timing(folder: Folder, index: int, seconds: float) -> None:
+def _append_timing(folder: Folder, run: Run, index: int, seconds: float) -> None:
+    # A file a partition: what two machines append to one file of a network file system may end up mixed.
+    name = f"timing.{run.partition[0] + 1}-of-{run.partition[1]}.jsonl" if run.is_partition else "timing.jsonl"
     line = orjson.dumps({"shard": index, "seconds": round(seconds, 3)}) + b"\n"
     with refusals_named(folder.path):
-        earlier = folder.read("timing.jsonl") if not folder.is_local and folder.exists("timing.jsonl") else b""
-        with folder.fs.open(folder.join("timing.jsonl"), "ab" if folder.is_local else "wb") as file:
+        earlier = folder.read(name) if not folder.is_local and folder.exists(name) else b""
+        with folder.fs.open(folder.join(name), "ab" if folder.is_local else "wb") as file:
             file.write(earlier + line)

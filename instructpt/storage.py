@@ -2,6 +2,11 @@
 
 On a local disk a file is written under a temporary name, flushed to the device and renamed; folders likewise. Object
 stores show an upload only when it is complete, so there the upload itself is the rename.
+
+    .00003.parquet.5f0c9b1e4a77.writing     one writer's own name, so that two that write the same thing never meet
+     00003.parquet                          either's: the same bytes, and the later rename changes nothing
+
+What a killed writer left under its own name is of no use to anybody: `Folder.clean`.
 """
 
 from __future__ import annotations
@@ -10,13 +15,14 @@ import errno
 import os
 import posixpath
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import uuid
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from instructpt.errors import ArtifactError, StorageError
+from instructpt.errors import ArtifactError, InstructptError, StorageError
 from instructpt.records import R, from_row, schema, to_row
 
 if TYPE_CHECKING:
@@ -24,6 +30,9 @@ if TYPE_CHECKING:
 
 ROWS_PER_CHUNK = 1024
 """Records a Parquet row group: small enough to stream a shard in little memory, large enough to compress well."""
+
+_UNFINISHED = ".writing"
+"""Ends the names of what is not whole yet."""
 
 _REFUSALS = {
     errno.ENOSPC: "no space is left",
@@ -49,6 +58,33 @@ def refusals_named(path: object) -> Iterator[None]:
             f"cannot write {path}: {_REFUSALS[error.errno]}; mend that and run the same command again, "
             "what is finished is kept"
         ) from error
+
+
+@contextmanager
+def damage_named(path: object, *, remove: str) -> Iterator[None]:
+    """Turn what reading a missing or damaged file of our own raises into an ArtifactError: what to remove, so that it
+    is made anew."""
+    try:
+        yield
+    except InstructptError:
+        raise
+    except (OSError, ValueError) as error:  # also what orjson and pyarrow raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ArtifactError(
+            f"{path} is missing or damaged ({reason}): put it back, or remove {remove} and run the recipe again, "
+            "it is made anew"
+        ) from error
+
+
+@contextmanager
+def _gone_on_failure(path: Path) -> Iterator[None]:
+    """Leave nothing half-written behind: on a full disk it would take the room of the next try."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            _remove(path)
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +128,20 @@ class Folder:
             return []
         return sorted(posixpath.basename(str(path).rstrip("/")) for path in self.fs.ls(self.path, detail=False))
 
+    def refresh(self) -> None:
+        """Forget what is remembered of this file system: other processes may have changed it."""
+        self.fs.invalidate_cache()
+
+    def clean(self, prefixes: Collection[str] | None = None) -> None:
+        """Remove what killed writers left, of files and folders called `prefix.*` or `prefix`; of all but `recipe.json`
+        without one. Nobody may be writing these."""
+        for unfinished in self.names():
+            if not (unfinished.startswith(".") and unfinished.endswith(_UNFINISHED)):
+                continue
+            prefix = unfinished[1:].partition(".")[0]
+            if prefix in prefixes if prefixes is not None else prefix != "recipe":
+                self.fs.rm(self.join(unfinished), recursive=True)
+
     def read(self, name: str) -> bytes:
         """The bytes of the file `name`."""
         data: bytes = self.fs.cat_file(self.join(name))
@@ -102,29 +152,55 @@ class Folder:
         with refusals_named(self.join(name)):
             self.fs.makedirs(self.path, exist_ok=True)
             if self.is_local:
-                temporary = Path(self.join(f".{name}.writing"))
-                temporary.write_bytes(data)
-                _flush(temporary)
-                temporary.replace(self.join(name))
-                _flush(Path(self.path))
+                temporary = self._temporary(name)
+                with _gone_on_failure(temporary):
+                    temporary.write_bytes(data)
+                    self._rename(temporary, name)
             else:
                 self.fs.pipe_file(self.join(name), data)
 
     def publish(self, source: Path, name: str) -> None:
-        """Move a finished local file or folder to `name` here: whole, or not at all."""
+        """Move a finished local file or folder to `name` here: whole, or not at all. From another disk it is copied."""
         with refusals_named(self.join(name)):
             self.fs.makedirs(self.path, exist_ok=True)
-            if self.is_local:
-                for path in [source, *source.rglob("*")] if source.is_dir() else [source]:
-                    _flush(path)
-                target = Path(self.join(name))
-                if target.is_dir():
-                    shutil.rmtree(target)
-                source.replace(target)
-                _flush(Path(self.path))
-            else:
-                self.fs.put(str(source), self.join(name), recursive=source.is_dir())
-                shutil.rmtree(source) if source.is_dir() else source.unlink()
+            if not self.is_local:
+                if source.is_dir():  # the slashes: what is in it, also where `name` is there already
+                    self.fs.put(f"{source}/", f"{self.join(name)}/", recursive=True)
+                else:
+                    self.fs.put(str(source), self.join(name))
+                _remove(source)
+                return
+            try:
+                self._rename(source, name)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                copy = self._temporary(name)
+                with _gone_on_failure(copy):
+                    shutil.copytree(source, copy) if source.is_dir() else shutil.copyfile(source, copy)
+                    self._rename(copy, name)
+                _remove(source)
+
+    def _temporary(self, name: str) -> Path:
+        return Path(self.join(f".{name}.{uuid.uuid4().hex[:12]}{_UNFINISHED}"))
+
+    def _rename(self, source: Path, name: str) -> None:
+        for path in [source, *source.rglob("*")] if source.is_dir() else [source]:
+            _flush(path)
+        if Path(self.join(name)).is_dir():
+            self._remove_folder(name)
+        source.replace(self.join(name))
+        _flush(Path(self.path))
+
+    def _remove_folder(self, name: str) -> None:
+        """A folder cannot be renamed onto another one; by this, whoever looks sees one of the two or none, not half."""
+        aside = self._temporary(name)
+        Path(self.join(name)).replace(aside)
+        shutil.rmtree(aside)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _flush(path: Path) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -198,3 +201,77 @@ def test_a_setting_that_came_later_changes_nothing_at_its_default(tmp_path: Path
     assert artifacts.differences(Count2(name="count", step=2), run) == ["settings.step: null -> 2"]
     make(Count2(name="stepped", step=2), run)
     assert artifacts.differences(dataclasses.replace(COUNT, name="stepped"), run) == ["settings.step: 2 -> null"]
+
+
+# Files that appear whole
+
+
+def test_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    folder, data = Folder.at(str(tmp_path)), b"the same bytes" * 1000
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: folder.write("manifest.json", data), range(100)))
+    assert folder.names() == ["manifest.json"]
+    assert folder.read("manifest.json") == data
+
+
+@pytest.mark.parametrize("url", ["{}/root", "memory://{}"])
+def test_what_is_published_takes_the_place_of_what_was_there(tmp_path: Path, url: str) -> None:
+    folder = Folder.at(url.format(tmp_path)).child("together")
+    for number in (1, 2):
+        for name in ("joined", "joined/sub"):
+            (tmp_path / name).mkdir()
+        (tmp_path / "joined" / "sub" / f"new-{number}").write_text("new")
+        (tmp_path / "joined" / "names").write_text(str(number))
+        folder.publish(tmp_path / "joined", "joined")
+        assert not (tmp_path / "joined").exists()
+    assert folder.read("joined/names") == b"2"
+    assert folder.names() == ["joined"]
+
+
+def test_a_shard_from_another_disk_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the system has it: nothing is renamed from one disk to another."""
+    rename = Path.replace
+
+    def replace(self: Path, target: Any) -> Path:
+        if Path(target).parent != self.parent:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    stage = Together(name="together", documents=ODD)
+    run = Run(root=str(tmp_path / "copied"), workers=1)
+    make(stage, run)
+    monkeypatch.undo()
+    make(stage, Run(root=str(tmp_path / "renamed"), workers=1))
+    assert contents(tmp_path / "copied") == contents(tmp_path / "renamed")
+
+
+def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
+    run = Run(root=str(tmp_path / "left"), workers=1)
+    make(COUNT, run)
+    make(COUNT, Run(root=str(tmp_path / "whole"), workers=1))
+    folder = tmp_path / "left" / "count"
+    for name in ("manifest.json", "00001.json"):
+        (folder / name).unlink()
+    for name in (".00001.parquet.0123456789ab.writing", ".manifest.json.0123456789ab.writing"):
+        (folder / name).write_bytes(b"half")
+    (tmp_path / "left" / ".status.json.0123456789ab.writing").write_bytes(b"half")
+    (folder / ".joined.0123456789ab.writing").mkdir()
+    make(COUNT, run)
+    assert contents(tmp_path / "left") == contents(tmp_path / "whole")
+    assert not list((tmp_path / "left").rglob("*.writing"))
+
+
+def test_a_remote_product_is_copied_once_and_anew_after_a_kill(tmp_path: Path) -> None:
+    stage = Together(name="together", documents=ODD)
+    run = Run(root=f"memory://{tmp_path.name}/runs", workers=1, scratch=str(tmp_path))
+    make(stage, run)
+    half = tmp_path / artifacts.fingerprint(stage, run)[:16] / ".joined.copying"
+    half.mkdir(parents=True)
+    (half / "names").write_text("half")
+    with ThreadPoolExecutor(4) as pool:
+        paths = list(pool.map(lambda _: run.product(stage, "joined"), range(8)))
+    assert len(set(paths)) == 1
+    assert [path.name for path in paths[0].iterdir()] == ["names"]
+    assert (paths[0] / "names").read_text() == "1 3 5 7 9"
+    assert not half.exists()

@@ -68,13 +68,16 @@ def test_the_ground_knows_no_room() -> None:
         "tally",
         "progress",
         "locking",
+        "stage",
+        "partitions",
+        "budget",
     ):
         assert not imported(PACKAGE / f"{name}.py") & {*ROOMS, "artifacts", "stages", "recipes", "cli", "report"}, name
 
 
 @pytest.mark.parametrize("statement", ["import instructpt", "from instructpt.cli import main; main(['--help'])"])
 def test_the_package_and_its_help_load_nothing_heavy(statement: str) -> None:
-    heavy = "torch", "transformers", "pyarrow", "numpy", "lm_eval", "datasets"
+    heavy = "torch", "transformers", "pyarrow", "numpy", "lm_eval", "datasets", "ray", "aiohttp", "llguidance"
     code = f"{statement}\nimport sys\nprint('LOADED', [name for name in {heavy!r} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.endswith("LOADED []\n")

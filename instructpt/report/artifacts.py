@@ -80,7 +80,8 @@ def load_one(path: str) -> Artifact:
 
 def _read(folder: Folder, name: str) -> Artifact:
     recipe, manifest = orjson.loads(folder.read("recipe.json")), orjson.loads(folder.read("manifest.json"))
-    timing = folder.read("timing.jsonl").splitlines() if folder.exists("timing.jsonl") else []
+    files = [file for file in folder.names() if file.startswith("timing.")]  # one of each partition
+    timing = [line for file in files for line in folder.read(file).splitlines()]
     return Artifact(
         name=name,
         stage=manifest["stage"],
