@@ -27,10 +27,12 @@ from typing import Any
 
 import orjson
 
+from instructpt import devices
 from instructpt.errors import ArtifactError
 from instructpt.executors import check_choice, executor_of, is_in_this_process, open_executor
 from instructpt.locking import claimed, drop_claim, locked, locked_together
 from instructpt.partitions import own_shards, pauses
+from instructpt.progress import Silent
 from instructpt.stage import (
     Outline,
     Product,
@@ -79,9 +81,12 @@ def make(target: Stage[Any], run: Run) -> int:
 
     A partition makes its share, and waits for what it needs of others'. It does not wait for their share of `target`:
     `is_finished` is not yet true then, and `still_missing` says what is left to them.
+    Under torchrun the first process makes it all; the others join it in collective stages, and wait for the rest.
     Raises ArtifactError, before any work, if a folder holds something else or another run works in it.
     """
     check_choice(run.executor)
+    if devices.rank() > 0:
+        return _follow(target, run)
     stages, num_made = tree(target), 0
     with _lock(target, run):
         if not run.is_partition:
@@ -96,6 +101,25 @@ def make(target: Stage[Any], run: Run) -> int:
                 _make_one(stage, run, is_last=stage is stages[-1])
                 num_made += 1
     return num_made
+
+
+def _follow(target: Stage[Any], run: Run) -> int:
+    """What torchrun's other processes do; the first one writes everything, into a folder that all see."""
+    num_joined = 0
+    for stage in tree(target):
+        has_joined = False
+        for seconds in pauses():
+            if is_finished(stage, run):
+                break
+            is_begun = run.folder(stage).exists("recipe.json") and all(is_finished(i, run) for i in inputs(stage))
+            if stage.is_collective and is_begun and not has_joined:
+                has_joined = True
+                num_joined += 1
+                own = dataclasses.replace(run, tally=Tally(), progress=Silent())
+                stage.build(0, own, run.workspace(stage, 0) / stage.shard_name(0))
+            else:
+                time.sleep(seconds)
+    return num_joined
 
 
 def still_missing(target: Stage[Any], run: Run) -> str:

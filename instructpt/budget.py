@@ -1,6 +1,7 @@
 """What a run may take, in hours and money, and what was spent so far.
 
-    <root>/spending.json      tokens that were paid for and hours, of all commands on this folder together
+    <root>/spending.json      tokens that were paid for and hours, of all commands on this folder together;
+                              only where there is a limit or a price
 
 Before every request the budget is asked. Once it is used up no further request is sent; those under way are waited for
 and kept in the ledger, and the command ends and says so. What the ledger answers costs nothing.
@@ -45,10 +46,21 @@ class Budget:
         prices = (self.price_per_hour, self.price_per_million_prompt_tokens, self.price_per_million_output_tokens)
         if min(prices) < 0:
             raise RecipeError(f"a price is {min(prices)}: give 0 or more")
-        if self.max_cost is not None and not any(prices):
+        if self.max_cost is not None and not self.has_prices:
             raise RecipeError(
                 f"max_cost is {self.max_cost} and nothing has a price: give --price-per-hour or --price-per-million-*"
             )
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether there is a limit or a price, so that what is spent is worth writing down."""
+        return self.has_prices or self.max_hours is not None or self.max_cost is not None
+
+    @property
+    def has_prices(self) -> bool:
+        """Whether anything costs something."""
+        prices = (self.price_per_hour, self.price_per_million_prompt_tokens, self.price_per_million_output_tokens)
+        return any(prices)
 
     def cost(self, spent: Spent) -> float:
         """What tokens and hours cost."""
@@ -128,6 +140,8 @@ class Purse:
 
     def _write(self) -> None:
         self._written = time.monotonic()
+        if not self.budget.is_watched:
+            return
         total = _sum(self.earlier, self._so_far())
         row = {
             "hours": round(total.hours, 6),

@@ -10,13 +10,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from instructpt import __version__
+from instructpt import __version__, devices
+from instructpt.budget import Budget
 from instructpt.errors import ArtifactError, InputError, InstructptError, RecipeError
 
 if TYPE_CHECKING:
@@ -39,10 +40,29 @@ class Where:
     """Processes for the stages that need no model."""
     device: str = "auto"
     """auto, cpu or cuda."""
+    executor: str = "local"
+    """Where shards run: local (processes here), or ray (a Ray cluster, the one at RAY_ADDRESS or one of its own)."""
+    executor_options: tuple[str, ...] = ()
+    """The executor's own settings as name=value; for ray address, engines, cpus, gpus."""
+    scratch: str = "~/.cache/instructpt"
+    """A folder on a disk of this machine's own, for open shards where several machines work on one output folder."""
+    partition: str = "1/1"
+    """Only this part of the shards, as 3/64: one command each on many machines with one output folder."""
     engine: str = "transformers"
-    """What answers prompts: transformers (in process), or scripted (canned answers, for trying things out)."""
+    """What answers prompts: transformers (in process), http (servers at --endpoints), vllm (starts its own), or
+    scripted (canned answers, for trying things out)."""
+    endpoints: tuple[str, ...] = ()
+    """OpenAI-compatible servers that answer prompts, such as http://gpu1:8000/v1; implies --engine http."""
     engine_options: tuple[str, ...] = ()
     """The engine's own settings as name=value, for example max_batch=32."""
+    chains_in_flight: int = 1024
+    """Most requests under way at once; how many are best is found by itself."""
+    training_options: tuple[str, ...] = ()
+    """How models are trained, as name=value: micro_batch_rows, compile, checkpoint_activations, shard_size,
+    checkpoint_every_steps, keep_checkpoints. Start with torchrun to train on many processes."""
+    track: tuple[str, ...] = ()
+    """Where trainings are shown besides metrics.jsonl: tensorboard, wandb, trackio."""
+    budget: Annotated[Budget, tyro.conf.arg(name="")] = field(default_factory=Budget)
     debug: bool = False
     """Show tracebacks."""
 
@@ -115,6 +135,10 @@ def run(words: list[str]) -> None:
     recipe, rest = _recipe_named(words, command="run")
     stage, where = _parse(recipe, rest, prog=f"instructpt run {words[0]}")
     _make(stage, where, title=f"Recipe {words[0]}")
+    if (comparison := Path(where.out, stage.name, "00000", "comparison.json")).exists():
+        from instructpt.report.comparison import print_comparison
+
+        print_comparison(str(comparison.parent.parent), console=_console(error=False))
 
 
 def plan(words: list[str]) -> None:
@@ -122,10 +146,11 @@ def plan(words: list[str]) -> None:
     from instructpt.artifacts import differences, is_finished, tree
     from instructpt.progress import summary
     from instructpt.report.outline import print_outline
+    from instructpt.stages.estimate import Wishes, estimates
     from instructpt.tally import Tally
 
     recipe, rest = _recipe_named(words, command="plan")
-    stage, where = _parse(recipe, rest, prog=f"instructpt plan {words[0]}")
+    stage, where, wishes = _parse(recipe, rest, prog=f"instructpt plan {words[0]}", more=Wishes)
     settings = _run(where)
     stages = tree(stage)
     width = max(len(item.name) for item in stages)
@@ -139,6 +164,8 @@ def plan(words: list[str]) -> None:
     for item in stages:
         if outline := item.outline(settings):
             print_outline(outline, console=_console(error=False))
+    for outline in estimates(stage, settings, wishes):
+        print_outline(outline, console=_console(error=False))
 
 
 def show(words: list[str]) -> None:
@@ -185,7 +212,9 @@ def export(words: list[str]) -> None:
             out: an empty or new folder.
         """
         said = export_artifact(artifact, to=to, out=out)
-        print("  ".join(f"{name} {said[name]:,}" for name in ("records", "rows", "documents", "tokens") if name in said))
+        print(
+            "  ".join(f"{name} {said[name]:,}" for name in ("records", "rows", "documents", "tokens") if name in said)
+        )
         if said.get("silent_tokens_exported"):
             print(f"{to} cannot mark the {said['silent_tokens_exported']:,} tokens without loss: they will carry it")
         print(f"Exported: {out}")
@@ -236,8 +265,8 @@ def _recipe_named(words: list[str], *, command: str) -> tuple[Recipe, list[str]]
     return open_recipe(words[0]), words[1:]
 
 
-def _parse(recipe: Recipe, words: list[str], *, prog: str) -> tuple[Stage[Any], Where]:
-    """The recipe's stage and where to run it, from the words of the command line."""
+def _parse(recipe: Recipe, words: list[str], *, prog: str, more: type[Any] | None = None) -> tuple[Any, ...]:
+    """The recipe's stage and where to run it, from the words of the command line; and a `more` of their rest."""
 
     @functools.wraps(recipe)
     def later(*args: Any, **options: Any) -> Callable[[], Stage[Any]]:
@@ -248,33 +277,55 @@ def _parse(recipe: Recipe, words: list[str], *, prog: str) -> tuple[Stage[Any], 
         ("make", Annotated[Any, tyro.conf.arg(name="", constructor=later)]),
         ("where", Annotated[Where, tyro.conf.arg(name="")]),
     ]
+    if more is not None:
+        parts.append(("more", Annotated[more, tyro.conf.arg(name="")]))
     description = (recipe.__doc__ or "").split("Args:")[0].strip()
     command = make_dataclass("Command", parts)
     parsed: Any = tyro.cli(command, args=words, prog=prog, description=description, config=(tyro.conf.OmitArgPrefixes,))
-    return parsed.make(), parsed.where
+    return (parsed.make(), parsed.where, *([parsed.more] if more is not None else []))
 
 
 def _run(where: Where) -> Run:
     from instructpt.artifacts import Run
-    from instructpt.progress import Panel
+    from instructpt.partitions import parse_partition
+    from instructpt.progress import Panel, Silent
 
-    options = {}
-    for option in where.engine_options:
-        name, separator, value = option.partition("=")
-        if not separator:
-            raise RecipeError(f"--engine-options got {option!r}: give name=value, for example max_batch=32")
-        options[name] = _value(value)
+    options = _options(where.engine_options, flag="--engine-options")
+    if where.endpoints:
+        if where.engine not in ("transformers", "http"):
+            raise RecipeError(f"--endpoints are for --engine http, not for {where.engine}: leave one of the two out")
+        options["endpoints"] = where.endpoints
     return Run(
         root=where.out,
         workers=where.workers,
+        executor=where.executor,
+        executor_options=_options(where.executor_options, flag="--executor-options"),
+        scratch=where.scratch,
+        partition=parse_partition(where.partition),
         device=where.device,
-        engine=where.engine,
+        engine="http" if where.endpoints else where.engine,
         engine_options=options,
-        progress=Panel(_console()),
+        training_options=_options(where.training_options, flag="--training-options"),
+        trackers=where.track,
+        chains_in_flight=where.chains_in_flight,
+        budget=where.budget,
+        progress=Panel(_console()) if devices.rank() == 0 else Silent(),
     )
 
 
-def _value(text: str) -> int | float | str:
+def _options(words: Sequence[str], *, flag: str) -> dict[str, Any]:
+    options = {}
+    for word in words:
+        name, separator, value = word.partition("=")
+        if not separator:
+            raise RecipeError(f"{flag} got {word!r}: give name=value, for example max_batch=32")
+        options[name] = _value(value)
+    return options
+
+
+def _value(text: str) -> bool | int | float | str:
+    if text in ("true", "false"):
+        return text == "true"
     for kind in (int, float):
         try:
             return kind(text)
@@ -285,10 +336,16 @@ def _value(text: str) -> int | float | str:
 
 def _make(stage: Stage[Any], where: Where, *, title: str) -> None:
     """Make the stage, then the report over it, unless all was there already."""
-    from instructpt.artifacts import make
+    from instructpt.artifacts import is_finished, make, still_missing
     from instructpt.storage import Folder
 
-    num_made, folder = make(stage, _run(where)), Folder.at(where.out)
+    run, folder = _run(where), Folder.at(where.out)
+    num_made = make(stage, run)
+    if devices.rank() > 0:  # of torchrun's processes the first one speaks
+        return
+    if not is_finished(stage, run):
+        print(still_missing(stage, run))
+        raise SystemExit(0)
     if num_made or not folder.exists("report.html"):
         _write_report(where.out, title=title)
     print(f"Report: {folder.join('report.html')}")

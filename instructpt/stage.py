@@ -53,6 +53,10 @@ class Run:
     engine: str = "transformers"
     """Which engine answers prompts; see `instructpt.engines.ENGINES`."""
     engine_options: Mapping[str, Any] = field(default_factory=dict)
+    training_options: Mapping[str, Any] = field(default_factory=dict)
+    """How models are trained, beyond the device: fields of `training.settings.Execution`."""
+    trackers: tuple[str, ...] = ()
+    """Where trainings are told besides metrics.jsonl; see `training.trackers.TRACKERS`."""
     chains_in_flight: int = 1024
     """Most chains of passages under way at once; how many really are is found by itself."""
     budget: Budget = field(default_factory=Budget)
@@ -180,6 +184,8 @@ class Stage(Generic[R_co]):
     placement: ClassVar[Literal["workers", "driver", "engine"]] = "workers"
     """"driver": shards run one after another in the main process, which holds the model. "engine": they share the
     engine that `opened` gives, and overlap, so that the last answers of one never leave it idle."""
+    is_collective: ClassVar[bool] = False
+    """Whether all processes that torchrun started build it together; the first one alone makes every other stage."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Packages whose versions bear on the output; the manifest names them."""
 

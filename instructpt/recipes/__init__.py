@@ -21,8 +21,12 @@ Recipe = Callable[..., "Stage[Any]"]
 
 RECIPES = {
     "augment": "instructpt.recipes.augment:augment",
+    "compare": "instructpt.recipes.compare:compare",
     "demo": "instructpt.recipes.demo:demo",
+    "domain": "instructpt.recipes.domain:domain",
     "evaluate": "instructpt.recipes.evaluate:evaluate",
+    "general": "instructpt.recipes.general:general",
+    "instruct": "instructpt.recipes.instruct:instruct",
     "quality": "instructpt.recipes.quality:quality",
     "synthesizer": "instructpt.recipes.synthesizer:synthesizer",
 }

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import orjson
+
 from instructpt import vocabulary
 from instructpt.errors import InputError, RecipeError
 from instructpt.stages.models import context_tokens
@@ -62,7 +64,7 @@ def way_for(
     reads, and for lengths that leave no room.
     """
     way = SMALL if base is None else PAPER
-    longest = None if base is None else _longest_text(base)
+    longest = None if base is None else context_of_base(base)
     length = row_tokens or min(way.row_tokens, longest or way.row_tokens)
     if longest is not None and length > longest:
         raise RecipeError(f"row_tokens is {length}, {base} reads {longest} tokens: give at most that")
@@ -80,7 +82,7 @@ def way_for(
     )
 
 
-def _longest_text(base: str) -> int | None:
+def context_of_base(base: str) -> int | None:
     """What the base reads at most; None where it does not say.
 
     Raises InputError for a base without an end of text, a fast tokenizer or safe weights. One without a begin of text
@@ -91,3 +93,12 @@ def _longest_text(base: str) -> int | None:
     if Path(base).expanduser().is_dir() and not any(folder.glob("*.safetensors")):
         raise InputError(f"{base} holds no .safetensors weights: convert it first, pickled weights are not opened")
     return context_tokens(folder)
+
+
+def width_of_base(base: str) -> int:
+    """The size of a model's hidden states. Raises InputError if its configuration does not say."""
+    path = vocabulary.local_folder(base, files=("config.json",)) / "config.json"
+    value = orjson.loads(path.read_bytes()).get("hidden_size") if path.exists() else None
+    if not isinstance(value, int):
+        raise InputError(f"{base} names no hidden_size in config.json: give --learning-rate")
+    return value

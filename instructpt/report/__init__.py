@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from instructpt.report import quality, sections
+from instructpt.report import comparison, quality, sections
 from instructpt.report.artifacts import load
 from instructpt.report.page import page
 
@@ -16,10 +16,11 @@ def render(root: str, *, title: str, leave_out: str = "") -> str:
     lead = f'<p class="soft">{len(artifacts)} artifacts</p>' + sections.headline(artifacts)
     parts = (
         quality.quality(artifacts),
-        sections.scores(artifacts),
+        comparison.comparison(artifacts),
+        sections.scores(comparison.without_runs(artifacts)),
         sections.pairs(artifacts),
         sections.samples(artifacts),
-        sections.curves(artifacts),
+        sections.curves(comparison.without_repeats(artifacts)),
         sections.lineage(artifacts),
         sections.conservation(artifacts),
         sections.settings(artifacts),

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: lines, bars upright or lying, a histogram. Colours are the page's `--c0` to `--c5`."""
+"""Charts as inline SVG: lines, bars upright or lying, histograms, whiskers. Colours are the page's `--c0` to `--c5`."""
 
 from __future__ import annotations
 
@@ -91,6 +91,40 @@ def lying_bars(groups: Mapping[str, Sequence[float | None]], *, label: str, unit
             top += BAR_HEIGHT
         top += 6
     return f'<svg viewBox="0 0 {WIDTH} {top:.0f}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
+
+
+def whiskers(groups: Mapping[str, Sequence[Bar | None]], *, label: str) -> str:
+    """Differences as dots with their 95 % intervals, a row a name, about an upright line at zero.
+
+    The dots of a row stand below one another in the order of the legend.
+    """
+    present = [bar for group in groups.values() for bar in group if bar]
+    if not present:
+        return ""
+    reach = max(abs(bar.value) + (bar.error or 0.0) for bar in present) or 1.0
+    x = Scale(-reach * 1.05, reach * 1.05, NAMES_WIDTH, WIDTH - 12)
+    parts, top = [], 6.0
+    for name, group in groups.items():
+        height = BAR_HEIGHT * max(1, sum(bar is not None for bar in group))
+        parts.append(_words(name, x=NAMES_WIDTH - 8, y=top + height / 2 + 4, anchor="end"))
+        for i, bar in enumerate(group):
+            if bar:
+                parts.append(_whisker(bar, x=x, y=top + BAR_HEIGHT / 2, colour=i))
+                top += BAR_HEIGHT
+        top += 8
+    ticks = [_words(_short(tick), x=x(tick), y=top + 12) for tick in _ticks(x.low, x.high)]
+    zero = f'<path d="M{x(0.0):.1f} 0V{top:.1f}" stroke="var(--soft)" stroke-dasharray="3 3"/>'
+    shapes = zero + "".join(ticks) + "".join(parts)
+    return f'<svg viewBox="0 0 {WIDTH} {top + 18:.0f}" role="img" aria-label="{escape(label)}">{shapes}</svg>'
+
+
+def _whisker(bar: Bar, *, x: Scale, y: float, colour: int) -> str:
+    ink = f'"var(--c{colour % 6})"'
+    dot = f'<circle cx="{x(bar.value):.1f}" cy="{y:.1f}" r="4" fill={ink}/>'
+    if bar.error is None:
+        return dot
+    low, high = x(bar.value - bar.error), x(bar.value + bar.error)
+    return f'<path d="M{low:.1f} {y:.1f}H{high:.1f}" stroke={ink} stroke-width="2"/>{dot}'
 
 
 def histogram(counts: Mapping[str, Mapping[int, int]], *, x_label: str, y_label: str) -> str:

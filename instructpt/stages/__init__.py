@@ -5,8 +5,11 @@
                task data -> Convert ---------------------> groups
     texts      passages, groups -> Template | Tag -------> texts
                texts -> Pack ----------------------------> rows
+    mixing     documents -> Portion; texts -> Blend -----> texts
+               neutral rows -> Instructions -------------> groups
     training   rows -> Train ----------------------------> model
     results    model -> Evaluate, HeldOut -> scores -> WriteReport
+    comparison models, scores -> Compare ----------------> comparison.json
 
 A field that is a stage is an input. What a stage reads from outside (files, a model folder) is part of its identity by
 content, see `sources`.

@@ -169,9 +169,9 @@ def opened_engine(model: Model, run: Run) -> Iterator[Engine]:
     from instructpt.engines import open_engine
     from instructpt.synthesis.scheduler import run_in_loop
 
-    quiet_loading()
     options = dict(run.engine_options)
     if run.engine == "transformers":
+        quiet_loading()
         options.setdefault("device", run.device)
     name = str(model_folder(model, run))
     if isinstance(model, str) and shipped.is_remote(model):

@@ -11,6 +11,8 @@ from instructpt.records import Document, Group
 from instructpt.tally import Tally
 
 DEFAULT_CHECKS = ("empty", "too_long", "answer_not_in_options", "duplicate_question", "repetition", "copied_context")
+MODEL_CHECKS = (*DEFAULT_CHECKS, "leaked_markup")
+"""Of pairs that a model wrote."""
 
 
 @dataclass(frozen=True, kw_only=True)

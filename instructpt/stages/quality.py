@@ -15,26 +15,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from instructpt import vocabulary
 from instructpt.artifacts import Run, Stage
 from instructpt.errors import RecipeError
 from instructpt.evaluation import exam as exams
 from instructpt.progress import time_left
 from instructpt.records import Document, Group, Score, Shot
-from instructpt.stages.models import (
-    Model,
-    context_tokens,
-    model_folder,
-    model_identity,
-    model_sources,
-    opened_engine,
-    speaks,
-)
+from instructpt.stages.asking import Opened, begun, opened
+from instructpt.stages.models import Model, speaks
 from instructpt.stages.pairs import count_pairs
-from instructpt.stages.synthesis import AUTO, Talk, talk
+from instructpt.stages.synthesis import AUTO, Talk, talk, talk_sources
 
 if TYPE_CHECKING:
-    from instructpt.engines import Engine
     from instructpt.evaluation.quality import Output
     from instructpt.synthesis.asking import Synthesis
     from instructpt.synthesis.chains import Prompt
@@ -119,7 +110,8 @@ class Attempt(Stage[Group]):
     record: ClassVar[Any] = Group
     takes: ClassVar[str] = "groups"
     makes: ClassVar[str] = "passages"
-    placement = "driver"
+    placement = "engine"
+    version = 2
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
 
     exam: Stage[Group]
@@ -137,6 +129,8 @@ class Attempt(Stage[Group]):
     window_tokens: int = 4096
     """Prompt and answer together; the model's context, where that is less."""
     max_new_tokens: int = 400
+    guided: bool = True
+    """Whether pairs are held to the dialect's form, by engines that can."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -146,36 +140,32 @@ class Attempt(Stage[Group]):
             )
 
     def sources(self, run: Run) -> Mapping[str, str]:
-        """The model, if no stage makes it."""
-        return model_sources(self.model, run)
+        """The model, if no stage makes it, and the dialect's wording."""
+        return talk_sources(self.model, run, dialect=self.dialect)
 
-    def opened(self, run: Run) -> AbstractContextManager[Engine]:
+    def opened(self, run: Run) -> AbstractContextManager[Opened]:
         """The engine with the model loaded. Raises RecipeError, before that, as `talk` does."""
         self._talk(run)
-        return opened_engine(self.model, run)
+        return opened(self.model, run, name=self.name)
 
     def shard(self, index: int, run: Run) -> Iterator[Group]:
         """The exam's groups in order; what the open shard's ledger holds is not asked again."""
         from instructpt.engines import Sampling
-        from instructpt.synthesis.asking import Synthesis
-        from instructpt.synthesis.ledger import Ledger
 
         groups = list(run.records(self.exam, index))
         run.tally.take(len(groups))
         run.tally.keep(len(groups))
-        folder, chosen = model_folder(self.model, run), self._talk(run)
-        with Ledger(run.workspace(self, index) / "ledger.sqlite") as ledger:
-            synthesis = Synthesis(
-                engine=run.shared,
-                dialect=chosen.dialect,
-                vocabulary=vocabulary.load(folder),
-                ledger=ledger,
-                checks=(),
-                sampling=Sampling(self.max_new_tokens),
-                model_identity=model_identity(self.model, run),
-                window_tokens=min(self.window_tokens, context_tokens(folder) or self.window_tokens),
-                max_chains_in_flight=run.chains_in_flight,
-            )
+        chosen = self._talk(run)
+        with begun(
+            self,
+            index,
+            run,
+            model=self.model,
+            window_tokens=self.window_tokens,
+            guided=self.guided,
+            sampling=Sampling(self.max_new_tokens),
+            dialect=chosen.dialect,
+        ) as synthesis:
             if self.mode == "pairs":
                 shots = self._write(groups, synthesis, chosen, run)
             else:
@@ -197,6 +187,7 @@ class Attempt(Stage[Group]):
                 vocabulary=synthesis.vocabulary,
                 budget_tokens=synthesis.budget_tokens,
                 categories=draw(mix, num_pairs=self.pairs, seed=self.seed, place=(0, number)) if mix else (),
+                guided=self.guided,
             )
 
         prompts = [prompt(number, group) for number, group in enumerate(groups)]

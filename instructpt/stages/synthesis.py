@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import time
+import functools
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from instructpt import vocabulary
 from instructpt.artifacts import Run, Stage
 from instructpt.errors import RecipeError
-from instructpt.progress import time_left
 from instructpt.records import Document, Group
-from instructpt.stages.models import (
-    Model,
-    Speech,
-    context_tokens,
-    model_folder,
-    model_identity,
-    model_sources,
-    opened_engine,
-    speaks,
-)
-from instructpt.stages.pairs import DEFAULT_CHECKS, count_pairs
+from instructpt.stages.asking import Opened, begun, opened
+from instructpt.stages.models import Model, Speech, model_sources, speaks
+from instructpt.stages.pairs import MODEL_CHECKS, count_pairs
 
 if TYPE_CHECKING:
-    from instructpt.engines import Engine
     from instructpt.synthesis.dialects import Dialect
     from instructpt.synthesis.mix import Mix
 
@@ -40,7 +29,7 @@ def default_checks(speech: Speech | None) -> tuple[str, ...]:
     Of a model that does not say, short answers would be taken for spans: 23 % of the annotated answers about tables
     are counts, and would be lost.
     """
-    return (*DEFAULT_CHECKS, "grounded") if speech and speech.categories else DEFAULT_CHECKS
+    return (*MODEL_CHECKS, "grounded") if speech and speech.categories else MODEL_CHECKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +41,21 @@ class Talk:
     """What to ask for; None leaves the choice to the model."""
 
 
+def spoken(dialect: str, speech: Speech | None) -> str:
+    """The dialect by name, where `AUTO` leaves it to the model."""
+    return dialect if dialect != AUTO else speech.dialect if speech else "tags"
+
+
+def talk_sources(model: Model, run: Run, *, dialect: str) -> Mapping[str, str]:
+    """What the prompts depend on besides settings and stages: a model that no stage makes, a dialect's wording."""
+    from instructpt.synthesis.dialects import dialect_sources
+
+    if dialect == AUTO and not isinstance(model, str):
+        return {}  # what a model is to speak that is not there yet hangs on the stage that makes it
+    name = spoken(dialect, speaks(model, run) if dialect == AUTO else None)
+    return {**model_sources(model, run), **dialect_sources(name)}
+
+
 def talk(*, dialect: str, categories: str, pairs: int, speech: Speech | None) -> Talk:
     """What the settings and the model's own word come to.
 
@@ -61,7 +65,7 @@ def talk(*, dialect: str, categories: str, pairs: int, speech: Speech | None) ->
     from instructpt.synthesis.dialects import open_dialect
     from instructpt.synthesis.mix import parse_mix
 
-    name = dialect if dialect != AUTO else speech.dialect if speech else "tags"
+    name = spoken(dialect, speech)
     chosen = open_dialect(name)
     if pairs < 1:
         raise RecipeError(f"{pairs} pairs a passage: give at least 1")
@@ -84,7 +88,8 @@ class Synthesize(Stage[Group]):
     record: ClassVar[Any] = Group
     takes: ClassVar[str] = "passages"
     makes: ClassVar[str] = "passages"
-    placement = "driver"
+    placement = "engine"
+    version = 2
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
 
     passages: Stage[Document]
@@ -97,65 +102,53 @@ class Synthesize(Stage[Group]):
     """A passage, where categories are asked for."""
     shots: int = 2
     """M, passages a chain. The paper has 2 from scratch and 3 for continual pre-training."""
-    checks: tuple[str, ...] = DEFAULT_CHECKS
+    checks: tuple[str, ...] = MODEL_CHECKS
     window_tokens: int = 4096
     """Prompt and answer together; the model's context, where that is less."""
     max_new_tokens: int = 400
     temperature: float = 0.0
+    guided: bool = True
+    """Whether answers are held to the dialect's form, by engines that can."""
     seed: int = 0
 
     def sources(self, run: Run) -> Mapping[str, str]:
-        """The model, if no stage makes it."""
-        return model_sources(self.model, run)
+        """The model, if no stage makes it, and the dialect's wording."""
+        return talk_sources(self.model, run, dialect=self.dialect)
 
-    def opened(self, run: Run) -> AbstractContextManager[Engine]:
+    def opened(self, run: Run) -> AbstractContextManager[Opened]:
         """The engine with the model loaded, for all shards. Raises RecipeError, before that, as `talk` does."""
         self._talk(run)
-        return opened_engine(self.model, run)
+        return opened(self.model, run, name=self.name)
 
     def shard(self, index: int, run: Run) -> Iterator[Group]:
         """A group a chain; what the open shard's ledger holds is not asked again."""
         from instructpt.engines import Sampling
-        from instructpt.synthesis.asking import Progress, Synthesis
         from instructpt.synthesis.chains import chains
-        from instructpt.synthesis.ledger import Ledger
         from instructpt.synthesis.mix import draw
         from instructpt.synthesis.scheduler import run_chains
 
-        started, total = time.monotonic(), run.num_made(self.passages, index)
-
-        def tell(progress: Progress) -> None:
-            news = {
-                "passages": f"{progress.passages:,}/{total:,}",
-                "pairs": progress.pairs,
-                "rejects": progress.rejects,
-                "tok/s": progress.output_tokens / (time.monotonic() - started),
-                "left": time_left(started, done=progress.passages, total=total),
-            }
-            run.progress.news(self.name, news)
-
-        chosen, speech = self._talk(run), speaks(self.model, run)
+        chosen, speech, watch = self._talk(run), speaks(self.model, run), run.shared.watch
+        watch.begin(index, total=run.num_made(self.passages, index))
 
         def asked(number: int) -> tuple[str, ...]:
             assert chosen.mix is not None
             return draw(chosen.mix, num_pairs=self.pairs, seed=self.seed, place=(index, number))
 
-        folder = model_folder(self.model, run)
-        with Ledger(run.workspace(self, index) / "ledger.sqlite") as ledger:
-            synthesis = Synthesis(
-                engine=run.shared,
-                dialect=chosen.dialect,
-                vocabulary=vocabulary.load(folder),
-                ledger=ledger,
-                checks=self.checks,
-                sampling=Sampling(self.max_new_tokens, self.temperature, self.seed),
-                model_identity=model_identity(self.model, run),
-                window_tokens=min(self.window_tokens, context_tokens(folder) or self.window_tokens),
-                max_chains_in_flight=run.chains_in_flight,
-                categories=asked if chosen.mix else None,
-                answers=speech.answers if speech else {},
-            )
+        with begun(
+            self,
+            index,
+            run,
+            model=self.model,
+            window_tokens=self.window_tokens,
+            guided=self.guided,
+            sampling=Sampling(self.max_new_tokens, self.temperature, self.seed),
+            dialect=chosen.dialect,
+            checks=self.checks,
+            categories=asked if chosen.mix else None,
+            answers=speech.answers if speech else None,
+        ) as synthesis:
             passages = chains(run.take(self.passages, index), shots=self.shots)
+            tell = functools.partial(watch.tell, index)
             groups = run_chains(passages, synthesis=synthesis, id_prefix=f"{index:05d}-", on_progress=tell)
             for group in groups:
                 yield count_pairs(group, run.tally)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from instructpt import vocabulary
 from instructpt.artifacts import Product, Run, Stage
@@ -25,6 +25,10 @@ class Template(Stage[Text]):
     language: str = "english"
     kind: Kind = "augmented"
     """What the texts with pairs are called: "augmented", or "task" for annotated data."""
+    layout: Literal["drawn", "plain"] = field(default="drawn", metadata={"later": True})
+    """"plain": a text a pair, question and answer with a blank between them, no wording (paper, section 5)."""
+    loss: Literal["all", "responses"] = field(default="all", metadata={"later": True})
+    """"responses": on answers and rationales alone, for instruction tuning; what has no pairs is left out."""
     seed: int = 0
 
     def sources(self, run: Run) -> Mapping[str, str]:
@@ -36,21 +40,36 @@ class Template(Stage[Text]):
 
     def shard(self, index: int, run: Run) -> Iterator[Text]:
         """Texts in the order of their groups."""
-        from instructpt.templates.catalog import load
-        from instructpt.templates.render import render
-
-        catalog = load(self.language)
         source: Stage[Any] = self.groups
         for record in run.take(source, index):
             if isinstance(record, Document):
                 run.tally.keep()
                 run.tally.count("mode/raw")
                 yield Text(record.id, record.text, record.source, "raw")
-                continue
-            run.tally.keep(len(record.shots))
-            for rendered in render(record, catalog=catalog, seed=self.seed, kind=self.kind):
-                run.tally.count(f"mode/{rendered.layout}")
-                yield rendered.text
+            else:
+                yield from self._texts(record, run)
+
+    def _texts(self, group: Group, run: Run) -> Iterator[Text]:
+        """Of one group; what has nothing to say is counted as dropped."""
+        from instructpt.templates.catalog import load
+        from instructpt.templates.render import plain, render
+
+        is_plain, needs_pairs = self.layout == "plain", self.layout == "plain" or self.loss == "responses"
+        for shot in group.shots:
+            if needs_pairs and not shot.pairs:
+                run.tally.drop("no_pairs", shot.document.text)
+            else:
+                run.tally.keep()
+        if needs_pairs:
+            group = replace(group, shots=tuple(shot for shot in group.shots if shot.pairs))
+        if is_plain:
+            texts = plain(group, kind=self.kind, loss=self.loss)
+            run.tally.count("mode/plain", len(texts))
+            yield from texts
+            return
+        for rendered in render(group, catalog=load(self.language), seed=self.seed, kind=self.kind, loss=self.loss):
+            run.tally.count(f"mode/{rendered.layout}")
+            yield rendered.text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from instructpt import vocabulary
+from instructpt import devices, vocabulary
 from instructpt.artifacts import Product, Run, Stage
 from instructpt.errors import InputError, RecipeError
 from instructpt.interrupts import deferred
@@ -15,6 +15,7 @@ from instructpt.progress import duration
 from instructpt.stages.models import Model, model_folder, model_name, model_sources, quiet_loading
 from instructpt.stages.texts import Pack, token_files
 from instructpt.training.settings import Execution, TrainSettings
+from instructpt.training.trackers import Subject, tracking
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -41,6 +42,7 @@ class Train(Stage[Any]):
     takes: ClassVar[str] = "steps"
     makes: ClassVar[str] = "steps"
     placement = "driver"
+    is_collective = True
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
 
     mixture: tuple[Source, ...]
@@ -83,6 +85,7 @@ class Train(Stage[Any]):
     def build(self, index: int, run: Run, path: Path) -> None:
         """A folder with the model and metrics.jsonl."""
         del index
+        from instructpt.training import checkpoints
         from instructpt.training.loop import train
 
         order = self.order(run)
@@ -90,19 +93,28 @@ class Train(Stage[Any]):
             run.tally.count(f"rows/{part.name}", part.rows)
         path.mkdir(exist_ok=True)
         seconds, tokens = 0.0, 0
-        with deferred() as stop:
+        subject = Subject(
+            project="instructpt",
+            name=self.name,
+            folder=Path(run.root) if run.folder(self).is_local else path,
+            settings=asdict(self.settings),
+            first_step=(checkpoints.step_of(latest) if (latest := checkpoints.latest(path)) else 0) + 1,
+        )
+        trackers = run.trackers if devices.rank() == 0 else ()
+        with deferred() as stop, tracking(trackers, subject) as track:
             steps = train(
                 self._settings(order.num_steps),
                 model=self._model(run),
                 order=order,
                 vocabulary_folder=model_folder(self.vocabulary, run),
                 folder=path,
-                execution=Execution(device=run.device),
+                execution=self._execution(run),
                 stop=stop,
             )
             for step in steps:
                 # From the steps' own times, since those of earlier tries come at once.
                 seconds, tokens = seconds + (step.tokens - tokens) / step.tokens_per_second, step.tokens
+                track(step)
                 self._tell(step, order.num_steps, seconds / step.step, run)
         run.tally.count("steps", step.step)
         run.tally.count("tokens", step.tokens)
@@ -145,6 +157,13 @@ class Train(Stage[Any]):
         if self.epochs is None:
             return self.settings
         return replace(self.settings, steps=num_steps, warmup_steps=min(self.settings.warmup_steps, num_steps // 10))
+
+    def _execution(self, run: Run) -> Execution:
+        unknown = sorted(run.training_options.keys() - {f.name for f in fields(Execution)})
+        if unknown:
+            names = ", ".join(f.name for f in fields(Execution))
+            raise RecipeError(f"no training option is called {unknown[0]!r}: choose from {names}")
+        return Execution(**{"device": run.device, **run.training_options})
 
     def _model(self, run: Run) -> PreTrainedModel:
         from instructpt.training.shapes import load_model, new_model, shape_named

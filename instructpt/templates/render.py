@@ -14,18 +14,26 @@ A group of two passages with two pairs each, in the layout `classic`, with an op
 The other layouts: `dialog`, two speakers; `numbered`, all questions and then all answers; `few_shot`, the last pair
 after the others as worked examples; `next_turn`, a dialog and then its end. In `classic` and `dialog` the pairs may
 come first (inverted). Every question, answer and text stands in the result exactly once, as it was.
+
+For instruction tuning responses alone can carry loss (`render(loss="responses")`), and a question can be followed by
+its answer without any wording (`plain`), as the paper has its general instructions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from instructpt.records import Group, Kind, Text
+from instructpt.records import Group, Kind, Pair, Text
 from instructpt.templates.catalog import Catalog, Mode
 from instructpt.templates.pairs import Parts, asked, asked_for_reasons, prepare, replied, written
+from instructpt.templates.responses import marks_for
 from instructpt.templates.style import Style, draw
 from instructpt.templates.wording import mark
+
+Loss = Literal["all", "responses"]
+"""Which characters carry it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +50,70 @@ class Rendered:
         return "raw" if self.style is None else self.style.layout
 
 
-def render(group: Group, *, catalog: Catalog, seed: int, kind: Kind = "augmented") -> list[Rendered]:
+def render(
+    group: Group, *, catalog: Catalog, seed: int, kind: Kind = "augmented", loss: Loss = "all"
+) -> list[Rendered]:
     """The training texts of a group: one for all its shots, or, if none has pairs, each document raw.
 
-    A shot without pairs among others that have some stands in its place as its bare text. All characters carry loss.
-    kind: of the text with pairs; raw documents are always "raw".
+    A shot without pairs among others that have some stands in its place as its bare text; one without a text is its
+    pairs alone. kind: of the text with pairs; raw documents are always "raw".
+    loss: "responses" for answers and rationales alone. Layouts that show a response before what it needs are then left
+    out, and a group without pairs, which has none, makes no text.
     """
     if not any(shot.pairs for shot in group.shots):
-        documents = [shot.document for shot in group.shots]
+        documents = [shot.document for shot in group.shots] if loss == "all" else []
         return [Rendered(Text(doc.id, doc.text, doc.source, "raw"), None) for doc in documents]
-    style = draw(catalog, seed=seed, group=group)
-    lay_out = LAYOUTS[style.mode]
+    style = draw(catalog if loss == "all" else _forwards(catalog), seed=seed, group=group)
+    marks = marks_for(group)
     texts: list[str] = []
+    num_pairs = 0
     for i, shot in enumerate(group.shots):
         parts = [prepare(pair, catalog=catalog, style=style, place=(i, j)) for j, pair in enumerate(shot.pairs)]
+        if loss == "responses":
+            parts = [marks.put(part, num_pairs + j) for j, part in enumerate(parts)]
+        num_pairs += len(parts)
+        lay_out = LAYOUTS[style.mode] if shot.document.text.strip() else _pairs_alone
         texts.append(lay_out(shot.document.text, parts, style) if parts else shot.document.text)
-    text = style.shot_separator.join(texts)
-    return [Rendered(Text(group.id, text, group.shots[0].document.source, kind), style)]
+    source = group.shots[0].document.source
+    text = style.shot_separator.join([text for text in texts if text])
+    if loss == "all":
+        return [Rendered(Text(group.id, text, source, kind), style)]
+    text, spans = marks.take_out(text)
+    return [Rendered(Text(group.id, text, source, kind, spans), style)]
+
+
+def plain(group: Group, *, kind: Kind = "instruction", loss: Loss = "all") -> list[Text]:
+    """A text a pair: its context, an empty line, then question and answer with a blank between them (paper, section 5).
+
+    Options stand below the question, a rationale before the answer. Shots without pairs make no text.
+    """
+    texts = []
+    for shot in group.shots:
+        context = f"{shot.document.text}\n\n" if shot.document.text.strip() else ""
+        for j, pair in enumerate(shot.pairs):
+            asks, answers = context + _question(pair), " ".join(filter(None, (pair.rationale, pair.answer)))
+            text = f"{asks} {answers}"
+            spans = None if loss == "all" else ((len(asks), len(text)),)
+            texts.append(Text(f"{group.id}/{j}", text, shot.document.source, kind, spans))
+    return texts
+
+
+def _question(pair: Pair) -> str:
+    return "\n".join([pair.question, *(f"- {option}" for option in pair.options)])
+
+
+def _forwards(catalog: Catalog) -> Catalog:
+    """The catalog without the layouts in which an answer may stand before its question or its text."""
+    weights = {mode: 0 if mode == "next_turn" else weight for mode, weight in catalog.weights.items()}
+    return replace(catalog, weights=weights, inversion_percent=0)
+
+
+def _pairs_alone(text: str, pairs: Sequence[Parts], style: Style) -> str:
+    """Of a shot without a text."""
+    del text
+    if style.mode == "dialog":
+        return style.turn_end.join([turn for parts in pairs for turn in _turns(parts, style)])
+    return style.separator.join([written(parts, style) for parts in pairs])
 
 
 def _classic(text: str, pairs: Sequence[Parts], style: Style) -> str:

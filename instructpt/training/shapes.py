@@ -1,14 +1,15 @@
-"""Model shapes: named sizes of the Mistral architecture, and how a model of a shape begins.
+"""Model shapes: named sizes of the Mistral architecture, how fast each learns, and how a model of a shape begins.
 
-    shape    hidden  layers  heads   parameters with vocabulary
-    1m          128       4      4       1.3 M           4,096
-    3m          192       5      6       3.0 M           4,096
-    7m          256       6      4       6.9 M           8,192
-    17m         384       8      6      17.3 M           8,192
-    60m         640      10     10      60.0 M          16,384
-    125m        768      14     12     123.7 M          32,000
-    500m       1536      16     24     567.8 M          32,000   the paper's
-    1.3b       2048      24     32       1.3 B          32,000   the paper's
+    shape    hidden  layers  heads   parameters with vocabulary   learning rate
+    1m          128       4      4       1.3 M           4,096          0.0036
+    3m          192       5      6       3.0 M           4,096          0.0024
+    7m          256       6      4       6.9 M           8,192          0.0018
+    15m         384       7      6      15.5 M           8,192          0.0012
+    30m         512       7      8      30.5 M          16,384          0.0009
+    60m         640      10     10      60.0 M          16,384          0.00072
+    125m        768      14     12     123.7 M          32,000          0.0006
+    500m       1536      16     24     567.8 M          32,000          0.0003   both the paper's
+    1.3b       2048      24     32       1.3 B          32,000          0.0002   both the paper's
 
 Models are Hugging Face causal language models and stay so: whatever takes `MistralForCausalLM` takes them. A new shape
 is a line in `SHAPES`.
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
     import torch
     from transformers import MistralConfig, PreTrainedModel
 
+RATE_TIMES_WIDTH = 0.46
+"""The highest learning rate of a shape times its width. That the best rate of Adam for matrices falls as one over
+their width is Yang et al.'s rule (arXiv 2203.03466, table 3); this number is fixed by the paper's 3e-4 at a width of
+1,536. It gives 6e-4 at 768, which is what GPT-3's smallest model had (arXiv 2005.14165, table 2.1), and 2.4e-3 at 192,
+where 1.5e-3 and 3e-3 were measured to be equally good and 6e-3 worse (docs/log.md)."""
+
 _MODEL_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 
 
@@ -42,22 +49,38 @@ class Shape:
     """Width between the two halves of a feed-forward block: about 8/3 of hidden."""
     tied: bool = True
     """One table for reading and writing tokens. Saves most where the vocabulary is a large share of the model."""
+    published_rate: float | None = None
+    """The highest learning rate in the paper, for its own shapes."""
+    vocabulary_size: int = 32_000
+    """Ids that suit the size: so many that the table of tokens is no more than half of the model."""
 
     def __post_init__(self) -> None:
         if self.hidden % self.heads or self.hidden // self.heads % 2:
             raise RecipeError(f"hidden is {self.hidden} with {self.heads} heads: give heads of one even width")
 
+    @property
+    def learning_rate(self) -> float:
+        """The highest that suits the shape: the published one, else `RATE_TIMES_WIDTH` over its width, two digits."""
+        return self.published_rate or float(f"{RATE_TIMES_WIDTH / self.hidden:.2g}")
+
+    def num_parameters(self, vocabulary_size: int | None = None) -> int:
+        """Of a model of this shape; None for the shape's own vocabulary."""
+        block = 4 * self.hidden**2 + 3 * self.hidden * self.feed_forward + 2 * self.hidden
+        tables = (1 if self.tied else 2) * (vocabulary_size or self.vocabulary_size) * self.hidden
+        return tables + self.layers * block + self.hidden
+
 
 SHAPES = {
-    "1m": Shape(hidden=128, layers=4, heads=4, feed_forward=352),
-    "3m": Shape(hidden=192, layers=5, heads=6, feed_forward=512),
-    "7m": Shape(hidden=256, layers=6, heads=4, feed_forward=704),
-    "17m": Shape(hidden=384, layers=8, heads=6, feed_forward=1024),
-    "60m": Shape(hidden=640, layers=10, heads=10, feed_forward=1728),
+    "1m": Shape(hidden=128, layers=4, heads=4, feed_forward=352, vocabulary_size=4096),
+    "3m": Shape(hidden=192, layers=5, heads=6, feed_forward=512, vocabulary_size=4096),
+    "7m": Shape(hidden=256, layers=6, heads=4, feed_forward=704, vocabulary_size=8192),
+    "15m": Shape(hidden=384, layers=7, heads=6, feed_forward=1024, vocabulary_size=8192),
+    "30m": Shape(hidden=512, layers=7, heads=8, feed_forward=1376, vocabulary_size=16_384),
+    "60m": Shape(hidden=640, layers=10, heads=10, feed_forward=1728, vocabulary_size=16_384),
     "125m": Shape(hidden=768, layers=14, heads=12, feed_forward=2048),
     # As in the configuration of the released InstructLM-500M: 16 layers, not the 24 that digests of the paper give.
-    "500m": Shape(hidden=1536, layers=16, heads=24, feed_forward=4320, tied=False),
-    "1.3b": Shape(hidden=2048, layers=24, heads=32, feed_forward=5504, tied=False),
+    "500m": Shape(hidden=1536, layers=16, heads=24, feed_forward=4320, tied=False, published_rate=3e-4),
+    "1.3b": Shape(hidden=2048, layers=24, heads=32, feed_forward=5504, tied=False, published_rate=2e-4),
 }
 
 

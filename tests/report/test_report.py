@@ -14,7 +14,7 @@ from instructpt.cli import main
 from instructpt.errors import ArtifactError
 from instructpt.report import render
 from instructpt.report.artifacts import load
-from instructpt.report.charts import Bar, bars, histogram, lines, lying_bars
+from instructpt.report.charts import Bar, bars, histogram, lines, lying_bars, whiskers
 from instructpt.report.page import escape
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)"> & \x1b[2J \u202e "quoted" \'single\' '
@@ -90,3 +90,15 @@ def test_charts_hold_their_numbers() -> None:
     assert widths == pytest.approx([widths[2] / 2, widths[2] / 4, widths[2]], abs=0.2)
     assert "&lt;b&gt;" in chart
     assert lying_bars({}, label="shares", unit="%") == ""
+
+
+def test_whiskers_stand_about_zero_and_reach_as_far_as_their_intervals() -> None:
+    chart = whiskers({"<b>": [None, Bar(1.0, 0.5), Bar(-1.0, 0.5)], "exact": [Bar(0.0)]}, label="difference")
+    (zero,) = re.findall(r'd="M([\d.]+) 0V', chart)
+    dots = [float(x) for x in re.findall(r'cx="([\d.]+)"', chart)]
+    assert dots[2] == float(zero)
+    assert dots[0] - float(zero) == pytest.approx(float(zero) - dots[1], abs=0.2)
+    reaches = [(float(a), float(b)) for a, b in re.findall(r'd="M([\d.]+) [\d.]+H([\d.]+)"', chart)]
+    assert [stop - start for start, stop in reaches] == pytest.approx([dots[0] - float(zero)] * 2, abs=0.3)
+    assert "&lt;b&gt;" in chart
+    assert whiskers({"task": [None]}, label="difference") == ""

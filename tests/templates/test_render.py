@@ -6,43 +6,15 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from drawn_groups import groups, only
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from instructpt.records import Document, Group, Pair, Shot
-from instructpt.templates.catalog import MODES, Catalog, Mode, load
+from instructpt.templates.catalog import MODES, Mode, load
 from instructpt.templates.pairs import prepare
 from instructpt.templates.render import render
 from instructpt.templates.style import draw
-
-# What has broken other template code: braces, format and regex escapes, a field's own name.
-TRICKY = st.sampled_from(
-    ["", " {answer}", " {question}", "{0}", " 100 %s", r" \1", "}{", "{{x}}", ".", " é 中 🙂", "\nnext"]
-)
-
-
-def only(mode: Mode, *, inverted: bool = False) -> Catalog:
-    """The English catalog with one layout alone."""
-    weights: dict[Mode, int] = {name: int(name == mode) for name in MODES}
-    return replace(load(), weights=weights, inversion_percent=100 if inverted else 0)
-
-
-@st.composite
-def groups(draw) -> Group:
-    shots = []
-    for i in range(draw(st.integers(1, 3))):
-        pairs = []
-        for j in range(draw(st.integers(2, 5))):
-            place = f"{i}.{j}"
-            options: tuple[str, ...] = ()
-            answer = f"<a{place}>" + draw(TRICKY)
-            if draw(st.booleans()):
-                others = [f"<o{place}.{k}>" + draw(TRICKY) for k in range(draw(st.integers(1, 4)))]
-                options = tuple(draw(st.permutations([answer, *others])))
-            rationale = f"<r{place}>" + draw(TRICKY) if draw(st.booleans()) else None
-            pairs.append(Pair(f"<q{place}>" + draw(TRICKY), answer, options, rationale))
-        shots.append(Shot(Document(f"{i}", f"  <t{i}>" + draw(TRICKY) + "\n", "source"), tuple(pairs)))
-    return Group("group", tuple(shots))
 
 
 @pytest.mark.parametrize(("mode", "inverted"), [(mode, inverted) for mode in MODES for inverted in (False, True)])

@@ -1,5 +1,6 @@
 import hashlib
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -10,25 +11,38 @@ from instructpt.errors import InputError, RecipeError
 from instructpt.training.shapes import SHAPES, Shape, configuration, load_model, shape_named
 
 SIZES = {
-    "1m": (4096, 1.3e6),
-    "3m": (4096, 3.0e6),
-    "7m": (8192, 6.9e6),
-    "17m": (8192, 17.3e6),
-    "60m": (16_384, 60.0e6),
-    "125m": (32_000, 123.7e6),
-    "500m": (32_000, 567.8e6),
-    "1.3b": (32_000, 1.34e9),
+    "1m": (4096, 1.3e6, 3.6e-3),
+    "3m": (4096, 3.0e6, 2.4e-3),
+    "7m": (8192, 6.9e6, 1.8e-3),
+    "15m": (8192, 15.5e6, 1.2e-3),
+    "30m": (16_384, 30.5e6, 9e-4),
+    "60m": (16_384, 60.0e6, 7.2e-4),
+    "125m": (32_000, 123.7e6, 6e-4),
+    "500m": (32_000, 567.8e6, 3e-4),
+    "1.3b": (32_000, 1.34e9, 2e-4),
 }
-"""Vocabulary and parameters, as the module's table has them."""
+"""Vocabulary, parameters and highest learning rate, as the module's table has them."""
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_name_says_how_large_a_model_is(name):
-    vocabulary_size, num_parameters = SIZES[name]
-    config = configuration(shape_named(name), vocabulary_size=vocabulary_size, bos=0, eos=1, max_positions=512)
+    vocabulary_size, num_parameters, learning_rate = SIZES[name]
+    shape = shape_named(name)
+    config = configuration(shape, vocabulary_size=vocabulary_size, bos=0, eos=1, max_positions=512)
     with torch.device("meta"):
         model = MistralForCausalLM(config)
-    assert sum(p.numel() for p in model.parameters()) == pytest.approx(num_parameters, rel=0.03)
+    assert sum(p.numel() for p in model.parameters()) == shape.num_parameters(vocabulary_size)
+    assert shape.num_parameters() == pytest.approx(num_parameters, rel=0.03)
+    assert shape.learning_rate == learning_rate
+
+
+def test_wider_models_learn_more_slowly_and_smaller_ones_have_smaller_vocabularies():
+    shapes = list(SHAPES.values())
+    for narrow, wide in pairwise(shapes):
+        assert narrow.learning_rate > wide.learning_rate
+        assert narrow.vocabulary_size <= wide.vocabulary_size
+        assert narrow.num_parameters() < wide.num_parameters()
+    assert all(shape.vocabulary_size * shape.hidden < shape.num_parameters() / 2 for shape in shapes)
 
 
 def test_weights_are_the_same_bytes_everywhere_and_follow_the_seed():

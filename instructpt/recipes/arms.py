@@ -1,0 +1,140 @@
+"""Arms: what the models of an experiment are trained on, with one thing changed at a time.
+
+    arm               the texts to augment (paper: 1/5)       the other texts    task collection
+    raw               raw                                     raw                                   Vanilla
+    mixed             raw                                     raw                mixed in           Mix
+    instruct          with pairs, chains of 2 passages        raw                mixed in           Instruct
+    mined             with pairs mined by rules               raw                mixed in           ablation (table 4)
+    one_round         with pairs, each passage alone          raw                mixed in           ablation
+    without_corpora   left out                                raw                mixed in           ablation
+    without_tasks     with pairs                              raw
+    share_half        with pairs: a half of all               raw                mixed in
+    share_all         with pairs: all                                            mixed in
+
+The names on the right are the paper's (arXiv 2406.14491, sections 4 and 7). All arms get one budget of tokens. Recipe
+`domain` has those of `DOMAIN_ARMS`, with general instructions in the place of the task collection, in every arm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal
+
+from instructpt.artifacts import Stage
+from instructpt.errors import RecipeError
+from instructpt.recipes.augment import USUAL_LENGTHS, USUAL_PAIRS, told
+from instructpt.records import Document, Group
+from instructpt.stages.blending import Part, Portion
+from instructpt.stages.corpus import Split
+from instructpt.stages.pairs import Mine, Verify
+from instructpt.stages.synthesis import Synthesize, default_checks
+from instructpt.stages.texts import Template
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """What one arm is trained on."""
+
+    pairs: Literal["none", "synthesized", "mined"] = "none"
+    share: float | None = None
+    """Of the documents, drawn to be augmented; None: the recipe's."""
+    rounds: int | None = None
+    """Passages a chain; None: the recipe's."""
+    has_augmented: bool = True
+    """Whether the documents that were drawn are trained on at all."""
+    has_tasks: bool = True
+
+
+ARMS = {
+    "raw": Arm(has_tasks=False),
+    "mixed": Arm(),
+    "instruct": Arm(pairs="synthesized"),
+    "mined": Arm(pairs="mined"),
+    "one_round": Arm(pairs="synthesized", rounds=1),
+    "without_corpora": Arm(pairs="synthesized", has_augmented=False),
+    "without_tasks": Arm(pairs="synthesized", has_tasks=False),
+    "share_half": Arm(pairs="synthesized", share=0.5),
+    "share_all": Arm(pairs="synthesized", share=1.0),
+}
+"""A new arm is a line here."""
+DOMAIN_ARMS = ("raw", "instruct", "mined", "one_round", "without_corpora", "share_half")
+"""Those that make sense where all texts are augmented and instructions are mixed into every arm."""
+
+
+def check_arms(names: Iterable[str], *, known: Collection[str] = tuple(ARMS)) -> None:
+    """Raise RecipeError for an arm that there is not, naming those most like it, and for one that is named twice."""
+    seen: set[str] = set()
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name.casefold().replace("-", "_"), known, cutoff=0.5)
+            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"choose from {', '.join(known)}"
+            raise RecipeError(f"no arm is called {name!r}: {hint}")
+        if name in seen:
+            raise RecipeError(f"the arm {name!r} is named twice: name each once")
+        seen.add(name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpus:
+    """Documents to train on, and how those of an arm that are augmented get their pairs: shared by all arms."""
+
+    documents: Stage[Document]
+    share: float
+    """Of the documents that are augmented."""
+    rounds: int
+    """Passages a chain."""
+    synthesizer: str
+    language: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise RecipeError(f"augmented_share is {self.share:g}: give more than 0, at most 1, or train arm raw")
+        if self.rounds < 1:
+            raise RecipeError(f"rounds is {self.rounds}: give at least 1")
+
+    def parts(self, arm: Arm) -> tuple[Part, ...]:
+        """The texts of an arm, without the task collection. Raises RecipeError if there are none."""
+        share = arm.share or self.share
+        if arm.pairs == "none":
+            return (Part(texts=Template(name="raw-texts", groups=self.documents)),)
+        parts = []
+        if share < 1:
+            rest = Portion(
+                name=f"rest-{share:g}", documents=self.documents, start=share, draw="augmented", seed=self.seed
+            )
+            parts.append(Part(texts=Template(name=f"{rest.name}-texts", groups=rest)))
+        if arm.has_augmented:
+            groups = self._groups(arm, share)
+            texts = Template(name=f"{groups.name}-texts", groups=groups, language=self.language, seed=self.seed)
+            parts.append(Part(texts=texts))
+        return tuple(parts)
+
+    def _groups(self, arm: Arm, share: float) -> Stage[Group]:
+        """Passages of the drawn documents with pairs."""
+        speech = told(self.synthesizer)
+        own = (speech.passage_tokens, speech.window_tokens, speech.max_new_tokens) if speech else (None, None, None)
+        passage, window, new = (said or usual for said, usual in zip(own, USUAL_LENGTHS, strict=True))
+        drawn = Portion(name=f"drawn-{share:g}", documents=self.documents, stop=share, draw="augmented", seed=self.seed)
+        passages = Split(
+            name=f"passages-{share:g}", documents=drawn, vocabulary=self.synthesizer, budget_tokens=passage
+        )
+        rounds = arm.rounds or self.rounds
+        label = f"{share:g}-in-{rounds}"
+        if arm.pairs == "mined":
+            mined = Mine(name=f"mined-pairs-{label}", passages=passages, shots=rounds, seed=self.seed)
+            return Verify(name=f"mined-{label}", groups=mined)
+        return Synthesize(
+            name=f"synthesized-{label}",
+            passages=passages,
+            model=self.synthesizer,
+            shots=rounds,
+            categories=speech.mix if speech else "",
+            pairs=(speech.pairs if speech else None) or USUAL_PAIRS,
+            checks=default_checks(speech),
+            window_tokens=window,
+            max_new_tokens=new,
+            seed=self.seed,
+        )

@@ -1,0 +1,152 @@
+"""How long, in which steps and at which rate a model is trained: what fits its shape, unless it is said otherwise.
+
+shape     tokens            a step       a row     from
+500m      100,000,000,000     524,288    2,048     the paper (section 4)
+1.3b      100,000,000,000   1,048,576    2,048     the paper
+others    20 a parameter    by tokens      512     Hoffmann et al. (arXiv 2203.15556), Li et al. (arXiv 2503.04715)
+
+15m       310,000,000          32,768      512
+1m         26,000,000           8,192      512
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from instructpt import devices
+from instructpt.errors import RecipeError
+from instructpt.recipes.tuning import context_of_base, width_of_base
+from instructpt.stages.training import steps_for
+from instructpt.training.settings import TrainSettings
+from instructpt.training.shapes import RATE_TIMES_WIDTH, shape_named
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+TOKENS_A_PARAMETER = 20
+"""What trains a model of a size best for its computation (Hoffmann et al., arXiv 2203.15556)."""
+PAPER_TOKENS = 100_000_000_000
+PAPER_BATCH_TOKENS = {"500m": 2**19, "1.3b": 2**20}
+"""The paper's 0.5 M and 1 M, as powers of two: rows then divide among processes."""
+PAPER_ROW_TOKENS = 2048
+SMALL_ROW_TOKENS = 512
+"""Rows of 1,024 train small models at 0.6 times the speed (docs/log.md)."""
+CONTINUED_ROW_TOKENS = 4096
+CONTINUED_BATCH_TOKENS = 2**18
+"""The paper's 0.25 M."""
+CONTINUED_TOKENS = 4000 * CONTINUED_BATCH_TOKENS
+"""The paper's 4,000 steps."""
+WARMUP_STEPS = 1000
+"""The paper's, and never more than a tenth of the steps."""
+TUNING_RATE_SHARE = 0.09
+"""Of a shape's highest rate, for a model that is trained already. At a width of 4,096 this gives the paper's 1e-5."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How much a model is trained, in which steps, how fast."""
+
+    tokens: int
+    row_tokens: int
+    batch_rows: int
+    learning_rate: float
+    warmup_steps: int
+    precision: Literal["float32", "bfloat16"]
+    attend_across_documents: bool = False
+
+    def settings(self, *, seed: int, share: float = 1.0) -> TrainSettings:
+        """For a run over a share of the tokens, with a schedule of its own. Raises RecipeError if it has no step."""
+        steps = steps_for(round(self.tokens * share), row_tokens=self.row_tokens, batch_rows=self.batch_rows)
+        return TrainSettings(
+            steps=steps,
+            learning_rate=self.learning_rate,
+            warmup_steps=min(self.warmup_steps, steps // 10),
+            precision=self.precision,
+            attend_across_documents=self.attend_across_documents,
+            seed=seed,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a user says of a budget; None for what fits."""
+
+    tokens: int | None
+    row_tokens: int | None
+    batch_tokens: int | None
+    learning_rate: float | None
+    warmup_steps: int
+    precision: Precision
+    attend_across_documents: bool
+
+    def budget(self, *, tokens: int, row_tokens: int, batch_tokens: int, learning_rate: float) -> Budget:
+        """With these numbers where the user says nothing. Raises RecipeError for a budget of less than a step."""
+        row = self.row_tokens or row_tokens
+        budget = Budget(
+            tokens=self.tokens or tokens,
+            row_tokens=row,
+            batch_rows=max(1, (self.batch_tokens or batch_tokens) // row),
+            learning_rate=self.learning_rate or learning_rate,
+            warmup_steps=self.warmup_steps,
+            precision=fast_precision(self.precision),
+            attend_across_documents=self.attend_across_documents,
+        )
+        budget.settings(seed=0)
+        return budget
+
+
+def budget_from_scratch(shape: str, wanted: Wanted) -> Budget:
+    """The budget of a model of a shape from random weights.
+
+    Raises RecipeError for an unknown shape, and for a budget of less than a step.
+    """
+    chosen, is_papers = shape_named(shape), shape in PAPER_BATCH_TOKENS
+    tokens = PAPER_TOKENS if is_papers else TOKENS_A_PARAMETER * chosen.num_parameters()
+    return wanted.budget(
+        tokens=tokens,
+        row_tokens=PAPER_ROW_TOKENS if is_papers else SMALL_ROW_TOKENS,
+        batch_tokens=PAPER_BATCH_TOKENS.get(shape) or usual_batch_tokens(wanted.tokens or tokens),
+        learning_rate=chosen.learning_rate,
+    )
+
+
+def budget_from_base(base: str, wanted: Wanted) -> Budget:
+    """The budget of a run that goes on from a base model.
+
+    Raises InputError for a base that cannot be trained, RecipeError for rows that it cannot read.
+    """
+    return wanted.budget(
+        tokens=CONTINUED_TOKENS,
+        row_tokens=fitting_row_tokens(base, wanted.row_tokens, usual=CONTINUED_ROW_TOKENS),
+        batch_tokens=CONTINUED_BATCH_TOKENS,
+        learning_rate=wanted.learning_rate or tuning_rate(width_of_base(base)),
+    )
+
+
+def fitting_row_tokens(base: str, wanted: int | None, *, usual: int) -> int:
+    """The length of rows: what is wanted, else the usual length or what the model reads, if that is less.
+
+    Raises InputError for a model that cannot be trained, RecipeError for rows longer than it reads.
+    """
+    longest = context_of_base(base)
+    row = wanted or min(usual, longest or usual)
+    if longest is not None and row > longest:
+        raise RecipeError(f"row_tokens is {row}, {base} reads {longest} tokens: give at most that")
+    return row
+
+
+def fast_precision(precision: Precision) -> Literal["float32", "bfloat16"]:
+    """What "auto" comes to on this machine; anything else as it is."""
+    return devices.fast_precision(devices.find("auto")) if precision == "auto" else precision
+
+
+def usual_batch_tokens(tokens: int) -> int:
+    """Tokens a step for a budget of `tokens`: 0.58 tokens^0.571 (Li et al., "Step Law", arXiv 2503.04715), to the
+    nearest power of two: 1,024 for half a million, 32,768 for 300 million, 1,048,576 for the paper's 100 billion."""
+    return int(2 ** round(math.log2(0.58 * tokens**0.571)))
+
+
+def tuning_rate(width: int) -> float:
+    """The highest rate for a trained model of a width, to two digits."""
+    return float(f"{TUNING_RATE_SHARE * RATE_TIMES_WIDTH / width:.2g}")

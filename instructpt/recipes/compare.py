@@ -1,0 +1,300 @@
+"""Does it help? Arms of a recipe side by side: each trained with several seeds on one budget, all scored alike.
+
+    documents, vocabulary, pairs, rows of an arm        made once, shared by all runs that need them
+           |
+           +-> raw-seed0      -> bits per byte on held-out documents, benchmarks --.
+           +-> raw-seed1      -> ...                                               +-> comparison: means, intervals,
+           +-> instruct-seed0 -> ...                                               |   differences paired by seed,
+           '-> instruct-seed1 -> ...                                        ------'    tokens to reach a score
+
+Every run, and every score of it, is an artifact: what is there is not made again, an arm or a seed can be added later.
+A seed draws the weights that a model begins with and the order of its texts; documents and pairs are the same in all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from instructpt.artifacts import Stage
+from instructpt.errors import RecipeError
+from instructpt.recipes.arms import ARMS, DOMAIN_ARMS, Corpus, check_arms
+from instructpt.recipes.augment import clean
+from instructpt.recipes.budgets import (
+    WARMUP_STEPS,
+    Budget,
+    Precision,
+    Wanted,
+    budget_from_base,
+    budget_from_scratch,
+    tuning_rate,
+)
+from instructpt.recipes.domain import ROUNDS as DOMAIN_ROUNDS
+from instructpt.recipes.domain import Continued, instruction_texts
+from instructpt.recipes.general import (
+    AUGMENTED_SHARE,
+    ROUNDS,
+    SAMPLE_PASSAGES,
+    SAMPLE_TASKS,
+    TASK_COPIES,
+    FromScratch,
+    task_texts,
+    vocabulary_of,
+)
+from instructpt.recipes.instruct import Tuning, tuning_for
+from instructpt.recipes.tuning import width_of_base
+from instructpt.records import Document, Score
+from instructpt.stages.blending import Portion
+from instructpt.stages.comparison import Cell, Compare
+from instructpt.stages.corpus import Read
+from instructpt.stages.models import SHIPPED
+from instructpt.stages.results import Evaluate, HeldOut
+from instructpt.stages.training import Train
+from instructpt.training.shapes import shape_named
+
+TASKS = ("arc_easy", "arc_challenge", "boolq", "piqa", "winogrande")
+
+
+class Experiment(Protocol):
+    """A recipe whose arms can be trained side by side."""
+
+    @property
+    def budget(self) -> Budget:
+        """The budget of every arm."""
+        ...
+
+    def train(self, arm: str, *, name: str, seed: int, share: float = 1.0) -> Train:
+        """The model of one arm, for a share of the budget."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exam:
+    """How every model is scored."""
+
+    held_out: Stage[Document]
+    tasks: tuple[str, ...]
+    data: str | None
+    limit: int | None
+    num_fewshot: int
+    row_tokens: int
+
+    def results(self, model: Train) -> tuple[Stage[Score], ...]:
+        """The scores of one model."""
+        held_out = HeldOut(
+            name=f"{model.name}-held-out", model=model, documents=self.held_out, row_tokens=self.row_tokens
+        )
+        if not self.tasks:
+            return (held_out,)
+        return held_out, Evaluate(
+            name=f"{model.name}-scores",
+            model=model,
+            tasks=self.tasks,
+            data=self.data,
+            limit=self.limit,
+            num_fewshot=self.num_fewshot,
+        )
+
+
+def compare(
+    *,
+    recipe: Literal["general", "domain"] = "general",
+    arms: tuple[str, ...] = ("raw", "mixed", "instruct"),
+    seeds: int = 3,
+    budget_shares: tuple[float, ...] = (1.0,),
+    tuned: bool = False,
+    files: tuple[str, ...] = (SAMPLE_PASSAGES,),
+    shape: str = "15m",
+    base: str | None = None,
+    synthesizer: str = SHIPPED,
+    augmented_share: float | None = None,
+    rounds: int | None = None,
+    tasks_data: tuple[str, ...] = (SAMPLE_TASKS,),
+    sets: tuple[str, ...] = (),
+    task_copies: int = TASK_COPIES,
+    task_share: float | None = None,
+    vocabulary: str | None = None,
+    vocabulary_size: int | None = None,
+    pretraining_tokens: int | None = None,
+    row_tokens: int | None = None,
+    batch_tokens: int | None = None,
+    learning_rate: float | None = None,
+    warmup_steps: int = WARMUP_STEPS,
+    attend_across_documents: bool = False,
+    max_epochs: float = 4.0,
+    held_out: tuple[str, ...] = (),
+    held_out_share: float = 0.02,
+    tasks: tuple[str, ...] = TASKS,
+    data: str | None = None,
+    evaluation_items: int | None = None,
+    num_fewshot: int = 0,
+    text_field: str = "text",
+    id_field: str = "id",
+    limit: int | None = None,
+    language: str = "english",
+    precision: Precision = "auto",
+    seed: int = 0,
+) -> Compare:
+    """Train the arms of a recipe side by side, several seeds each, and compare them with intervals.
+
+    Args:
+        recipe: general, from random weights; or domain, from --base.
+        arms: raw, mixed, instruct, and ablations: mined, one_round, without_corpora, without_tasks, share_half,
+            share_all. The others are compared with the first.
+        seeds: Runs an arm. Intervals need two; with three they are still 4.3 standard errors wide to each side.
+        budget_shares: Also train every arm with these shares of the budget, 0.25 0.5 1, to see how many tokens an arm
+            needs for what the first has at the whole budget. Each is a complete run with a schedule of its own.
+        tuned: Also instruction-tune every model of the whole budget on the task data, and score it again.
+        files: Raw text: files, folders, globs or URLs.
+        shape: Of the models from random weights; a name in instructpt/training/shapes.py.
+        base: The base model of recipe domain: a folder or Hub id.
+        synthesizer: What writes the pairs: a folder, a Hub id, or the small one that ships.
+        augmented_share: Of the documents, drawn to be augmented; 0.2, in recipe domain all.
+        rounds: Passages a chain; 2, in recipe domain 3.
+        tasks_data: The task collection, in recipe domain the general instructions: neutral layout (docs/formats.md).
+        sets: Only these task sets: names of sets, categories or groups.
+        task_copies: How often the task collection is seen for each pass over the raw text.
+        task_share: Of the tokens that are task collection, instead of task_copies; for small corpora, of which four
+            copies would be most.
+        vocabulary: A model folder or Hub id whose tokenizer is used; one is trained on the texts without it.
+        vocabulary_size: Of the vocabulary that is trained; what suits the shape by default.
+        pretraining_tokens: The budget of every run; as recipe general or domain has it by default.
+        row_tokens: Tokens a row.
+        batch_tokens: Tokens a step.
+        learning_rate: The highest; what suits the shape by default.
+        warmup_steps: At most a tenth of the steps.
+        attend_across_documents: Let a token see the documents before its own in a row, as plain packing does.
+        max_epochs: How often a text may be seen at most; a budget that asks for more is refused.
+        held_out: Files of documents to measure bits per byte on, which must not be among the others. Without them a
+            part of the documents is drawn and left out of training.
+        held_out_share: How large that part is.
+        tasks: Benchmarks; names of task files in instructpt/evaluation/tasks.
+        data: Folder with the benchmarks' rows; the small sample that ships, without it.
+        evaluation_items: Only so many items a benchmark, evenly spaced.
+        num_fewshot: Examples before each item.
+        text_field: Field or column that holds the text.
+        id_field: Field or column that holds the id.
+        limit: Only the first so many rows of the files.
+        language: Of the templates.
+        precision: Of training; auto is bfloat16 where this machine computes in it, and is written down as what it is.
+        seed: Of every draw that all runs share; that of the first run, the others count on from it.
+    """
+    _check(recipe=recipe, arms=arms, seeds=seeds, shares=budget_shares, base=base)
+    documents: Stage[Document] = clean(
+        Read(name="documents", files=files, text_field=text_field, id_field=id_field, limit=limit)
+    )
+    documents, unseen = _held_out(documents, files=held_out, share=held_out_share, text_field=text_field, seed=seed)
+    is_domain = recipe == "domain"
+    corpus = Corpus(
+        documents=documents,
+        share=augmented_share or (1.0 if is_domain else AUGMENTED_SHARE),
+        rounds=rounds or (DOMAIN_ROUNDS if is_domain else ROUNDS),
+        synthesizer=synthesizer,
+        language=language,
+        seed=seed,
+    )
+    wanted = Wanted(
+        tokens=pretraining_tokens,
+        row_tokens=row_tokens,
+        batch_tokens=batch_tokens,
+        learning_rate=learning_rate,
+        warmup_steps=warmup_steps,
+        precision=precision,
+        attend_across_documents=attend_across_documents,
+    )
+    experiment: Experiment
+    if base is not None:
+        experiment = Continued(
+            corpus=corpus,
+            instructions=instruction_texts(tasks_data, seed=seed),
+            ratio=1.0,
+            base=base,
+            budget=budget_from_base(base, wanted),
+            max_epochs=max_epochs,
+        )
+    else:
+        experiment = FromScratch(
+            corpus=corpus,
+            tasks=task_texts(files=tasks_data, hub=False, sets=sets, language=language, seed=seed),
+            task_copies=task_copies,
+            task_share=task_share,
+            vocabulary=vocabulary or vocabulary_of(documents, shape=shape, size=vocabulary_size),
+            shape=shape,
+            budget=budget_from_scratch(shape, wanted),
+            max_epochs=max_epochs,
+        )
+    exam = Exam(
+        held_out=unseen,
+        tasks=tasks,
+        data=data,
+        limit=evaluation_items,
+        num_fewshot=num_fewshot,
+        row_tokens=experiment.budget.row_tokens,
+    )
+    tuning = tuning_for(
+        tasks=tasks_data,
+        sets=sets,
+        row_tokens=experiment.budget.row_tokens,
+        learning_rate=tuning_rate(width_of_base(base) if base else shape_named(shape).hidden),
+        language=language,
+        precision=precision,
+        seed=seed,
+    )
+    numbers = range(seed, seed + seeds)
+    return Compare(
+        name="comparison",
+        cells=cells(experiment, arms, seeds=numbers, shares=budget_shares, exam=exam, tuning=tuning if tuned else None),
+    )
+
+
+def cells(
+    experiment: Experiment,
+    arms: Sequence[str],
+    *,
+    seeds: Sequence[int],
+    shares: Sequence[float],
+    exam: Exam,
+    tuning: Tuning | None,
+) -> tuple[Cell, ...]:
+    """A cell for every arm, seed and share of the budget, and one more for every model that is tuned.
+
+    Seeds come first: with the first one done, all arms can be looked at.
+    """
+    found = []
+    for share in sorted(shares):
+        tokens = round(experiment.budget.tokens * share)
+        for seed in seeds:
+            for arm in arms:
+                name = f"{arm}-seed{seed}" + ("" if share == 1 else f"-{share:g}")
+                model = experiment.train(arm, name=name, seed=seed, share=share)
+                found.append(Cell(arm=arm, seed=seed, tokens=tokens, model=model, results=exam.results(model)))
+                if tuning is not None and share == max(shares):
+                    later = tuning.train(model, vocabulary=model.vocabulary, name=f"{name}-tuned", seed=seed)
+                    results = exam.results(later)
+                    found.append(Cell(arm=arm, seed=seed, tokens=tokens, phase="tuned", model=later, results=results))
+    return tuple(found)
+
+
+def _held_out(
+    documents: Stage[Document], *, files: tuple[str, ...], share: float, text_field: str, seed: int
+) -> tuple[Stage[Document], Stage[Document]]:
+    """Documents to train on, and those to measure on."""
+    if files:
+        return documents, Read(name="held-out", files=files, text_field=text_field)
+    if not 0 < share < 1:
+        raise RecipeError(f"held_out_share is {share:g}: give more than 0, less than 1, or files with --held-out")
+    unseen = Portion(name="held-out", documents=documents, stop=share, draw="held out", seed=seed)
+    return Portion(name="training", documents=documents, start=share, draw="held out", seed=seed), unseen
+
+
+def _check(*, recipe: str, arms: Sequence[str], seeds: int, shares: Sequence[float], base: str | None) -> None:
+    check_arms(arms, known=DOMAIN_ARMS if recipe == "domain" else tuple(ARMS))
+    if not arms:
+        raise RecipeError("no arm is named: give those to compare, such as --arms raw instruct")
+    if seeds < 1:
+        raise RecipeError(f"seeds is {seeds}: give at least 1, and 2 or more for intervals")
+    if not shares or min(shares) <= 0 or max(shares) != 1 or len(set(shares)) < len(shares):
+        raise RecipeError(f"budget_shares are {shares}: give different shares above 0, of which the largest is 1")
+    if (recipe == "domain") != (base is not None):
+        raise RecipeError(f"recipe is {recipe} and base {base}: recipe domain needs a base, general has none")

@@ -1,0 +1,147 @@
+"""What the shards of a stage that asks a model share, and what each has for itself.
+
+opened    engine, capacity, vocabulary, watch            once a stage
+begun     those, and a ledger and a place in line        once a shard
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from instructpt import vocabulary
+from instructpt.artifacts import Run, Stage
+from instructpt.budget import Purse, watching
+from instructpt.progress import time_left
+from instructpt.stages.models import Model, context_tokens, model_folder, model_identity, opened_engine
+from instructpt.storage import Folder
+
+if TYPE_CHECKING:
+    from instructpt.engines import Engine, Sampling
+    from instructpt.synthesis.asking import Progress, Synthesis
+    from instructpt.synthesis.capacity import Capacity
+    from instructpt.synthesis.dialects import Dialect
+    from instructpt.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What the shards of a stage share while they ask one engine: an `executors.engine.Shared`."""
+
+    engine: Engine
+    capacity: Capacity
+    vocabulary: Vocabulary
+    watch: Watch
+    purse: Purse
+
+    def when_read(self, tell: Callable[[int], None]) -> None:
+        """See `executors.engine.Shared.when_read`."""
+        self.capacity.when_read(tell)
+
+    def cancel(self) -> None:
+        """See `executors.engine.Shared.cancel`."""
+        from instructpt.synthesis.scheduler import cancel
+
+        cancel(self.capacity)
+
+
+@dataclass(slots=True)
+class Watch:
+    """How far the shards of a stage are that were begun since it was opened, as one line of news."""
+
+    name: str
+    run: Run
+    engine: Engine
+    started: float = field(default_factory=time.monotonic)
+    totals: dict[int, int] = field(default_factory=dict)
+    """Units of each shard."""
+    shards: dict[int, Progress] = field(default_factory=dict)
+
+    def begin(self, index: int, *, total: int) -> None:
+        """A shard of `total` units is begun."""
+        self.totals[index] = total
+
+    def tell(self, index: int, progress: Progress) -> None:
+        """A shard is so far; called in the event loop's thread alone."""
+        self.shards[index] = progress
+        num_done, total = self._sum("passages"), sum(self.totals.values())
+        news: dict[str, object] = {
+            "passages": f"{num_done:,}/{total:,}",
+            "pairs": self._sum("pairs"),
+            "rejects": self._sum("rejects"),
+            "tok/s": self._sum("output_tokens") / max(time.monotonic() - self.started, 1e-9),
+            "left": time_left(self.started, done=num_done, total=total),
+        }
+        self.run.progress.news(self.name, news | engine_news(self.engine))
+
+    def _sum(self, name: str) -> int:
+        return sum(getattr(progress, name) for progress in self.shards.values())
+
+
+def engine_news(engine: Engine) -> dict[str, object]:
+    """What people want to know of an engine: how many of its endpoints are well, what its prefix cache saved."""
+    state = engine.state()
+    news: dict[str, object] = {}
+    if state.endpoints:
+        news["endpoints"] = f"{sum(endpoint.is_healthy for endpoint in state.endpoints)}/{len(state.endpoints)}"
+    if state.num_cached_tokens is not None and state.num_prompt_tokens:
+        news["cached"] = f"{state.num_cached_tokens / state.num_prompt_tokens:.0%}"
+    return news
+
+
+@contextmanager
+def opened(model: Model, run: Run, *, name: str) -> Iterator[Opened]:
+    """The run's engine with a model loaded, and what goes with it, for all shards of the stage `name`."""
+    from instructpt.synthesis.capacity import Capacity
+
+    with opened_engine(model, run) as engine:
+        capacity, purse = Capacity(engine, most=run.chains_in_flight), Purse(run.budget, Folder.at(run.root))
+        try:
+            words = vocabulary.load(model_folder(model, run))
+            yield Opened(engine, capacity, words, Watch(name, run, engine), purse)
+        finally:
+            purse.close()
+
+
+@contextmanager
+def begun(
+    stage: Stage[Any],
+    index: int,
+    run: Run,
+    *,
+    model: Model,
+    window_tokens: int,
+    guided: bool,
+    sampling: Sampling,
+    dialect: Dialect,
+    checks: Sequence[str] = (),
+    categories: Callable[[int], Sequence[str]] | None = None,
+    answers: Mapping[str, str] | None = None,
+) -> Iterator[Synthesis]:
+    """A shard's way to talk with the model of its stage, its ledger open."""
+    from instructpt.synthesis.asking import Synthesis
+    from instructpt.synthesis.ledger import Ledger
+
+    shared: Opened = run.shared
+    context = context_tokens(model_folder(model, run))
+    with Ledger(run.workspace(stage, index) / "ledger.sqlite") as ledger:
+        yield Synthesis(
+            engine=shared.engine,
+            capacity=shared.capacity,
+            dialect=dialect,
+            vocabulary=shared.vocabulary,
+            ledger=ledger,
+            checks=checks,
+            sampling=sampling,
+            model_identity=model_identity(model, run),
+            window_tokens=min(window_tokens, context or window_tokens),
+            rank=index,
+            guided=guided,
+            categories=categories,
+            answers=answers or {},
+            stop=watching(run.budget, shared.purse),
+            pay=shared.purse.pay,
+        )
