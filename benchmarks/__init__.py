@@ -24,6 +24,9 @@ BENCHMARKS = {
     "tokenize_pack": "benchmarks.tokenize_pack",
     "training": "benchmarks.training",
     "engine": "benchmarks.engine",
+    "synthesis": "benchmarks.synthesis",
+    "storm": "benchmarks.storm",
+    "vllm": "benchmarks.vllm",
 }
 RESULTS = Path(__file__).parent / "results.jsonl"
 

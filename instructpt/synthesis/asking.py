@@ -1,21 +1,23 @@
 """Asking: one prompt and its answer, from the ledger if it is there, else from the engine.
 
-    prompt --> key --> under way already? wait --> in the ledger? --> engine --> ledger --> completion
+    prompt --> key --> under way already? wait --> in the ledger? --> may go on? --> engine --> ledger --> completion
 
-What the requests of one run share is its `Session`: which are under way, what was answered, and how many failed in a
-row, by which a dead engine is told from a bad prompt.
+What the requests of one shard share is its `Session`: which are under way, what was answered, what came of it so far,
+and how many failed in a row, by which a dead engine is told from a bad prompt.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from instructpt.engines import Completion, Engine, Sampling
-from instructpt.errors import EngineError, RecipeError
-from instructpt.records import Shot
+from instructpt.engines import Completion, Engine, Form, Sampling
+from instructpt.errors import BudgetError, EngineError, EngineGoneError, PromptRefusedError, RecipeError
+from instructpt.records import Reject, Shot
 from instructpt.synthesis import ledger as ledgers
+from instructpt.synthesis.capacity import Capacity
 from instructpt.synthesis.chains import Prompt
 from instructpt.synthesis.checks import find_checks
 from instructpt.synthesis.dialects import Dialect
@@ -25,6 +27,7 @@ from instructpt.vocabulary import Vocabulary
 MAX_FAILURES_IN_A_ROW = 32
 """Requests that may fail one after the other before the engine counts as dead, if none asked before them is still
 waited for: what fails fails at once (a prompt too long), while good answers take their time."""
+SECONDS_BETWEEN_NEWS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +39,14 @@ class Progress:
     """Accepted ones."""
     rejects: int = 0
     prompt_tokens: int = 0
-    """Of all prompts, those that the ledger answered included."""
+    """Of all prompts that were answered, those that the ledger answered included."""
     output_tokens: int = 0
     replayed: int = 0
     """Passages whose answer was in the ledger."""
     failed: int = 0
     """Passages that the engine gave no answer for."""
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    """Rejects by reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,8 @@ class Synthesis:
     """What turns chains into groups: a model behind an engine, and how to talk with it."""
 
     engine: Engine
+    capacity: Capacity
+    """Of this engine; shared by all that ask it at the same time."""
     dialect: Dialect
     vocabulary: Vocabulary
     """The model's own."""
@@ -60,12 +67,18 @@ class Synthesis:
     """What the model is (a fingerprint of its weights, say), not where it runs: part of the ledger's key."""
     window_tokens: int
     """Prompt and answer together."""
-    max_chains_in_flight: int
-    """Requests that the engine may have at once: a chain has one at a time."""
+    rank: int = 0
+    """The shard's place in line: of those that wait for `capacity`, the lowest goes first."""
+    guided: bool = True
+    """Whether answers are held to the dialect's form, by engines that can."""
     categories: Callable[[int], Sequence[str]] | None = None
     """From a passage's number among those of all chains to the categories to ask for there; None asks for none."""
     answers: Mapping[str, str] = field(default_factory=dict)
     """See `checks.Passage.answers`."""
+    stop: Callable[[], str | None] | None = None
+    """Asked before every request. Once it names a reason, no further one is sent, in any shard on `capacity`."""
+    pay: Callable[..., None] | None = None
+    """Told `prompt_tokens` and `output_tokens` of every answer that the engine gave, not of the ledger's."""
 
     def __post_init__(self) -> None:
         find_checks(self.checks)
@@ -73,8 +86,6 @@ class Synthesis:
             raise RecipeError(
                 f"the dialect {type(self.dialect).__name__} cannot ask for categories: leave them out, or take another"
             )
-        if self.max_chains_in_flight < 1:
-            raise RecipeError(f"max_chains_in_flight is {self.max_chains_in_flight}: give at least 1")
         if self.budget_tokens < 1:
             raise RecipeError(
                 f"window_tokens is {self.window_tokens} and max_new_tokens {self.sampling.max_new_tokens}:"
@@ -87,41 +98,85 @@ class Synthesis:
         return self.window_tokens - self.sampling.max_new_tokens
 
 
+_COUNTS = ("passages", "pairs", "rejects", "prompt_tokens", "output_tokens", "replayed", "failed")
+
+
 @dataclass(slots=True)
 class Session:
-    """What the requests of one run share."""
+    """What the requests of one shard share."""
 
     synthesis: Synthesis
-    on_progress: Callable[[Progress], None] | None
-    progress: Progress = Progress()
+    on_progress: Callable[[Progress], None] | None = None
+    totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTS, 0))
+    reasons: dict[str, int] = field(default_factory=dict)
+    last_news: float = 0.0
     failures_in_a_row: int = 0
     last_failure: EngineError | None = None
     asked_before_failures: set[bytes] = field(default_factory=set)
     """Requests under way when the first of the failures in a row came, as far as they are not answered yet."""
     num_answered: int = 0
+    num_broken: int = 0
+    """Requests that failed by no fault of their prompt."""
     under_way: dict[bytes, asyncio.Event] = field(default_factory=dict)
+    last_sampling: Sampling | None = None
 
-    def count(self, shot: Shot, **increments: int) -> None:
-        """Add a finished passage to the totals and tell the caller."""
-        increments |= {"passages": 1, "pairs": len(shot.pairs), "rejects": len(shot.rejects)}
-        totals = {name: getattr(self.progress, name) + value for name, value in increments.items()}
-        self.progress = replace(self.progress, **totals)
+    def sampling(self, form: Form | None) -> Sampling:
+        """The run's sampling with this form; the last one is kept, since most prompts ask for the same."""
+        if self.last_sampling is None or self.last_sampling.form is not form:
+            self.last_sampling = replace(self.synthesis.sampling, form=form)
+        return self.last_sampling
+
+    @property
+    def progress(self) -> Progress:
+        """The totals so far."""
+        return Progress(**self.totals, reasons=dict(self.reasons))
+
+    def count(self, shot: Shot, *, replayed: bool = False, failed: bool = False) -> None:
+        """Add a finished passage to the totals and tell the caller, unless that was told a moment ago."""
+        totals = self.totals
+        totals["passages"] += 1
+        totals["pairs"] += len(shot.pairs)
+        totals["rejects"] += len(shot.rejects)
+        totals["replayed"] += replayed
+        totals["failed"] += failed
+        for reject in shot.rejects:
+            self.reasons[reject.reason] = self.reasons.get(reject.reason, 0) + 1
+        if self.on_progress is not None and (now := time.monotonic()) - self.last_news >= SECONDS_BETWEEN_NEWS:
+            self.last_news = now
+            self.on_progress(self.progress)
+
+    def tell(self) -> None:
+        """Tell the caller the totals now."""
         if self.on_progress is not None:
             self.on_progress(self.progress)
 
-    def succeed(self) -> None:
+    def check_stop(self) -> None:
+        """Raise BudgetError if no further request is to be sent."""
+        capacity, stop = self.synthesis.capacity, self.synthesis.stop
+        if capacity.stopped is None and stop is not None and (reason := stop()) is not None:
+            capacity.stop(reason)
+        if capacity.stopped is not None:
+            raise BudgetError(capacity.stopped)
+
+    def succeed(self, prompt: Prompt, completion: Completion) -> None:
         """Count an answer: the engine is alive."""
-        self.num_answered += 1
+        self.synthesis.capacity.answered(completion.num_tokens)
+        if self.synthesis.pay is not None:
+            self.synthesis.pay(prompt_tokens=prompt.num_tokens, output_tokens=completion.num_tokens)
         self.failures_in_a_row = 0
         self.asked_before_failures.clear()
 
     def fail(self, key: bytes, error: EngineError) -> None:
         """Count a request that failed. Raises EngineGoneError if the engine no longer answers at all."""
+        is_refused = isinstance(error, PromptRefusedError)
+        self.last_failure = error
+        self.num_broken += not is_refused
+        if is_refused and (self.num_answered or self.synthesis.capacity.num_answered):
+            return  # an engine that answers others says that this prompt is at fault
         if self.failures_in_a_row == 0:
             self.asked_before_failures = set(self.under_way)
         self.asked_before_failures.discard(key)
         self.failures_in_a_row += 1
-        self.last_failure = error
         if self.failures_in_a_row >= MAX_FAILURES_IN_A_ROW and not self.asked_before_failures:
             raise EngineGoneError(
                 f"the last {self.failures_in_a_row} requests to the engine failed: see that it works, then run again"
@@ -130,31 +185,40 @@ class Session:
 
     def check_answered(self) -> None:
         """Raise EngineError if there were requests and no answer: a dead engine must not look like a finished run."""
-        if self.progress.failed and not self.num_answered:
+        if self.num_broken and not self.num_answered:
             raise EngineGoneError(
-                f"the engine answered none of {self.progress.failed} requests: see that it works, then run again"
+                f"the engine answered none of {self.totals['failed']} requests: see that it works, then run again"
                 f" (the last error: {self.last_failure})"
             )
 
 
-class EngineGoneError(EngineError):
-    """The engine as a whole, not one prompt."""
-
-
 async def ask(session: Session, prompt: Prompt) -> tuple[Completion, bool]:
-    """The answer to a prompt, and whether the ledger had it. Equal prompts under way at once are asked once."""
-    synthesis = session.synthesis
-    key = ledgers.key(prompt.ids, model_identity=synthesis.model_identity, sampling=synthesis.sampling)
+    """The answer to a prompt, and whether the ledger had it. Equal prompts under way at once are asked once.
+
+    Raises BudgetError if no further request is to be sent, EngineError as the engine and `Session.fail` do.
+    """
+    synthesis, sampling = session.synthesis, session.sampling(prompt.form)
+    key = ledgers.key(prompt.content, model_identity=synthesis.model_identity, sampling=sampling)
     while (asked := session.under_way.get(key)) is not None:
         await asked.wait()
     known = synthesis.ledger.get(key)
-    if known is not None:
-        session.num_answered += 1
-        return known, True
+    if known is None:
+        completion = await _ask_engine(session, prompt, key=key, sampling=sampling)
+    else:
+        completion = known
+    session.num_answered += 1
+    session.totals["prompt_tokens"] += prompt.num_tokens
+    session.totals["output_tokens"] += completion.num_tokens
+    return completion, known is not None
+
+
+async def _ask_engine(session: Session, prompt: Prompt, *, key: bytes, sampling: Sampling) -> Completion:
+    synthesis = session.synthesis
+    session.check_stop()
     session.under_way[key] = asked = asyncio.Event()
     try:
-        completion = await synthesis.engine.complete(prompt.ids, synthesis.sampling)
-        session.succeed()
+        completion = await synthesis.engine.complete(prompt.content, sampling)
+        session.succeed(prompt, completion)
         await synthesis.ledger.put(key, completion)
     except EngineError as error:
         session.fail(key, error)
@@ -163,4 +227,9 @@ async def ask(session: Session, prompt: Prompt) -> tuple[Completion, bool]:
         del session.under_way[key]
         session.asked_before_failures.discard(key)
         asked.set()
-    return completion, False
+    return completion
+
+
+def refusal(error: EngineError) -> Reject:
+    """What a passage without an answer is marked with: whether its prompt was at fault, and what the engine said."""
+    return Reject(str(error), "prompt_refused" if isinstance(error, PromptRefusedError) else "engine_error")

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import struct
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,9 +24,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Literal, cast
 
-import numpy as np
-
-from instructpt.engines import Completion, Sampling
+from instructpt.engines import Completion, Conversation, Prompt, Sampling
 from instructpt.errors import StorageError
 from instructpt.seeds import digest
 
@@ -35,10 +34,16 @@ _VERSION = 1
 """Of the table, in the file's `user_version`; raise it when the table changes."""
 
 
-def key(prompt: Sequence[int], *, model_identity: str, sampling: Sampling) -> bytes:
-    """32 bytes that name a question to a model: equal where model, prompt ids and sampling are, on every machine."""
-    ids = np.asarray(prompt, dtype="<i4").tobytes().hex()
-    return digest("completion", model_identity, sampling, ids)
+def key(prompt: Prompt, *, model_identity: str, sampling: Sampling) -> bytes:
+    """32 bytes that name a question to a model: equal where model, prompt and sampling (with its form) are, on every
+    machine. Never to change: they name what lies in the folders of runs that are to go on."""
+    drawn = f"Sampling(max_new_tokens={sampling.max_new_tokens}, temperature={sampling.temperature!r}, "
+    drawn += f"seed={sampling.seed})"
+    form = (sampling.form.kind, sampling.form.text) if sampling.form else ()
+    if isinstance(prompt, Conversation):
+        turns = [part for message in prompt.messages for part in (message.role, message.content)]
+        return digest("conversation", model_identity, drawn, len(turns), *turns, *form)
+    return digest("completion", model_identity, drawn, struct.pack(f"<{len(prompt)}i", *prompt).hex(), *form)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +180,7 @@ def _prepare(connection: sqlite3.Connection, *, path: Path) -> None:
     if verdict != "ok":
         raise sqlite3.DatabaseError(verdict)
     with connection:
+        connection.execute("BEGIN IMMEDIATE")  # a kill between table and version must not leave one without the other
         connection.execute(
             "CREATE TABLE IF NOT EXISTS completions"
             " (key BLOB PRIMARY KEY, text BLOB NOT NULL, num_tokens INTEGER NOT NULL, finish TEXT NOT NULL)"

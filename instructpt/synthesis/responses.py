@@ -10,14 +10,15 @@ as there: the ledger is asked before the engine, equal prompts are asked once, a
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from instructpt.engines import Completion
-from instructpt.errors import EngineError
+from instructpt.errors import BudgetError, EngineError, EngineGoneError
 from instructpt.records import Document, Pair, Reject, Shot
-from instructpt.synthesis.asking import EngineGoneError, Session, Synthesis, ask
-from instructpt.synthesis.chains import Prompt
+from instructpt.synthesis.asking import SECONDS_BETWEEN_NEWS, Session, Synthesis, ask, refusal
+from instructpt.synthesis.chains import Prompt, measure
 from instructpt.synthesis.dialects import Dialect
 from instructpt.synthesis.scheduler import run_in_loop
 from instructpt.vocabulary import Vocabulary
@@ -32,17 +33,19 @@ def respond(
     synthesis: Synthesis,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Completion | Reject]:
-    """The answer to each prompt, in order; at most `synthesis.max_chains_in_flight` are with the engine at a time.
+    """The answer to each prompt, in order; `synthesis.capacity` says how many are with the engine at a time.
 
     A prompt that is None (it did not fit) becomes a Reject `passage_too_long`, one that the engine refuses a Reject
-    `engine_error`. on_progress: called after each answer, with the number of answers and of tokens in them.
-    Raises EngineError if the engine answers nothing any more, StorageError if the ledger cannot be kept. Leaving early
-    (an error, Ctrl-C) cancels all that is under way; what was answered is in the ledger.
+    `prompt_refused` or `engine_error`, as in `synthesize`. on_progress: called with the number of answers and of tokens
+    in them, some times a second and at the end. Raises EngineError if the engine answers nothing any more, BudgetError
+    and StorageError as `synthesize`. Leaving early (an error, Ctrl-C) cancels all that is under way; what was answered
+    is in the ledger.
     """
     work: list[asyncio.Task[list[Completion | Reject]]] = []
 
     async def start() -> list[Completion | Reject]:
         work.append(asyncio.create_task(_respond(prompts, synthesis=synthesis, on_progress=on_progress)))
+        synthesis.capacity.keep(work[0])
         return await work[0]
 
     async def stop() -> None:
@@ -68,9 +71,10 @@ def fit_question(
     """The prompt that asks `pair`'s question about `passage`, as `chains.fit` fits one that asks for pairs."""
     carried = [shot for shot in earlier if shot.pairs]
     for first in range(len(carried) + 1):
-        ids = vocabulary.sequence(dialect.ask(carried[first:], passage, pair))
-        if len(ids) <= budget_tokens:
-            return Prompt(ids, len(carried) - first)
+        asked = dialect.ask(carried[first:], passage, pair)
+        prompt = measure(asked, vocabulary=vocabulary, follows=len(carried) - first)
+        if prompt.num_tokens <= budget_tokens:
+            return prompt
     return None
 
 
@@ -102,38 +106,42 @@ def read_answers(
 async def _respond(
     prompts: Sequence[Prompt | None], *, synthesis: Synthesis, on_progress: Callable[[int, int], None] | None
 ) -> list[Completion | Reject]:
-    session = Session(synthesis, None)
-    places = asyncio.Semaphore(synthesis.max_chains_in_flight)
-    num_done = num_tokens = num_failed = 0
-    last_error: EngineError | None = None
+    session, capacity = Session(synthesis), synthesis.capacity
+    num_done, last_news = 0, 0.0
+
+    def tell(completion: Completion | None, *, at_once: bool = False) -> None:
+        nonlocal num_done, last_news
+        num_done += completion is not None
+        if on_progress is not None and (at_once or time.monotonic() - last_news >= SECONDS_BETWEEN_NEWS):
+            last_news = time.monotonic()
+            on_progress(num_done, session.totals["output_tokens"])
 
     async def one(prompt: Prompt | None) -> Completion | Reject:
-        nonlocal num_done, num_tokens, num_failed, last_error
         if prompt is None:
             return Reject("", "passage_too_long")
-        async with places:
-            try:
-                completion, _ = await ask(session, prompt)
-            except EngineGoneError:
-                raise
-            except EngineError as error:
-                num_failed, last_error = num_failed + 1, error
-                return Reject(str(error), "engine_error")
-        num_done, num_tokens = num_done + 1, num_tokens + completion.num_tokens
-        if on_progress is not None:
-            on_progress(num_done, num_tokens)
+        await capacity.take(synthesis.rank)
+        try:
+            completion, _ = await ask(session, prompt)
+        except EngineGoneError:
+            raise
+        except EngineError as error:
+            session.totals["failed"] += 1
+            return refusal(error)
+        finally:
+            capacity.leave()
+        tell(completion)
         return completion
 
     tasks = [asyncio.create_task(one(prompt)) for prompt in prompts]
     try:
         found = await asyncio.gather(*tasks)
+    except BudgetError:
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    if num_failed and not num_done:
-        raise EngineError(
-            f"the engine answered none of {num_failed} requests: see that it works, then run again"
-            f" (the last error: {last_error})"
-        )
+    session.check_answered()
+    tell(None, at_once=True)
     return found

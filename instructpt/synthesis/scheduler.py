@@ -7,6 +7,9 @@
 
 A round is: fit the prompt, ask the ledger, else the engine, parse, check. Round r+1 of a chain starts the moment round
 r is read. Groups come out in the order of their chains, whichever is done first, and every passage comes out once.
+
+How many are under way, and which shard's chains go first, is `capacity`'s to say: a chain is read only once there is a
+place for it, so that what is held in memory hangs on the engine and not on the corpus.
 """
 
 from __future__ import annotations
@@ -22,16 +25,17 @@ from contextlib import aclosing
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from instructpt.errors import EngineError
+from instructpt.errors import BudgetError, EngineError, EngineGoneError
 from instructpt.records import Document, Group, Reject, Shot
-from instructpt.synthesis.asking import EngineGoneError, Progress, Session, Synthesis, ask
+from instructpt.synthesis.asking import Progress, Session, Synthesis, ask, refusal
+from instructpt.synthesis.capacity import READ_AHEAD, Capacity
 from instructpt.synthesis.chains import fit
 from instructpt.synthesis.checks import apply_checks
 
 T = TypeVar("T")
 
-READ_AHEAD = 4
-"""Chains held, for each one under way: a slow chain holds up others only once so many of them wait for it."""
+_MAX_BATCH = 64
+"""Groups handed over at once: fewer wake-ups between threads, and room for new chains before all are written."""
 
 
 async def synthesize(
@@ -43,48 +47,28 @@ async def synthesize(
 ) -> AsyncGenerator[Group, None]:
     """Pairs for every passage: one group a chain, in order, each passage in exactly one shot. Close it if left early.
 
-    chains: read as needed, in the event loop's thread; at most `READ_AHEAD` x `max_chains_in_flight` are held at once.
+    chains: read as there is room, in the event loop's thread; `capacity.READ_AHEAD` says how many are held.
     id_prefix: begins each `Group.id`, followed by the chain's number and its first passage's id, which may repeat.
-    on_progress: called after each passage, with totals.
+    on_progress: called with totals, some times a second and at the end.
 
     A passage that the window cannot hold comes out without pairs and with a reject `passage_too_long`; one that the
-    engine refuses (EngineError) with a reject `engine_error`. Failures are not in the ledger: a run that is started
-    again asks once more, until its shard is sealed. Raises EngineError if `MAX_FAILURES_IN_A_ROW` requests fail, or if
-    nothing was ever answered; StorageError if the ledger cannot be kept.
+    engine refuses with a reject `prompt_refused` (PromptRefusedError) or `engine_error` (any other EngineError).
+    Failures are not in the ledger: a run that is started again asks once more, until its shard is sealed.
+
+    Raises EngineError if `MAX_FAILURES_IN_A_ROW` requests fail, or if nothing was ever answered; BudgetError once
+    `Synthesis.stop` names a reason and what was under way is in the ledger; StorageError if the ledger cannot be kept.
     """
-    session = Session(synthesis, on_progress)
-    places = asyncio.Semaphore(synthesis.max_chains_in_flight)
-    broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    tasks: deque[asyncio.Task[Group]] = deque()
-    numbered = enumerate(chains)
-    num_passages = 0
-    try:
-        while True:
-            while len(tasks) < READ_AHEAD * synthesis.max_chains_in_flight:
-                index, chain = next(numbered, (0, None))
-                if chain is None:
-                    break
-                group_id = f"{id_prefix}{index}:{chain[0].id}"
-                task = asyncio.create_task(_chain(session, chain, group_id, places, num_passages))
-                num_passages += len(chain)
-                task.add_done_callback(functools.partial(_report_failure, broken))
-                tasks.append(task)
-            if not tasks:
-                break
-            awaited: set[asyncio.Future[Any]] = {tasks[0], broken}
-            await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
-            if broken.done():
-                broken.result()
-            yield tasks.popleft().result()
-        session.check_answered()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if broken.done():
-            broken.exception()  # raised above, or the caller left before: either way it was seen
-        else:
-            broken.cancel()
+    line = _Line(Session(synthesis, on_progress), id_prefix)
+    async with aclosing(_batches(line, chains)) as batches:
+        async for batch in batches:
+            num_held = len(batch)
+            try:
+                for group in batch:
+                    yield group
+                    line.release()
+                    num_held -= 1
+            finally:
+                line.release(num_held)
 
 
 def run_chains(
@@ -97,37 +81,36 @@ def run_chains(
     """`synthesize` for callers that are not asynchronous; the engine goes on working between two groups.
 
     `chains` is read and `on_progress` called in the event loop's thread. Leaving early (an error, Ctrl-C, closing this
-    iterator) cancels all that is under way and returns when it has stopped.
+    iterator) cancels all that is under way and returns when it has stopped; `cancel` does the same from any thread.
     """
-    loop = _event_loop(os.getpid())
-    ready: SimpleQueue[Group | asyncio.Task[None]] = SimpleQueue()
-    room = asyncio.Semaphore(synthesis.max_chains_in_flight)
+    loop, line = _event_loop(os.getpid()), _Line(Session(synthesis, on_progress), id_prefix)
+    ready: SimpleQueue[list[Group] | asyncio.Task[None]] = SimpleQueue()
     feeding: list[asyncio.Task[None]] = []
 
     async def feed() -> None:
-        groups = synthesize(chains, synthesis=synthesis, id_prefix=id_prefix, on_progress=on_progress)
-        async with aclosing(groups):
-            async for group in groups:
-                await room.acquire()
-                ready.put(group)
+        async with aclosing(_batches(line, chains)) as batches:
+            async for batch in batches:
+                ready.put(batch)
 
     def start() -> None:
         task = loop.create_task(feed())
         task.add_done_callback(ready.put)
         feeding.append(task)
+        synthesis.capacity.keep(task)
 
     loop.call_soon_threadsafe(start)
-    item: Group | asyncio.Task[None] | None = None
+    item: list[Group] | asyncio.Task[None] | None = None
     try:
         while not isinstance(item := ready.get(), asyncio.Task):
-            loop.call_soon_threadsafe(room.release)
-            yield item
+            yield from item
+            loop.call_soon_threadsafe(line.release, len(item))
         item.result()
     finally:
         if not isinstance(item, asyncio.Task):
             loop.call_soon_threadsafe(lambda: feeding[0].cancel())
-            while not isinstance(ready.get(), asyncio.Task):
-                pass
+            while not isinstance(item, asyncio.Task):
+                loop.call_soon_threadsafe(line.release, len(item or ()))
+                item = ready.get()
 
 
 def run_in_loop(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -135,12 +118,25 @@ def run_in_loop(coroutine: Coroutine[Any, Any, T]) -> T:
     return asyncio.run_coroutine_threadsafe(coroutine, _event_loop(os.getpid())).result()
 
 
-@functools.cache
+def cancel(capacity: Capacity) -> None:
+    """From any thread: end all that `run_chains` and `respond` do on an engine. They raise CancelledError."""
+    _event_loop(os.getpid()).call_soon_threadsafe(capacity.cancel)
+
+
 def _event_loop(process: int) -> asyncio.AbstractEventLoop:
     """The process's event loop, in a thread of its own (keyed by process, since threads do not survive a fork).
 
     One for all shards: what an engine keeps open (connections, queues) belongs to the loop it was first used in.
     """
+    with _ONE_AT_A_TIME:  # a cache alone lets two threads that come first make two
+        return _started_loop(process)
+
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@functools.cache
+def _started_loop(process: int) -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name=f"event-loop-{process}", daemon=True)
     thread.start()
@@ -156,13 +152,107 @@ def _event_loop(process: int) -> asyncio.AbstractEventLoop:
     return loop
 
 
-async def _chain(
-    session: Session, chain: tuple[Document, ...], group_id: str, places: asyncio.Semaphore, first_number: int
-) -> Group:
+class _Line:
+    """The chains of one shard in their order, from the one whose group comes out next to the one read last."""
+
+    def __init__(self, session: Session, id_prefix: str) -> None:
+        self.session = session
+        self.id_prefix = id_prefix
+        self.tasks: deque[asyncio.Task[Group]] = deque()
+        self.changed = asyncio.Event()
+        """The first chain is done, or something failed, or all chains are read."""
+        self.failure: BaseException | None = None
+        self.num_held = 0
+        self.has_room = asyncio.Event()
+
+    async def read(self, chains: Iterable[tuple[Document, ...]]) -> None:
+        """Start a chain for every place that the capacity gives, until there are no more of them."""
+        capacity, rank = self.session.synthesis.capacity, self.session.synthesis.rank
+        num_passages = 0
+        numbered = enumerate(chains)
+        while True:
+            while self.num_held >= READ_AHEAD * capacity.limit:
+                self.has_room.clear()
+                await self.has_room.wait()
+            await capacity.take(rank)
+            chain = None
+            try:
+                if capacity.stopped is not None:
+                    raise BudgetError(capacity.stopped)
+                index, chain = next(numbered, (0, None))
+            finally:
+                if chain is None:
+                    capacity.leave()
+            if chain is None:
+                capacity.read_to_end(rank)
+                return
+            group_id = f"{self.id_prefix}{index}:{chain[0].id}"
+            task = asyncio.create_task(_chain(self.session, chain, group_id, num_passages))
+            num_passages += len(chain)
+            self.tasks.append(task)
+            self.num_held += 1
+            task.add_done_callback(self.chain_done)
+
+    def release(self, num_chains: int = 1) -> None:
+        """Hold so many chains less: their groups were taken away."""
+        self.num_held -= num_chains
+        self.session.synthesis.capacity.release(num_chains)
+        self.has_room.set()
+
+    def chain_done(self, task: asyncio.Task[Group]) -> None:
+        """Give its place to another; tell of it if its group is the next one, or if it failed."""
+        self.session.synthesis.capacity.give_back()
+        self.note_failure(task)
+        if self.tasks and self.tasks[0] is task:
+            self.changed.set()
+
+    def note_failure(self, task: asyncio.Task[Any]) -> None:
+        """Keep what the first task that failed raised."""
+        if not task.cancelled() and (error := task.exception()) is not None and self.failure is None:
+            self.failure = error
+            self.changed.set()
+
+    def read_done(self, task: asyncio.Task[None]) -> None:
+        """See that the end is noticed."""
+        self.note_failure(task)
+        self.changed.set()
+
+
+async def _batches(line: _Line, chains: Iterable[tuple[Document, ...]]) -> AsyncGenerator[list[Group], None]:
+    """The groups in order, as many at once as are ready. Whoever takes them releases them from the line."""
+    tasks, session = line.tasks, line.session
+    reading = asyncio.create_task(line.read(chains))
+    reading.add_done_callback(line.read_done)
+    try:
+        while tasks or not reading.done():
+            await line.changed.wait()
+            line.changed.clear()
+            if line.failure is not None:
+                if isinstance(line.failure, BudgetError):
+                    reading.cancel()
+                    await asyncio.gather(*tasks, return_exceptions=True)
+                raise line.failure
+            while tasks and tasks[0].done():
+                num_ready = 1
+                while num_ready < min(len(tasks), _MAX_BATCH) and tasks[num_ready].done():
+                    num_ready += 1
+                groups = [tasks[place].result() for place in range(num_ready)]
+                for _ in groups:
+                    tasks.popleft()
+                yield groups
+        session.check_answered()
+        session.tell()
+    finally:
+        for task in (reading, *tasks):
+            task.cancel()
+        await asyncio.gather(reading, *tasks, return_exceptions=True)
+        line.release(len(tasks))
+
+
+async def _chain(session: Session, chain: tuple[Document, ...], group_id: str, first_number: int) -> Group:
     shots: list[Shot] = []
-    async with places:
-        for number, document in enumerate(chain, first_number):
-            shots.append(await _shot(session, document, shots, number))
+    for number, document in enumerate(chain, first_number):
+        shots.append(await _shot(session, document, shots, number))
     return Group(group_id, tuple(shots))
 
 
@@ -175,6 +265,7 @@ async def _shot(session: Session, document: Document, earlier: Sequence[Shot], n
         vocabulary=synthesis.vocabulary,
         budget_tokens=synthesis.budget_tokens,
         categories=synthesis.categories(number) if synthesis.categories else (),
+        guided=synthesis.guided,
     )
     if prompt is None:
         shot = Shot(document, rejects=(Reject("", "passage_too_long"),))
@@ -185,18 +276,11 @@ async def _shot(session: Session, document: Document, earlier: Sequence[Shot], n
     except EngineGoneError:
         raise
     except EngineError as error:
-        shot = Shot(document, rejects=(Reject(str(error), "engine_error"),))
-        session.count(shot, failed=1, prompt_tokens=len(prompt.ids))
+        shot = Shot(document, rejects=(refusal(error),))
+        session.count(shot, failed=True)
         return shot
     pairs, rejects = synthesis.dialect.parse(completion.text)
     shot = Shot(document, tuple(pairs), prompt.follows, tuple(rejects))
     shot = apply_checks(shot, synthesis.checks, answers=synthesis.answers)
-    session.count(
-        shot, prompt_tokens=len(prompt.ids), output_tokens=completion.num_tokens, replayed=1 if replayed else 0
-    )
+    session.count(shot, replayed=replayed)
     return shot
-
-
-def _report_failure(broken: asyncio.Future[None], task: asyncio.Task[Group]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None and not broken.done():
-        broken.set_exception(error)

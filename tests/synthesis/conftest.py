@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gated_engine import Answer, GatedEngine, Make, always_good, make_synthesis
 
 from instructpt import vocabulary
+from instructpt.synthesis.asking import Synthesis
+from instructpt.synthesis.ledger import Ledger
 from instructpt.vocabulary import Vocabulary
 
 _TEXT = (
@@ -27,3 +31,22 @@ def vocabulary_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_vocabulary(vocabulary_folder: Path) -> Vocabulary:
     """The vocabulary in `vocabulary_folder`."""
     return vocabulary.load(vocabulary_folder)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """An empty ledger."""
+    with Ledger(tmp_path / "ledger") as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def make(small_vocabulary: Vocabulary, ledger: Ledger) -> Make:
+    """A synthesis whose engine gives each prompt what `answer` makes of it; `limit` is what it answers at once."""
+
+    def make(answer: Answer = always_good, *, limit: int = 8, **changes: object) -> Synthesis:
+        changes.setdefault("engine", GatedEngine(small_vocabulary, answer, capacity=limit))
+        changes.setdefault("ledger", ledger)
+        return make_synthesis(small_vocabulary, **changes)  # type: ignore[arg-type]
+
+    return make

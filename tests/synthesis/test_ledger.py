@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from instructpt.engines import Completion, Sampling
+from instructpt.engines import Completion, Conversation, Form, Message, Sampling
 from instructpt.errors import StorageError
 from instructpt.synthesis.ledger import Ledger, key
 
@@ -56,8 +56,19 @@ def test_a_key_depends_on_all_that_was_asked() -> None:
     ]
     assert len(set(questions)) == len(questions) == 32
     assert key((1, 2), model_identity="m", sampling=Sampling()) == questions[0]
+    form, other = Form("regex", "a+"), Form("json", "a+")
+    conversation = Conversation((Message("system", "1"), Message("user", "2")))
+    turned = Conversation((Message("user", "1"), Message("user", "2")))
+    questions += [
+        key(prompt, model_identity="m", sampling=Sampling(form=held))
+        for prompt in ([1, 2], conversation, turned, Conversation(conversation.messages[:1]))
+        for held in (None, form, other)
+    ]
+    assert len(set(questions)) == len(questions) - 1 == 43
     # Names of what is on users' disks: they must never change.
     assert questions[0].hex() == "aa8fd011421cf64c0734fd948dd1e515196f4483adc2780cc1c3b75e62f71453"
+    held = [key(prompt, model_identity="m", sampling=Sampling(form=form)).hex()[:16] for prompt in ([1, 2], turned)]
+    assert held == ["49954cb98487e737", "734bd7aa05651071"]
 
 
 def test_many_puts_at_once_share_commits(tmp_path: Path) -> None:
@@ -178,7 +189,7 @@ def test_a_folder_that_refuses_is_one_clear_error(tmp_path: Path) -> None:
 FULL_DISK = """
 import asyncio, sys
 from pathlib import Path
-from instructpt.engines import Completion, Sampling
+from instructpt.engines import Completion, Conversation, Form, Message, Sampling
 from instructpt.errors import StorageError
 from instructpt.synthesis.ledger import Ledger, key
 

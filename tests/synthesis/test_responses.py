@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from gated_engine import Make, make_synthesis
 
-from instructpt.engines import Completion, Sampling
+from instructpt.engines import Completion, EngineState, Prompt, Sampling
 from instructpt.engines.scripted import ScriptedEngine
-from instructpt.errors import EngineError
+from instructpt.errors import BudgetError, EngineError, PromptRefusedError
 from instructpt.records import Document, Pair, Reject, Shot
+from instructpt.synthesis import chains
 from instructpt.synthesis.asking import Synthesis
-from instructpt.synthesis.chains import Prompt, fit
+from instructpt.synthesis.chains import fit
 from instructpt.synthesis.ledger import Ledger
 from instructpt.synthesis.responses import fit_question, read_answers, read_pairs, respond
 from instructpt.synthesis.tags import Tags
@@ -21,25 +23,30 @@ from instructpt.vocabulary import Vocabulary
 
 BIRD = Document("b", "The heron waits in shallow water.", "birds")
 PAIR = Pair("What waits?", "The heron.")
-Make = Callable[..., Synthesis]
 
 
 class Echo:
     """An engine that answers with the last id of the prompt, later ones sooner, and fails where it is told to."""
 
-    def __init__(self, failing: frozenset[int] = frozenset()) -> None:
+    def __init__(self, failing: frozenset[int] = frozenset(), error: EngineError | None = None) -> None:
         self.failing = failing
+        self.error = error or EngineError("no")
+        self.capacity = 4
         self.asked: list[int] = []
         self.under_way = self.most_under_way = 0
 
-    async def complete(self, prompt: Sequence[int], sampling: Sampling) -> Completion:
+    def state(self) -> EngineState:
+        return EngineState(capacity=self.capacity)
+
+    async def complete(self, prompt: Prompt, sampling: Sampling) -> Completion:
+        assert isinstance(prompt, list)
         self.asked.append(prompt[-1])
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         await asyncio.sleep(0.002 * (7 - prompt[-1] % 7))
         self.under_way -= 1
         if prompt[-1] in self.failing:
-            raise EngineError("no")
+            raise self.error
         return Completion(str(prompt[-1]), 1, "stop")
 
     async def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> Sequence[float]:
@@ -53,24 +60,15 @@ class Echo:
 def make(small_vocabulary: Vocabulary, tmp_path: Path) -> Iterator[Make]:
     with Ledger(tmp_path / "ledger") as ledger:
 
-        def make(engine: Echo, *, max_in_flight: int = 4) -> Synthesis:
-            return Synthesis(
-                engine=engine,
-                dialect=Tags(),
-                vocabulary=small_vocabulary,
-                ledger=ledger,
-                checks=(),
-                sampling=Sampling(max_new_tokens=8),
-                model_identity="m",
-                window_tokens=2_000,
-                max_chains_in_flight=max_in_flight,
-            )
+        def make(engine: Echo, **changes: object) -> Synthesis:
+            changes = {"sampling": Sampling(max_new_tokens=8)} | changes
+            return make_synthesis(small_vocabulary, ledger=ledger, engine=engine, **changes)
 
         yield make
 
 
-def prompts(*numbers: int) -> list[Prompt | None]:
-    return [Prompt([0, number], 0) for number in numbers]
+def prompts(*numbers: int) -> list[chains.Prompt | None]:
+    return [chains.Prompt([0, number], 2, 0) for number in numbers]
 
 
 def texts(found: Sequence[Completion | Reject]) -> list[str]:
@@ -101,6 +99,22 @@ def test_what_does_not_fit_or_fails_is_a_reject_with_a_reason(make: Make) -> Non
     assert respond([], synthesis=make(engine)) == []
 
 
+def test_a_prompt_at_fault_is_told_from_an_engine_at_fault(make: Make) -> None:
+    engine = Echo(failing=frozenset(range(1, 40)), error=PromptRefusedError("too long"))
+    engine.capacity = 1
+    found = respond(prompts(*range(41)), synthesis=make(engine))
+    assert texts(found) == ["0", *["prompt_refused"] * 39, "40"]
+
+
+def test_a_stop_waits_for_what_is_under_way(make: Make) -> None:
+    engine, asked = Echo(), iter(range(100))
+    synthesis = make(engine, stop=lambda: "enough" if next(asked) == 6 else None)
+    with pytest.raises(BudgetError, match="enough"):
+        respond(prompts(*range(30)), synthesis=synthesis)
+    assert engine.under_way == 0
+    assert len(engine.asked) == synthesis.ledger.count() == 6
+
+
 def test_a_dead_engine_stops_the_run(make: Make) -> None:
     with pytest.raises(EngineError, match="answered none of 3 requests"):
         respond(prompts(1, 2, 3), synthesis=make(Echo(failing=frozenset({1, 2, 3}))))
@@ -124,7 +138,7 @@ def test_an_error_of_the_caller_cancels_what_is_under_way(make: Make) -> None:
 def test_a_question_is_asked_with_as_many_examples_as_fit(small_vocabulary: Vocabulary) -> None:
     examples = [Shot(Document(str(i), f"Passage {i} is here.", "s"), (PAIR,)) for i in range(3)]
 
-    def asked(budget_tokens: int) -> Prompt | None:
+    def asked(budget_tokens: int) -> chains.Prompt | None:
         return fit_question(
             examples,
             passage=BIRD.text,
@@ -137,11 +151,12 @@ def test_a_question_is_asked_with_as_many_examples_as_fit(small_vocabulary: Voca
     everything = asked(10_000)
     assert everything is not None
     assert everything.follows == 3
-    less = asked(len(everything.ids) - 1)
+    less = asked(everything.num_tokens - 1)
     assert less is not None
     assert less.follows == 2
-    assert "Passage 0" not in small_vocabulary.decode(less.ids), "the oldest goes first"
-    assert small_vocabulary.decode(less.ids).endswith("<QUE> What waits? <ANS>")
+    assert isinstance(less.content, list)
+    assert "Passage 0" not in small_vocabulary.decode(less.content), "the oldest goes first"
+    assert small_vocabulary.decode(less.content).endswith("<QUE> What waits? <ANS>")
     assert asked(10) is None
 
 
