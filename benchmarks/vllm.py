@@ -3,8 +3,9 @@
     python benchmarks/vllm.py             on the synthesizer that ships; needs the environment of `make vllm`
 
 Chains of 3 passages of mixed length (32 to 384 tokens) from the sample that ships, 32 requests at once, greedy, answers
-held to their form, everything as `instructpt augment` does it. The three take turns on one server whose prefix cache
-is emptied before each, and which counts the tokens:
+held to their form, everything as `instructpt augment` does it; 2 pairs a passage, so that passages are about twice as
+long as answers, as in the paper (500 tokens and 5 pairs of 52). The three take turns on one server whose prefix cache is
+emptied before each, and which counts the tokens:
 
     ours      scheduler, HTTP engine, ledger on disk, parsing, checks: round r + 1 of a chain as soon as r is read
     bare      the very prompts of ours, recorded, in the order in which ours sent them: request bodies that are
@@ -28,7 +29,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,12 @@ from instructpt.synthesis.ledger import Ledger
 from instructpt.synthesis.mix import draw
 from instructpt.synthesis.scheduler import run_chains, run_in_loop
 
-NUM_CHAINS = 96
+NUM_CHAINS = 128
 SHOTS = 3
 IN_FLIGHT = 32
 PASSAGE_TOKENS = (32, 384)
+NUM_PAIRS = 2
+SAMPLING = Sampling(max_new_tokens=200)
 WINDOW_TOKENS = 1024
 NUM_REPETITIONS = 3
 CACHE_TOKENS = IN_FLIGHT * WINDOW_TOKENS
@@ -128,7 +131,7 @@ class Setting:
         """To ask for at a passage; none where the model chooses."""
         if self.talk.mix is None:
             return ()
-        return draw(self.talk.mix, num_pairs=self.speech.pairs or 4, seed=0, place=(0, number))
+        return draw(self.talk.mix, num_pairs=NUM_PAIRS, seed=0, place=(0, number))
 
     def synthesis(self, engine: Recorder, ledger: Ledger) -> Synthesis:
         """As the stage `Synthesize` makes it."""
@@ -139,7 +142,7 @@ class Setting:
             vocabulary=self.words,
             ledger=ledger,
             checks=default_checks(self.speech),
-            sampling=Sampling(self.speech.max_new_tokens or 400),
+            sampling=SAMPLING,
             model_identity=SHIPPED,
             window_tokens=WINDOW_TOKENS,
             categories=self.categories,
@@ -204,9 +207,8 @@ def bare(setting: Setting, asked: list[tuple[Prompt, Sampling]]) -> Turn:
 
 def rounds(setting: Setting) -> Turn:
     """Round 1 of all chains, then round 2 of all chains."""
-    dialect, budget = setting.talk.dialect, WINDOW_TOKENS - (setting.speech.max_new_tokens or 400)
+    dialect, checks = setting.talk.dialect, default_checks(setting.speech)
     earlier: list[list[Shot]] = [[] for _ in setting.chains]
-    checks, sampling = default_checks(setting.speech), Sampling(setting.speech.max_new_tokens or 400)
 
     async def one_shot(engine: Recorder, places: asyncio.Semaphore, chain: int, number: int) -> None:
         document = setting.chains[chain][number]
@@ -216,13 +218,12 @@ def rounds(setting: Setting) -> Turn:
                 passage=document.text,
                 dialect=dialect,
                 vocabulary=setting.words,
-                budget_tokens=budget,
+                budget_tokens=WINDOW_TOKENS - SAMPLING.max_new_tokens,
                 categories=setting.categories(chain * SHOTS + number),
                 guided=True,
             )
             assert prompt is not None
-            form = Sampling(sampling.max_new_tokens, form=prompt.form)
-            completion = await engine.complete(prompt.content, form)
+            completion = await engine.complete(prompt.content, replace(SAMPLING, form=prompt.form))
         pairs, rejects = dialect.parse(completion.text)
         shot = Shot(document, tuple(pairs), prompt.follows, tuple(rejects))
         earlier[chain].append(apply_checks(shot, checks, answers=setting.speech.answers))
@@ -265,7 +266,7 @@ def measure(*, num_chains: int = NUM_CHAINS, num_repetitions: int = NUM_REPETITI
     speech = read_speech(Path(MODEL))
     assert speech is not None
     words = vocabulary.load(MODEL)
-    chosen = talk(dialect="auto", categories=speech.mix, pairs=speech.pairs or 4, speech=speech)
+    chosen = talk(dialect="auto", categories=speech.mix, pairs=NUM_PAIRS, speech=speech)
     os.environ["VLLM_SERVER_DEV_MODE"] = "1"  # so that it can be told to empty its cache
     flags = f"--num-gpu-blocks-override {CACHE_TOKENS // CPU_BLOCK_TOKENS}"
     with serve(SHIPPED, settings=Settings(cache_gib=1, requests=IN_FLIGHT, flags=flags)) as servers:

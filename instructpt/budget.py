@@ -1,7 +1,7 @@
 """What a run may take, in hours and money, and what was spent so far.
 
-    <root>/spending.json      tokens that were paid for and hours, of all commands on this folder together;
-                              only where there is a limit or a price
+    <root>/spending/3f0c....json      tokens that were paid for and hours: a file each time an engine is opened, so
+                    a871....json      that many machines can write; only where there is a limit or a price
 
 Before every request the budget is asked. Once it is used up no further request is sent; those under way are waited for
 and kept in the ledger, and the command ends and says so. What the ledger answers costs nothing.
@@ -11,17 +11,22 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import orjson
 
 from instructpt.errors import RecipeError
-from instructpt.storage import Folder
+from instructpt.storage import Folder, damage_named
 
-FILE = "spending.json"
+FOLDER = "spending"
 SECONDS_BETWEEN_WRITES = 5.0
 """What a kill may forget of the money spent; writing more often would cost more than it tells."""
+SECONDS_BETWEEN_READS = 10.0
+"""How old the news of what others spend may be."""
+COMMAND_STARTED = time.monotonic()
+"""When this process began, near enough: the command loads this module first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +34,7 @@ class Budget:
     """What a run may take; without limits all it wants."""
 
     max_hours: float | None = None
-    """Stop sending requests after so many hours of this command."""
+    """Stop asking and training after so many hours of this command."""
     max_cost: float | None = None
     """Stop when so much is spent, by all commands on this output folder together; in the currency of the prices."""
     price_per_hour: float = 0.0
@@ -62,6 +67,12 @@ class Budget:
         prices = (self.price_per_hour, self.price_per_million_prompt_tokens, self.price_per_million_output_tokens)
         return any(prices)
 
+    def time_is_over(self) -> str | None:
+        """Why the command is to end, if its hours are over."""
+        if self.max_hours is None or time.monotonic() - COMMAND_STARTED < self.max_hours * 3600:
+            return None
+        return f"the {self.max_hours:g} hours of --max-hours are over: what is done is kept, the same command goes on"
+
     def cost(self, spent: Spent) -> float:
         """What tokens and hours cost."""
         return (
@@ -82,20 +93,22 @@ class Spent:
 
 @dataclass(slots=True)
 class Purse:
-    """Counts what a stage spends against a budget. Its methods may be called from any thread."""
+    """Counts what is spent on an engine against a budget. Its methods may be called from any thread."""
 
     budget: Budget
     root: Folder
-    earlier: Spent = field(init=False)
-    """By other commands on this folder, and other stages of this one."""
     spent: Spent = field(default_factory=Spent)
-    """By this stage, now."""
+    """On this engine, from when it was opened."""
+    _name: str = field(default_factory=lambda: f"{uuid.uuid4().hex}.json")
+    _others: Spent = field(init=False)
     _began: float = field(default_factory=lambda: time.monotonic())
     _written: float = field(default_factory=lambda: time.monotonic())
+    _read: float = field(default_factory=lambda: time.monotonic())
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self.earlier = _read(self.root)
+        """Raises ArtifactError if what was spent before cannot be read."""
+        self._others = self._read_others()
 
     def pay(self, *, prompt_tokens: int, output_tokens: int) -> None:
         """An engine answered."""
@@ -110,45 +123,51 @@ class Purse:
 
     def stop_reason(self) -> str | None:
         """Why no further request may be sent; None while one may."""
-        budget, spent = self.budget, self._so_far()
-        if budget.max_hours is not None and spent.hours >= budget.max_hours:
-            return (
-                f"the {budget.max_hours:g} hours of --max-hours are over: what was paid for is kept, "
-                "the same command goes on"
-            )
-        if budget.max_cost is not None:
-            total = budget.cost(_sum(self.earlier, spent))
-            if total >= budget.max_cost:
+        if reason := self.budget.time_is_over():
+            return reason
+        if self.budget.max_cost is not None:
+            total = self.total_cost
+            if total >= self.budget.max_cost:
                 return (
-                    f"{total:,.2f} is spent and --max-cost is {budget.max_cost:g}: what was paid for is kept, "
+                    f"{total:,.2f} is spent and --max-cost is {self.budget.max_cost:g}: what was paid for is kept, "
                     "the same command with a higher limit goes on"
                 )
         return None
 
     @property
+    def hours(self) -> float:
+        """Since this purse was opened."""
+        return (time.monotonic() - self._began) / 3600
+
+    @property
     def total_cost(self) -> float:
         """Of all commands on this folder, up to now."""
-        return self.budget.cost(_sum(self.earlier, self._so_far()))
+        if time.monotonic() - self._read >= SECONDS_BETWEEN_READS:
+            self._read = time.monotonic()
+            self._others = self._read_others()
+        return self.budget.cost(_sum(self._others, replace(self.spent, hours=self.hours)))
 
     def close(self) -> None:
         """Write what was spent."""
         with self._lock:
             self._write()
 
-    def _so_far(self) -> Spent:
-        return replace(self.spent, hours=(time.monotonic() - self._began) / 3600)
-
     def _write(self) -> None:
         self._written = time.monotonic()
+        if self.budget.is_watched:
+            row = asdict(replace(self.spent, hours=round(self.hours, 6)))
+            self.root.child(FOLDER).write(self._name, orjson.dumps(row, option=orjson.OPT_INDENT_2))
+
+    def _read_others(self) -> Spent:
+        """What other purses wrote, of other commands and other machines."""
+        total, folder = Spent(), self.root.child(FOLDER)
         if not self.budget.is_watched:
-            return
-        total = _sum(self.earlier, self._so_far())
-        row = {
-            "hours": round(total.hours, 6),
-            "prompt_tokens": total.prompt_tokens,
-            "output_tokens": total.output_tokens,
-        }
-        self.root.write(FILE, orjson.dumps(row, option=orjson.OPT_INDENT_2))
+            return total
+        for name in folder.names():
+            if name != self._name and not name.startswith("."):
+                with damage_named(folder.join(name), remove=folder.join(name)):
+                    total = _sum(total, Spent(**orjson.loads(folder.read(name))))
+        return total
 
 
 def watching(budget: Budget, purse: Purse) -> Callable[[], str | None] | None:
@@ -160,10 +179,3 @@ def _sum(one: Spent, other: Spent) -> Spent:
     return Spent(
         one.hours + other.hours, one.prompt_tokens + other.prompt_tokens, one.output_tokens + other.output_tokens
     )
-
-
-def _read(root: Folder) -> Spent:
-    if not root.exists(FILE):
-        return Spent()
-    row = orjson.loads(root.read(FILE))
-    return Spent(float(row["hours"]), int(row["prompt_tokens"]), int(row["output_tokens"]))

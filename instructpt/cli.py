@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from instructpt.artifacts import Run, Stage
+    from instructpt.progress import Progress
     from instructpt.recipes import Recipe
 
 STOPPED = 130
@@ -144,14 +145,14 @@ def run(words: list[str]) -> None:
 def plan(words: list[str]) -> None:
     """Print what a recipe would do, which artifacts are there and which are missing; do nothing."""
     from instructpt.artifacts import differences, is_finished, tree
-    from instructpt.progress import summary
+    from instructpt.progress import Silent, summary
     from instructpt.report.outline import print_outline
     from instructpt.stages.estimate import Wishes, estimates
     from instructpt.tally import Tally
 
     recipe, rest = _recipe_named(words, command="plan")
     stage, where, wishes = _parse(recipe, rest, prog=f"instructpt plan {words[0]}", more=Wishes)
-    settings = _run(where)
+    settings = _run(where, Silent())
     stages = tree(stage)
     width = max(len(item.name) for item in stages)
     for item in stages:
@@ -285,10 +286,9 @@ def _parse(recipe: Recipe, words: list[str], *, prog: str, more: type[Any] | Non
     return (parsed.make(), parsed.where, *([parsed.more] if more is not None else []))
 
 
-def _run(where: Where) -> Run:
+def _run(where: Where, progress: Progress) -> Run:
     from instructpt.artifacts import Run
     from instructpt.partitions import parse_partition
-    from instructpt.progress import Panel, Silent
 
     options = _options(where.engine_options, flag="--engine-options")
     if where.endpoints:
@@ -309,7 +309,7 @@ def _run(where: Where) -> Run:
         trackers=where.track,
         chains_in_flight=where.chains_in_flight,
         budget=where.budget,
-        progress=Panel(_console()) if devices.rank() == 0 else Silent(),
+        progress=progress,
     )
 
 
@@ -337,12 +337,16 @@ def _value(text: str) -> bool | int | float | str:
 def _make(stage: Stage[Any], where: Where, *, title: str) -> None:
     """Make the stage, then the report over it, unless all was there already."""
     from instructpt.artifacts import is_finished, make, still_missing
+    from instructpt.partitions import parse_partition
+    from instructpt.progress import Silent, shown
     from instructpt.storage import Folder
 
-    run, folder = _run(where), Folder.at(where.out)
-    num_made = make(stage, run)
     if devices.rank() > 0:  # of torchrun's processes the first one speaks
+        make(stage, _run(where, Silent()))
         return
+    with shown(where.out, console=_console(), partition=parse_partition(where.partition)) as progress:
+        run, folder = _run(where, progress), Folder.at(where.out)
+        num_made = make(stage, run)
     if not is_finished(stage, run):
         print(still_missing(stage, run))
         raise SystemExit(0)

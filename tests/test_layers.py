@@ -71,6 +71,9 @@ def test_the_ground_knows_no_room() -> None:
         "stage",
         "partitions",
         "budget",
+        "board",
+        "panel",
+        "status",
     ):
         assert not imported(PACKAGE / f"{name}.py") & {*ROOMS, "artifacts", "stages", "recipes", "cli", "report"}, name
 

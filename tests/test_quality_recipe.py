@@ -116,7 +116,7 @@ def contents(root: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(root)): path.read_bytes()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and path.name not in {"timing.jsonl", ".lock", "report.html", "asked.log"}
+        if path.is_file() and path.name not in {"timing.jsonl", "status.json", ".lock", "report.html", "asked.log"}
     }
 
 

@@ -6,7 +6,7 @@ begun     those, and a ledger and a place in line        once a shard
 
 from __future__ import annotations
 
-import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from instructpt import vocabulary
 from instructpt.artifacts import Run, Stage
 from instructpt.budget import Purse, watching
-from instructpt.progress import time_left
 from instructpt.stages.models import Model, context_tokens, model_folder, model_identity, opened_engine
 from instructpt.storage import Folder
 
@@ -50,12 +49,13 @@ class Opened:
 
 @dataclass(slots=True)
 class Watch:
-    """How far the shards of a stage are that were begun since it was opened, as one line of news."""
+    """How far the shards of a stage are that were begun since it was opened, as the numbers of `progress`."""
 
     name: str
     run: Run
     engine: Engine
-    started: float = field(default_factory=time.monotonic)
+    capacity: Capacity
+    purse: Purse
     totals: dict[int, int] = field(default_factory=dict)
     """Units of each shard."""
     shards: dict[int, Progress] = field(default_factory=dict)
@@ -67,28 +67,42 @@ class Watch:
     def tell(self, index: int, progress: Progress) -> None:
         """A shard is so far; called in the event loop's thread alone."""
         self.shards[index] = progress
-        num_done, total = self._sum("passages"), sum(self.totals.values())
         news: dict[str, object] = {
-            "passages": f"{num_done:,}/{total:,}",
-            "pairs": self._sum("pairs"),
-            "rejects": self._sum("rejects"),
-            "tok/s": self._sum("output_tokens") / max(time.monotonic() - self.started, 1e-9),
-            "left": time_left(self.started, done=num_done, total=total),
+            name: self._sum(name) for name in ("passages", "pairs", "rejects", "replayed", "failed")
         }
-        self.run.progress.news(self.name, news | engine_news(self.engine))
+        news |= {"total": sum(self.totals.values()), "shards": len(self.totals)}
+        news |= {"capacity": self.capacity.limit, "under_way": self.capacity.num_taken}
+        reasons: Counter[str] = Counter()
+        for shard in self.shards.values():
+            reasons.update(shard.reasons)
+        news |= {f"rejects/{reason}": count for reason, count in reasons.items()}
+        self.run.progress.news(self.name, news | spending_news(self.purse) | engine_news(self.engine))
 
     def _sum(self, name: str) -> int:
         return sum(getattr(progress, name) for progress in self.shards.values())
 
 
+def spending_news(purse: Purse) -> dict[str, object]:
+    """Tokens that were paid for in this command, and what a budget with limits or prices has to say."""
+    budget, spent = purse.budget, purse.spent
+    news: dict[str, object] = {"prompt_tokens": spent.prompt_tokens, "output_tokens": spent.output_tokens}
+    if budget.has_prices:
+        news["cost"] = purse.total_cost
+    if budget.max_cost is not None:
+        news["max_cost"] = budget.max_cost
+    if budget.max_hours is not None:
+        news |= {"hours": purse.hours, "max_hours": budget.max_hours}
+    return news
+
+
 def engine_news(engine: Engine) -> dict[str, object]:
-    """What people want to know of an engine: how many of its endpoints are well, what its prefix cache saved."""
+    """What an engine tells of itself: what its prefix cache saved, how its endpoints are."""
     state = engine.state()
-    news: dict[str, object] = {}
+    news: dict[str, object] = {"engine_prompt_tokens": state.num_prompt_tokens}
+    if state.num_cached_tokens is not None:
+        news["cached_tokens"] = state.num_cached_tokens
     if state.endpoints:
-        news["endpoints"] = f"{sum(endpoint.is_healthy for endpoint in state.endpoints)}/{len(state.endpoints)}"
-    if state.num_cached_tokens is not None and state.num_prompt_tokens:
-        news["cached"] = f"{state.num_cached_tokens / state.num_prompt_tokens:.0%}"
+        news["endpoints"] = state.endpoints
     return news
 
 
@@ -101,7 +115,7 @@ def opened(model: Model, run: Run, *, name: str) -> Iterator[Opened]:
         capacity, purse = Capacity(engine, most=run.chains_in_flight), Purse(run.budget, Folder.at(run.root))
         try:
             words = vocabulary.load(model_folder(model, run))
-            yield Opened(engine, capacity, words, Watch(name, run, engine), purse)
+            yield Opened(engine, capacity, words, Watch(name, run, engine, capacity, purse), purse)
         finally:
             purse.close()
 

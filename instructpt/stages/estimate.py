@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from instructpt import vocabulary
 from instructpt.artifacts import Outline, Run, Stage, is_finished, tree
 from instructpt.budget import Budget
 from instructpt.corpus import readers, splitting
+from instructpt.corpus.files import Part
 from instructpt.corpus.filters import first_reason
 from instructpt.errors import RecipeError
 from instructpt.progress import duration
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 TOKENS_PER_PAIR = 45
 """Of an answer, markup included: the shipped synthesizer writes 40 to 50 a pair over four domains (docs/log.md)."""
 PARTS_SAMPLED = 32
+_MIN_PART_BYTES = 1 << 16
+_ROWS_LOOKED_AT = 8
 H100_FLOPS = 989e12
 """Dense bfloat16 operations a second, the maker's data sheet."""
 USUAL_UTILISATION = 0.4
@@ -74,8 +77,8 @@ class Sampled:
     share: float
     """Of the corpus that was looked into, by bytes; 1 is all of it."""
     passages: list[Document]
-    by_document: list[int]
-    """Passages of each document, 0 for one that is left out."""
+    by_place: list[tuple[int, float]]
+    """Passages and bytes of each place that documents were taken from."""
 
     @property
     def num_passages(self) -> float:
@@ -84,13 +87,18 @@ class Sampled:
 
     @property
     def relative_error(self) -> float:
-        """Standard error of `num_passages` as a share of it, from how much documents differ; 0 if all were read."""
-        number = len(self.by_document)
-        if self.share >= 1 or number < 2:
+        """Standard error of `num_passages` as a share of it, from how much places differ; 0 if all was read.
+
+        Places, not documents: those that stand together are alike. The usual error of a ratio (Cochran, Sampling
+        Techniques, section 6.4).
+        """
+        number = len(self.by_place)
+        if self.share >= 1 or number < 2 or not self.passages:
             return 0.0
-        mean = sum(self.by_document) / number
-        variance = sum((count - mean) ** 2 for count in self.by_document) / (number - 1)
-        return math.sqrt(variance / number) / mean if mean else 0.0
+        num_bytes = sum(size for _, size in self.by_place)
+        ratio = len(self.passages) / num_bytes
+        squares = sum((count - ratio * size) ** 2 for count, size in self.by_place)
+        return math.sqrt((1 - self.share) * squares * number / (number - 1)) / len(self.passages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +120,7 @@ def estimates(target: Stage[Any], run: Run, wishes: Wishes) -> Iterator[Outline]
 
 
 def sample(passages: Stage[Document], run: Run, *, num_documents: int) -> Sampled:
-    """Documents from parts all over the files of a road Read -> Filter -> Split, and the passages they become.
+    """Documents from places all over the files of a road Read -> Filter -> Split, and the passages they become.
 
     Raises RecipeError for passages that come about otherwise.
     """
@@ -123,35 +131,68 @@ def sample(passages: Stage[Document], run: Run, *, num_documents: int) -> Sample
     reading, thresholds = passages.documents.documents, passages.documents.thresholds
     if not isinstance(reading, Read):
         raise RecipeError(f"{reading.name} does not read files: its size cannot be told before it is made")
-    documents, share = _documents(reading, num_documents)
+    places, share = _places(reading, num_documents)
     words = vocabulary.load(model_folder(passages.vocabulary, run))
-    kept = [document for document in documents if not first_reason(document, thresholds)]
-    split = list(splitting.split_many(iter(kept), vocabulary=words, budget_tokens=passages.budget_tokens))
-    counts = [len(found) for found in split] + [0] * (len(documents) - len(kept))
-    return Sampled(len(documents), share, [passage for found in split for passage in found], counts)
-
-
-def _documents(reading: Read, wanted: int) -> tuple[list[Document], float]:
-    """Documents from the beginnings of parts that are spread evenly over all, and their share of all bytes."""
-    shards = readers.shards(reading.files, shard_bytes=reading.shard_bytes if not reading.limit else 2**20)
-    parts = [part for shard in shards for part in shard]
-    step = max(1, len(parts) // PARTS_SAMPLED)
-    chosen = parts[step // 2 :: step][: 2 * PARTS_SAMPLED]
-    each = max(1, -(-min(wanted, reading.limit or wanted) // len(chosen)))
     found: list[Document] = []
-    share_of_bytes = 0.0
-    total_bytes = sum(part.num_bytes for part in parts) or 1
-    for part in chosen:
-        rows = readers.read((part,), text_field=reading.text_field, id_field=reading.id_field, skip=0)
-        taken = list(islice(rows, each + 1))
-        is_whole, taken = len(taken) <= each, taken[:each]
-        share_of_bytes += part.num_bytes if is_whole else min(part.num_bytes, sum(map(_row_bytes, taken)))
-        found += [row for row in taken if not isinstance(row, Reject)]
-    share = min(1.0, share_of_bytes / total_bytes)
+    by_place = []
+    for place in places:
+        kept = (document for document in place.documents if not first_reason(document, thresholds))
+        split = splitting.split_many(kept, vocabulary=words, budget_tokens=passages.budget_tokens)
+        own = [passage for pieces in split for passage in pieces]
+        by_place.append((len(own), place.num_bytes))
+        found += own
+    return Sampled(sum(len(place.documents) for place in places), share, found, by_place)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Documents that stand together in a file, and the bytes that they take there."""
+
+    documents: list[Document]
+    num_bytes: float
+
+
+def _places(reading: Read, wanted: int) -> tuple[list[_Place], float]:
+    """Documents from places that are spread evenly over all files, and their share of the corpus."""
     if reading.limit:
-        found = found[: reading.limit]
-        share = min(1.0, max(share, len(found) / reading.limit))
-    return found, max(share, 1e-12)
+        parts = [part for shard in readers.shards(reading.files, shard_bytes=2**30) for part in shard]
+        found = _read(reading, parts, skip=reading.skip, most=min(wanted, reading.limit))
+        return [_Place([row for row in found if isinstance(row, Document)], len(found))], len(found) / reading.limit
+    parts = [part for shard in readers.shards(reading.files, shard_bytes=reading.shard_bytes) for part in shard]
+    total_bytes = sum(part.num_bytes for part in parts) or 1
+    if len(parts) < PARTS_SAMPLED:
+        finer = max(_MIN_PART_BYTES, total_bytes // PARTS_SAMPLED)
+        parts = [part for shard in readers.shards(reading.files, shard_bytes=finer) for part in shard]
+    chosen = [parts[len(parts) * (2 * i + 1) // (2 * PARTS_SAMPLED)] for i in range(PARTS_SAMPLED)]
+    chosen = list(dict.fromkeys(chosen))
+    each = max(1, -(-wanted // len(chosen)))
+    looked_at = [row for part in chosen for row in _read(reading, [part], most=_ROWS_LOOKED_AT)]
+    # Of one size everywhere: a byte of a place with long rows must not count more than one of a place with short rows.
+    range_bytes = each * sum(map(_row_bytes, looked_at)) // max(1, len(looked_at)) + 1
+    places = [_place(reading, part, each, range_bytes) for part in chosen]
+    return places, min(1.0, max(1e-12, sum(place.num_bytes for place in places) / total_bytes))
+
+
+def _place(reading: Read, part: Part, wanted: int, range_bytes: int) -> _Place:
+    """About `wanted` documents out of a part, or all of them where it has no more.
+
+    Of JSON lines all that begin in a range of bytes: rows there are longer than what stands in them (a Chinese
+    character may be written as six), and no row is likelier to be met for its length. Of others the first ones.
+    """
+    if part.format == "jsonl" and part.num_bytes > range_bytes:
+        start = part.start + (part.num_bytes - range_bytes) // 2
+        rows = _read(reading, [replace(part, start=start, stop=start + range_bytes)])
+        return _Place([row for row in rows if isinstance(row, Document)], range_bytes)
+    rows = _read(reading, [part], most=None if part.format == "jsonl" else wanted + 1)
+    if part.format == "jsonl" or len(rows) <= wanted:
+        return _Place([row for row in rows if isinstance(row, Document)], part.num_bytes)
+    num_bytes = min(part.num_bytes, sum(map(_row_bytes, rows[:wanted])))
+    return _Place([row for row in rows[:wanted] if isinstance(row, Document)], num_bytes)
+
+
+def _read(reading: Read, parts: Sequence[Part], *, skip: int = 0, most: int | None = None) -> list[Document | Reject]:
+    rows = readers.read(tuple(parts), text_field=reading.text_field, id_field=reading.id_field, skip=skip)
+    return list(islice(rows, most))
 
 
 def _row_bytes(row: Document | Reject) -> int:
@@ -242,7 +283,13 @@ def _speed(
     )
     speed, speed_how = wishes.speed, "speed: given"
     if wishes.measure:
-        measured, answer_measured = _measured(stage, run, sampled.passages[: wishes.measure], dialect, asked)
+        measured, answer_measured = _measured(
+            stage,
+            run,
+            sampled.passages[:: max(1, len(sampled.passages) // wishes.measure)][: wishes.measure],
+            dialect,
+            asked,
+        )
         if wishes.answer_tokens is None:
             answer = answer_measured
             answer_how = (
@@ -313,7 +360,7 @@ def _hours(
     number = 1
     if wishes.wished_hours:
         number = max(1, math.ceil(hours / wishes.wished_hours))
-        yield f"in {wishes.wished_hours:g} hours: {number:,} accelerators"
+        yield f"in {wishes.wished_hours:g} hours: {number:,} accelerator{'s' if number > 1 else ''}"
     if budget.has_prices:
         cost = (
             hours * budget.price_per_hour
@@ -329,7 +376,8 @@ def _parameters(model: Model, run: Run) -> float | None:
         return None
     folder = model_folder(model, run)
     size = sum(path.stat().st_size for path in Path(folder).glob("*.safetensors"))
-    config = orjson.loads((folder / "config.json").read_bytes())
+    path = folder / "config.json"
+    config = orjson.loads(path.read_bytes()) if path.exists() else {}
     return size / (4 if config.get("dtype", config.get("torch_dtype")) == "float32" else 2) or None
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from instructpt import devices, vocabulary
 from instructpt.artifacts import Product, Run, Stage
-from instructpt.errors import InputError, RecipeError
+from instructpt.errors import BudgetError, InputError, RecipeError
 from instructpt.interrupts import deferred
 from instructpt.progress import duration
 from instructpt.stages.models import Model, model_folder, model_name, model_sources, quiet_loading
@@ -109,13 +109,15 @@ class Train(Stage[Any]):
                 vocabulary_folder=model_folder(self.vocabulary, run),
                 folder=path,
                 execution=self._execution(run),
-                stop=stop,
+                stop=lambda: stop() or run.budget.time_is_over() is not None,
             )
             for step in steps:
                 # From the steps' own times, since those of earlier tries come at once.
                 seconds, tokens = seconds + (step.tokens - tokens) / step.tokens_per_second, step.tokens
                 track(step)
                 self._tell(step, order.num_steps, seconds / step.step, run)
+        if step.step < order.num_steps and (reason := run.budget.time_is_over()):
+            raise BudgetError(reason)
         run.tally.count("steps", step.step)
         run.tally.count("tokens", step.tokens)
 

@@ -1,0 +1,113 @@
+"""The vLLM engine: starts vLLM for its model, speaks to it through the HTTP engine, and ends it when it is closed.
+
+    instructpt augment FILES --engine vllm        serving.vllm starts a server a GPU --> engines.http speaks to them
+
+One command and no server to look after; the model is loaded anew for each stage that asks it. For many commands, or
+many machines, start servers with `instructpt serve` and name them with --endpoints.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from instructpt.engines import Completion, EngineState, Prompt, Sampling
+from instructpt.engines.http import HttpEngine
+from instructpt.errors import EngineError, EngineGoneError
+from instructpt.serving.presets import GPU_MEMORY_SHARE, Settings
+from instructpt.serving.vllm import serve
+
+_QUEUED = 1.25
+"""Requests to send for each one that a server works on, so that a place freed is taken at once."""
+_GONE_SECONDS = 15.0
+"""The servers are on this machine and nobody restarts them: what does not answer that long is dead."""
+
+
+class VllmEngine:
+    """The contract is `engines.Engine`. Constructing it starts the servers, which takes from half a minute on.
+
+    context_tokens, dtype, requests, batch_tokens, memory_share, tensor_parallel, guess_tokens, cache_gib, cores, flags:
+    see `presets.Settings`.
+    environment, log_folder, start_seconds: see `vllm.serve`. timeout_seconds: for a whole answer.
+
+    Raises what `vllm.serve` does.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        context_tokens: int | None = None,
+        dtype: str = "auto",
+        requests: int | None = None,
+        batch_tokens: int | None = None,
+        memory_share: float = GPU_MEMORY_SHARE,
+        tensor_parallel: int = 1,
+        guess_tokens: int = 0,
+        cache_gib: int | None = None,
+        cores: str = "auto",
+        flags: str = "",
+        environment: str | None = None,
+        log_folder: str | None = None,
+        start_seconds: float = 1800.0,
+        timeout_seconds: float = 600.0,
+    ) -> None:
+        settings = Settings(
+            context_tokens=context_tokens,
+            dtype=dtype,
+            requests=requests,
+            batch_tokens=batch_tokens,
+            memory_share=memory_share,
+            tensor_parallel=tensor_parallel,
+            guess_tokens=guess_tokens,
+            cache_gib=cache_gib,
+            cores=str(cores),
+            flags=flags,
+        )
+        self._servers = serve(
+            model,
+            settings=settings,
+            environment=environment,
+            log_folder=None if log_folder is None else Path(log_folder),
+            start_seconds=start_seconds,
+        )
+        self._http = HttpEngine(
+            model,
+            endpoints=self._servers.urls,
+            served_model=model,
+            timeout_seconds=timeout_seconds,
+            max_in_flight_per_endpoint=math.ceil(_QUEUED * self._servers.servers[0].launch.requests),
+            gone_seconds=_GONE_SECONDS,
+        )
+
+    async def complete(self, prompt: Prompt, sampling: Sampling) -> Completion:
+        """See `Engine.complete`. If all servers ended, the error says what they ended of."""
+        try:
+            return await self._http.complete(prompt, sampling)
+        except EngineGoneError as error:
+            raise self._explained(error) from error
+
+    async def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> Sequence[float]:
+        """See `Engine.score`."""
+        try:
+            return await self._http.score(prompt, continuation)
+        except EngineGoneError as error:
+            raise self._explained(error) from error
+
+    def state(self) -> EngineState:
+        """See `Engine.state`."""
+        return self._http.state()
+
+    async def close(self) -> None:
+        """See `Engine.close`. The servers have ended when this returns."""
+        await self._http.close()
+        await asyncio.to_thread(self._servers.close)
+
+    def _explained(self, error: EngineGoneError) -> EngineGoneError:
+        try:
+            self._servers.check()
+        except EngineError as ended:
+            return EngineGoneError(f"{ended}; run the same command again, which goes on from here")
+        return error
