@@ -12,7 +12,7 @@ from instructpt.artifacts import Stage
 from instructpt.errors import RecipeError
 from instructpt.models import is_remote
 from instructpt.records import Document, Group
-from instructpt.stages.corpus import BuildVocabulary, Duplicates, Filter, Read, Split
+from instructpt.stages.corpus import SHARD_BYTES, BuildVocabulary, Duplicates, Filter, Read, Split
 from instructpt.stages.models import REMOTE_SPEECH, SHIPPED, Model, Speech, is_local, read_speech
 from instructpt.stages.pairs import DEFAULT_CHECKS, Mine, Verify
 from instructpt.stages.synthesis import AUTO, Synthesize, default_checks, talk
@@ -41,6 +41,7 @@ def augment(
     text_field: str = "text",
     id_field: str = "id",
     limit: int | None = None,
+    shard_bytes: int = SHARD_BYTES,
     language: str = "english",
     dialect: str = AUTO,
     seed: int = 0,
@@ -65,6 +66,7 @@ def augment(
         text_field: Field or column that holds the text.
         id_field: Field or column that holds the id.
         limit: Only the first so many rows.
+        shard_bytes: Text a shard, the unit of resuming and of sharing work among machines.
         language: Of the templates.
         dialect: How the model is talked with: tags, steered, or chat (chat:german, chat:chinese, chat:my.toml) for
             instruct models; auto is what its synthesizer.json says, else tags, and chat for remote:NAME.
@@ -81,7 +83,16 @@ def augment(
         # Of a Hub model the rest is told before it is loaded.
         talk(dialect=dialect, categories=categories, pairs=pairs, speech=speech)
     lengths = _lengths(speech, passage=passage_tokens, window=window_tokens, new=max_new_tokens)
-    documents = clean(Read(name="documents", files=files, text_field=text_field, id_field=id_field, limit=limit))
+    documents = clean(
+        Read(
+            name="documents",
+            files=files,
+            text_field=text_field,
+            id_field=id_field,
+            limit=limit,
+            shard_bytes=shard_bytes,
+        )
+    )
     words: Model = BuildVocabulary(name="vocabulary", texts=(documents,)) if mine else model
     passages = Split(name="passages", documents=documents, vocabulary=words, budget_tokens=lengths.passage)
     groups: Stage[Group]

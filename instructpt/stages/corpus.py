@@ -16,6 +16,7 @@ from instructpt.corpus.filters import Thresholds, first_reason
 from instructpt.records import Document, Reject, Text
 from instructpt.stages.models import Model, model_folder, model_sources
 
+SHARD_BYTES = 64 * 2**20
 WORD_COUNT = 20_000
 """So often is each of a vocabulary's `words` counted: the last merges for 8,192 ids from 48 MB of text have some
 hundreds."""
@@ -32,7 +33,7 @@ class Read(Stage[Document]):
     """Paths, globs or URLs; see `corpus.readers`."""
     text_field: str = "text"
     id_field: str = "id"
-    shard_bytes: int = 64 * 2**20
+    shard_bytes: int = SHARD_BYTES
     """Text a shard; a file of many times this size is worked on by many processes."""
     limit: int | None = None
     """Only so many rows, all in one shard."""

@@ -1,0 +1,48 @@
+"""Somebody starts it twice: the second run says so at once, and the first one does not notice."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from conftest import corpus_rows, write_corpus
+from disturbed import complaint, finish, started, wait_until
+
+from benchmarks.reports import contents
+from instructpt.cli import main
+
+
+def test_a_second_run_on_the_same_folder_refuses_and_the_first_goes_on(
+    tmp_path: Path, vocabulary_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    corpus, out, log = write_corpus(tmp_path / "my.jsonl", corpus_rows(10)), tmp_path / "out", tmp_path / "asked.log"
+    model = ["--model", vocabulary_folder, "--engine", "scripted", "--passage-tokens", 64, "--workers", 1]
+    slow = ["--engine-options", "delay_seconds=0.2", f"log={log}"]
+    assert main(["augment", *map(str, [corpus, *model, "--out", tmp_path / "whole"])]) == 0
+    with started("augment", corpus, *model, *slow, "--out", out) as first:
+        wait_until(log.exists)
+        first.send_signal(signal.SIGSTOP)  # it holds the folder as long as we like
+        for words in (["augment", corpus, *model], ["augment", corpus, "--mine"], ["plan", "augment", corpus, *model]):
+            status = main([*map(str, words), "--out", str(out)])
+            said = capfd.readouterr().err
+            if words[0] == "plan":
+                assert status == 0
+            else:
+                assert status == 2
+                assert "another run works in" in complaint(said)
+                assert "wait for it, or give another output folder" in said
+        first.send_signal(signal.SIGCONT)
+        _, said = first.communicate(timeout=60)
+        assert first.returncode == 0, said
+    assert contents(out) == contents(tmp_path / "whole")
+    asked = log.read_text().splitlines()
+    assert len(asked) == len(set(asked))
+
+
+def test_a_run_that_was_killed_leaves_no_lock_behind(tmp_path: Path, vocabulary_folder: Path) -> None:
+    corpus, out, log = write_corpus(tmp_path / "my.jsonl", corpus_rows(4)), tmp_path / "out", tmp_path / "asked.log"
+    model = ["--model", vocabulary_folder, "--engine", "scripted", "--passage-tokens", 64, "--workers", 1]
+    with started("augment", corpus, *model, "--engine-options", "delay_seconds=30", f"log={log}", "--out", out):
+        wait_until(lambda: (out / "groups" / "recipe.json").exists())
+    finish("augment", corpus, *model, "--out", out)
