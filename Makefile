@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SOURCES := instructpt tests benchmarks scripts
 
-.PHONY: demo demo-short test check format bench clean
+.PHONY: demo demo-short test check format bench vllm clean
 
 demo: $(READY)  ## real text in, three small models, their scores and a report out
 	$(BIN)/instructpt run demo --out runs/demo
@@ -29,8 +29,11 @@ bench: $(READY)  ## every measured path beside its peer
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/instructpt bench
 
+vllm:  ## vLLM in .venv-vllm, an environment of its own: for `instructpt serve` and --engine vllm
+	$(PYTHON) scripts/vllm_environment.py .venv-vllm
+
 clean:
-	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-vllm runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("instructpt needs Python 3.11 or later: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'

@@ -3,9 +3,9 @@
     python benchmarks/vllm.py             on the synthesizer that ships; needs the environment of `make vllm`
 
 Chains of 3 passages of mixed length (32 to 384 tokens) from the sample that ships, 32 requests at once, greedy, answers
-held to their form, everything as `instructpt augment` does it; 2 pairs a passage, so that passages are about twice as
-long as answers, as in the paper (500 tokens and 5 pairs of 52). The three take turns on one server whose prefix cache is
-emptied before each, and which counts the tokens:
+held to their form, everything as `instructpt augment` does it; 1 or 2 pairs a passage, so that passages are about twice
+as long as answers, as in the paper (500 tokens and 5 pairs of 52). The three take turns on one server whose prefix cache
+is emptied before each, and which counts the tokens:
 
     ours      scheduler, HTTP engine, ledger on disk, parsing, checks: round r + 1 of a chain as soon as r is read
     bare      the very prompts of ours, recorded, in the order in which ours sent them: request bodies that are
@@ -46,7 +46,7 @@ from instructpt.errors import InputError
 from instructpt.records import Document, Shot
 from instructpt.seeds import rng
 from instructpt.serving.environment import find_environment
-from instructpt.serving.presets import CPU_BLOCK_TOKENS, Settings
+from instructpt.serving.presets import Settings
 from instructpt.serving.vllm import serve
 from instructpt.stages.models import SHIPPED, Speech, read_speech
 from instructpt.stages.synthesis import Talk, default_checks, talk
@@ -62,10 +62,12 @@ NUM_CHAINS = 128
 SHOTS = 3
 IN_FLIGHT = 32
 PASSAGE_TOKENS = (32, 384)
-NUM_PAIRS = 2
+MAX_PAIRS = 2
 SAMPLING = Sampling(max_new_tokens=200)
 WINDOW_TOKENS = 1024
 NUM_REPETITIONS = 3
+BLOCK_TOKENS = 128
+"""Of vLLM's cache on a CPU."""
 CACHE_TOKENS = IN_FLIGHT * WINDOW_TOKENS
 MODEL = models.resolve(SHIPPED)
 HITS, QUERIES = "vllm:prefix_cache_hits_total", "vllm:prefix_cache_queries_total"
@@ -128,10 +130,9 @@ class Setting:
     talk: Talk
 
     def categories(self, number: int) -> tuple[str, ...]:
-        """To ask for at a passage; none where the model chooses."""
-        if self.talk.mix is None:
-            return ()
-        return draw(self.talk.mix, num_pairs=NUM_PAIRS, seed=0, place=(0, number))
+        """To ask for at a passage: one or two."""
+        assert self.talk.mix is not None, "the model that ships asks for categories by itself"
+        return draw(self.talk.mix, num_pairs=rng(0, "pairs", number).randint(1, MAX_PAIRS), seed=0, place=(0, number))
 
     def synthesis(self, engine: Recorder, ledger: Ledger) -> Synthesis:
         """As the stage `Synthesize` makes it."""
@@ -266,9 +267,9 @@ def measure(*, num_chains: int = NUM_CHAINS, num_repetitions: int = NUM_REPETITI
     speech = read_speech(Path(MODEL))
     assert speech is not None
     words = vocabulary.load(MODEL)
-    chosen = talk(dialect="auto", categories=speech.mix, pairs=NUM_PAIRS, speech=speech)
+    chosen = talk(dialect="auto", categories=speech.mix, pairs=MAX_PAIRS, speech=speech)
     os.environ["VLLM_SERVER_DEV_MODE"] = "1"  # so that it can be told to empty its cache
-    flags = f"--num-gpu-blocks-override {CACHE_TOKENS // CPU_BLOCK_TOKENS}"
+    flags = f"--num-gpu-blocks-override {CACHE_TOKENS // BLOCK_TOKENS}"
     with serve(SHIPPED, settings=Settings(cache_gib=1, requests=IN_FLIGHT, flags=flags)) as servers:
         setting = Setting(servers.urls[0], make_chains(words, number=num_chains), words, speech, chosen)
         turns = take_turns(setting, num_repetitions=num_repetitions)

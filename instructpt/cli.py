@@ -200,6 +200,13 @@ def report(words: list[str]) -> None:
     tyro.cli(report, args=words, prog="instructpt report")
 
 
+def serve(words: list[str]) -> None:
+    """Start inference servers for a model, until Ctrl-C: instructpt serve MODEL."""
+    from instructpt.serving.command import serve_until_stopped
+
+    tyro.cli(serve_until_stopped, args=words, prog="instructpt serve", config=(tyro.conf.OmitArgPrefixes,))
+
+
 def export(words: list[str]) -> None:
     """Write an artifact for other programs: instructpt export ARTIFACT --to FORMAT --out DIR."""
     from instructpt.export import export as export_artifact
@@ -249,6 +256,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "plan": plan,
     "show": show,
     "report": report,
+    "serve": serve,
     "export": export,
     "bench": bench,
 }

@@ -323,12 +323,13 @@ def test_prompts_that_do_not_fit_are_refused_and_prefixes_are_found_again(
     async def work(engine: Engine) -> None:
         with pytest.raises(PromptRefusedError, match="maximum context length"):
             await engine.complete(prompts[0] * 200, Sampling(4))
-        longer = next(prompt for prompt in prompts if len(prompt) > 100)
+        longer = max(prompts, key=len)[:300]
+        assert len(longer) > 128  # vLLM's blocks on a CPU
         await engine.complete([*longer, 9], Sampling(4))
         before = engine.state().num_cached_tokens or 0
         await engine.complete([*longer, 10, 11], Sampling(4))
         cached = (engine.state().num_cached_tokens or 0) - before
-        assert 32 <= cached <= len(longer)
+        assert 128 <= cached <= len(longer)
 
     asked(real, work)
 

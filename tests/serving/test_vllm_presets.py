@@ -53,7 +53,7 @@ def test_on_a_cpu() -> None:
     assert " ".join(launch.words) == (
         "-m vllm.entrypoints.openai.api_server --model /models/mine --served-model-name mine --host 127.0.0.1"
         f" --max-model-len 1024 --max-num-seqs 64 --max-num-batched-tokens 2048 {COMMON}"
-        " --dtype bfloat16 --enforce-eager --block-size 32 --port 8000"
+        " --dtype bfloat16 --enforce-eager --port 8000"
     )
     assert launch.environ["VLLM_CPU_KVCACHE_SPACE"] == "1"
     assert launch.environ["VLLM_CPU_OMP_THREADS_BIND"] == "auto"
