@@ -4,8 +4,8 @@
 
 Chains of 3 passages of mixed length (32 to 384 tokens) from the sample that ships, 32 requests at once, greedy, answers
 held to their form, everything as `instructpt augment` does it; 1 or 2 pairs a passage, so that passages are about twice
-as long as answers, as in the paper (500 tokens and 5 pairs of 52). The three take turns on one server whose prefix cache
-is emptied before each, and which counts the tokens:
+as long as answers, as in the paper (500 tokens and 5 pairs of 52). The three take turns on one server, whose cache is
+emptied before each, and which counts the tokens:
 
     ours      scheduler, HTTP engine, ledger on disk, parsing, checks: round r + 1 of a chain as soon as r is read
     bare      the very prompts of ours, recorded, in the order in which ours sent them: request bodies that are
@@ -68,7 +68,7 @@ WINDOW_TOKENS = 1024
 NUM_REPETITIONS = 3
 BLOCK_TOKENS = 128
 """Of vLLM's cache on a CPU."""
-CACHE_TOKENS = IN_FLIGHT * WINDOW_TOKENS
+CACHE_TOKENS = IN_FLIGHT * WINDOW_TOKENS * 3 // 4
 MODEL = models.resolve(SHIPPED)
 HITS, QUERIES = "vllm:prefix_cache_hits_total", "vllm:prefix_cache_queries_total"
 
@@ -290,7 +290,8 @@ def take_turns(setting: Setting, *, num_repetitions: int) -> dict[str, list[Turn
             else:
                 turn = measured(setting, functools.partial(bare, setting, recorded))
             turns[name].append(turn)
-            print(f"{name:<7} {turn.num_tokens:,} tokens in {turn.seconds:.1f} s", file=sys.stderr, flush=True)
+            said = f"{name:<7} {turn.num_tokens:,} tokens in {turn.seconds:.1f} s, {turn.hit_share:.0%} cached"
+            print(said, file=sys.stderr, flush=True)
     return turns
 
 

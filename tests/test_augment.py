@@ -331,7 +331,10 @@ def start(corpus: Path, out: Path, vocabulary_folder: Path, log: Path, *options:
     flags = scripted(vocabulary_folder, f"log={log}", *options)
     words = ["augment", str(corpus), "--out", str(out), "--workers", "2", *flags]
     return subprocess.Popen(
-        [sys.executable, "-m", "instructpt.cli", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [sys.executable, "-m", "instructpt.cli", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores Ctrl-C
     )
 
 

@@ -42,11 +42,15 @@ def start(
     )
 
 
+class _EndedError(Exception):
+    """A signal told the keeper to end."""
+
+
 def keep(command: Sequence[str], *, log: Path, grace_seconds: float) -> int:
     """Run `command` until it ends or standard input does; how it ended, as an exit status."""
     keeper = os.getpid()
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(0))
+        signal.signal(number, _end)
     _prctl(_CHILD_SUBREAPER, 1)  # what the server's main process leaves behind is ours to wait for
 
     def die_with_keeper() -> None:
@@ -63,13 +67,28 @@ def keep(command: Sequence[str], *, log: Path, grace_seconds: float) -> int:
             process_group=0,
             preexec_fn=die_with_keeper,  # safe: this process has one thread
         )
+    why = ""
     try:
-        while server.poll() is None and not _input_ended(_SECONDS_BETWEEN_LOOKS):
-            pass
-        status = server.poll()
-        return 0 if status is None else status if status >= 0 else 128 - status
+        while server.poll() is None:
+            if _input_ended(_SECONDS_BETWEEN_LOOKS):
+                why = "the process that started it let go of it, or ended"
+                return 0
+        status = server.returncode
+        return status if status >= 0 else 128 - status
+    except _EndedError as ended:
+        why = str(ended)
+        return 0
     finally:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         _end_group(server.pid, grace_seconds=grace_seconds)
+        if why:
+            with log.open("a") as text:
+                text.write(f"keeper: it was ended, since {why}\n")
+
+
+def _end(number: int, _: object) -> None:
+    raise _EndedError(f"its keeper got signal {number}")
 
 
 def _input_ended(seconds: float) -> bool:

@@ -176,11 +176,16 @@ def launches(
         *reasons,
         *(["speculation from n-grams of the prompt"] if settings.guess_tokens else []),
     )
-    quiet = {"VLLM_NO_USAGE_STATS": "1", "VLLM_HOST_IP": os.environ.get("VLLM_HOST_IP", "127.0.0.1")}
+    usual = {
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_HOST_IP": os.environ.get("VLLM_HOST_IP", "127.0.0.1"),
+        # A connection that a client keeps must not be closed under its next request, as after vLLM's 5 seconds.
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "600",
+    }
     return [
         Launch(
             (*words, "--port", str(port), *shlex.split(settings.flags)),
-            {**quiet, **environ, **({"CUDA_VISIBLE_DEVICES": ",".join(group)} if group else {})},
+            {**usual, **environ, **({"CUDA_VISIBLE_DEVICES": ",".join(group)} if group else {})},
             host,
             port,
             requests,

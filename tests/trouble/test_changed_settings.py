@@ -37,6 +37,7 @@ FLAGS: dict[str, tuple[list[str], str]] = {
     "categories": (["--categories", "maths=1"], 'settings.categories: "facts=2,maths=1" -> "maths=1"'),
     "pairs": (["--pairs", "3"], "settings.pairs: 5 -> 3"),
     "shots": (["--shots", "3"], "settings.shots: 2 -> 3"),
+    "shard_bytes": (["--shard-bytes", "4096"], "settings.shard_bytes: 67108864 -> 4096"),
     "passage_tokens": (["--passage-tokens", "32"], "settings.budget_tokens: 64 -> 32"),
     "window_tokens": (["--window-tokens", "900"], "settings.window_tokens: 1024 -> 900"),
     "max_new_tokens": (["--max-new-tokens", "100"], "settings.max_new_tokens: 200 -> 100"),
