@@ -87,7 +87,9 @@ def test_a_server_serves_until_it_is_closed(tmp_path: Path, vocabulary_folder: P
             serve(model, port=servers.servers[0].launch.port, environment=environment(tmp_path / "2"), say=said.append)
     assert processes_with(str(tmp_path)) == []
     assert "healthy after" in said[-1]
-    assert "vLLM stands in" in next((tmp_path / "logs").iterdir()).read_text()
+    log = next((tmp_path / "logs").iterdir()).read_text()
+    assert "vLLM stands in" in log
+    assert log.endswith("keeper: it was ended, since the process that started it let go of it, or ended\n")
 
 
 def test_the_engine_starts_its_own_servers_and_ends_them(tmp_path: Path, vocabulary_folder: Path) -> None:
