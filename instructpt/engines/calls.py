@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
 
 _CONNECT_SECONDS = 10.0
+_KEEPALIVE_SECONDS = 4.0
+"""An idle connection's: vLLM closes its own after 5 s, and a request sent into that moment fails."""
 _MAX_BYTES = 1 << 26
 """Of an answer: more is no answer."""
 
@@ -58,7 +60,7 @@ def open_session() -> ClientSession:
     import aiohttp
 
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
+        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=_KEEPALIVE_SECONDS),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
