@@ -58,7 +58,9 @@ from instructpt.synthesis.ledger import Ledger
 from instructpt.synthesis.mix import draw
 from instructpt.synthesis.scheduler import run_chains, run_in_loop
 
-NUM_CHAINS = 128
+NUM_CHAINS = 320
+"""Ten times what is under way, so that the last chains, which leave places empty, weigh little: with 128 chains ours / bare
+was 0.90. In a corpus of any size they weigh nothing."""
 SHOTS = 3
 IN_FLIGHT = 32
 PASSAGE_TOKENS = (32, 384)

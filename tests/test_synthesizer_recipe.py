@@ -79,6 +79,7 @@ def test_it_says_how_it_is_talked_with(released: Path) -> None:
     assert speech is not None
     assert speech.dialect == "steered"
     assert (speech.window_tokens, speech.passage_tokens, speech.max_new_tokens) == (512, 256, 256)
+    assert speech.field_characters == 400
     assert {"narrative QA", "comparison extraction"} <= set(speech.categories)
     assert sum(category.share for category in speech.categories.values()) == pytest.approx(1, abs=0.01)
     mined = [

@@ -92,6 +92,7 @@ def synthesizer(
     pretraining_learning_rate: float = 2e-3,
     mix: str = "",
     pairs: int = 5,
+    field_characters: int | None = None,
     scores: str | None = None,
     title: str = "An instruction synthesizer",
     note: str = "",
@@ -137,6 +138,8 @@ def synthesizer(
         pretraining_learning_rate: The highest on raw text.
         mix: What the finished synthesizer is asked for by default, as "narrative QA=2,title writing=1".
         pairs: How many pairs it is asked for a passage, with a mix.
+        field_characters: A bound on each question, option and answer of the finished synthesizer, so that loops of a small
+            model end; 400 from random weights, none for a base.
         scores: What `instructpt evaluate --synthesizer` measured, its folder `quality`; the artifact `measured` is then
             the synthesizer with these numbers on its card.
         title: Of the model card.
@@ -211,6 +214,7 @@ def synthesizer(
         passage_tokens=way.passage_tokens,
         window_tokens=way.row_tokens,
         max_new_tokens=way.max_new_tokens,
+        field_characters=field_characters or way.field_characters,
         mix=mix,
         pairs=pairs if mix else None,
         mined=tuple(mined.values()),

@@ -33,6 +33,8 @@ class Way:
     """The longest context; half a row where rows are made shorter."""
     max_new_tokens: int = 400
     """The longest answer (paper, section 2)."""
+    field_characters: int | None = None
+    """Where loops of the synthesizer are to end (`Dialect.form`)."""
 
     @property
     def batch_rows(self) -> int:
@@ -44,8 +46,16 @@ PAPER = Way(row_tokens=4096, batch_tokens=16_384, learning_rate=5e-6, warmup_ste
 """A base model: the paper's settings as its readers report them (arXiv 2406.14491; of these the 5 epochs are the least
 certain). The others, cosine, Adam (0.9, 0.95), weight decay 0.1 and clip 1.0, are defaults of `TrainSettings`. The
 passage is ours: half a row, so that pairs and a second shot fit."""
-SMALL = Way(row_tokens=1024, batch_tokens=4096, learning_rate=1e-3, warmup_steps=100, epochs=5, passage_tokens=384)
-"""From random weights: a model of some million parameters."""
+SMALL = Way(
+    row_tokens=1024,
+    batch_tokens=4096,
+    learning_rate=1e-3,
+    warmup_steps=100,
+    epochs=5,
+    passage_tokens=384,
+    field_characters=400,
+)
+"""From random weights: a model of some million parameters, which loops in one answer of twenty if nothing ends it."""
 
 
 def way_for(
@@ -79,6 +89,7 @@ def way_for(
         epochs=epochs or way.epochs,
         passage_tokens=passage,
         max_new_tokens=min(way.max_new_tokens, length - passage),
+        field_characters=way.field_characters,
     )
 
 

@@ -7,7 +7,7 @@ begun     those, and a ledger and a place in line        once a shard
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from instructpt import vocabulary
 from instructpt.artifacts import Run, Stage
 from instructpt.budget import Purse, watching
-from instructpt.stages.models import Model, context_tokens, model_folder, model_identity, opened_engine
+from instructpt.stages.models import Model, Speech, context_tokens, model_folder, model_identity, opened_engine
 from instructpt.storage import Folder
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def begun(
     dialect: Dialect,
     checks: Sequence[str] = (),
     categories: Callable[[int], Sequence[str]] | None = None,
-    answers: Mapping[str, str] | None = None,
+    speech: Speech | None = None,
 ) -> Iterator[Synthesis]:
     """A shard's way to talk with the model of its stage, its ledger open."""
     from instructpt.synthesis.asking import Synthesis
@@ -155,7 +155,8 @@ def begun(
             rank=index,
             guided=guided,
             categories=categories,
-            answers=answers or {},
+            answers=speech.answers if speech else {},
+            field_characters=speech.field_characters if speech else None,
             stop=watching(run.budget, shared.purse),
             pay=shared.purse.pay,
         )

@@ -318,7 +318,7 @@ def _measured(
     from instructpt.synthesis.chains import fit
     from instructpt.synthesis.scheduler import run_in_loop
 
-    words = vocabulary.load(model_folder(stage.model, run))
+    words, speech = vocabulary.load(model_folder(stage.model, run)), speaks(stage.model, run)
     prompts = [
         fit(
             [],
@@ -327,6 +327,7 @@ def _measured(
             vocabulary=words,
             categories=asked,
             guided=stage.guided,
+            field_characters=speech.field_characters if speech else None,
             budget_tokens=stage.window_tokens - stage.max_new_tokens,
         )
         for passage in passages

@@ -74,6 +74,8 @@ class Speech:
     """The longest sequence that it saw."""
     max_new_tokens: int | None = None
     """What the longest answers need."""
+    field_characters: int | None = None
+    """What a question, an option, a reason or an answer keeps to, where the model's answers are held to a form."""
     mix: str = ""
     """Categories to ask for where a user asks for none, "name=weight,..."; empty leaves the choice to the model."""
     pairs: int | None = None
@@ -89,6 +91,7 @@ REMOTE_SPEECH = Speech("chat", {}, max_new_tokens=800)
 """Of models that only servers have: instruct models. 8 pairs in JSON take 60 to 90 tokens each."""
 
 SPEECH_FILE = "synthesizer.json"
+_NUMBERS = ("passage_tokens", "window_tokens", "max_new_tokens", "field_characters", "pairs")
 
 
 def speaks(model: Model, run: Run) -> Speech | None:
@@ -114,7 +117,7 @@ def read_speech(folder: Path) -> Speech | None:
             name: Category(float(category["share"]), str(category["answers"]))
             for name, category in found.get("categories", {}).items()
         }
-        numbers = {name: found.get(name) for name in ("passage_tokens", "window_tokens", "max_new_tokens", "pairs")}
+        numbers = {name: found.get(name) for name in _NUMBERS}
         return Speech(str(found["dialect"]), categories, mix=str(found.get("mix", "")), **numbers)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(

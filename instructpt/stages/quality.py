@@ -165,6 +165,7 @@ class Attempt(Stage[Group]):
             guided=self.guided,
             sampling=Sampling(self.max_new_tokens),
             dialect=chosen.dialect,
+            speech=speaks(self.model, run),
         ) as synthesis:
             if self.mode == "pairs":
                 shots = self._write(groups, synthesis, chosen, run)
@@ -188,6 +189,7 @@ class Attempt(Stage[Group]):
                 budget_tokens=synthesis.budget_tokens,
                 categories=draw(mix, num_pairs=self.pairs, seed=self.seed, place=(0, number)) if mix else (),
                 guided=self.guided,
+                field_characters=synthesis.field_characters,
             )
 
         prompts = [prompt(number, group) for number, group in enumerate(groups)]

@@ -56,6 +56,8 @@ class Release(Stage[Any]):
     """The longest sequence that it was tuned on."""
     max_new_tokens: int
     """What its longest answers need."""
+    field_characters: int | None = None
+    """Where a loop in a held answer is to end; see `Dialect.form`."""
     mix: str = ""
     """What to ask it for where a user asks for nothing, as "name=weight,..."; empty leaves the choice to it."""
     pairs: int | None = None
@@ -107,6 +109,7 @@ class Release(Stage[Any]):
             "passage_tokens": self.passage_tokens,
             "window_tokens": min(self.window_tokens, context_tokens(path) or self.window_tokens),
             "max_new_tokens": self.max_new_tokens,
+            "field_characters": self.field_characters,
         }
         if self.mix:
             parse_mix(self.mix, known=categories)

@@ -36,7 +36,7 @@ class Evaluate(Stage[Score]):
 
     def sources(self, run: Run) -> dict[str, str]:
         """The model, if no stage makes it, and the rows."""
-        from instructpt.evaluation.harness import task_files
+        from instructpt.evaluation.benchmarks import task_files
 
         paths = [
             path for task in self.tasks for path in task_files(task, data=self._data(), num_fewshot=self.num_fewshot)
@@ -52,7 +52,8 @@ class Evaluate(Stage[Score]):
     @contextmanager
     def opened(self, run: Run) -> Iterator[Any]:
         """The model, loaded once for all tasks."""
-        from instructpt.evaluation.harness import check_tasks, load_model
+        from instructpt.evaluation.benchmarks import check_tasks
+        from instructpt.evaluation.harness import load_model
 
         check_tasks(self.tasks)
         quiet_loading()
@@ -74,7 +75,7 @@ class Evaluate(Stage[Score]):
         )
 
     def _data(self) -> Path:
-        from instructpt.evaluation.harness import SAMPLE
+        from instructpt.evaluation.benchmarks import SAMPLE
 
         return Path(self.data) if self.data else SAMPLE
 

@@ -145,7 +145,7 @@ class Synthesize(Stage[Group]):
             dialect=chosen.dialect,
             checks=self.checks,
             categories=asked if chosen.mix else None,
-            answers=speech.answers if speech else None,
+            speech=speech,
         ) as synthesis:
             passages = chains(run.take(self.passages, index), shots=self.shots)
             tell = functools.partial(watch.tell, index)

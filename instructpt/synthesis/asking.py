@@ -71,6 +71,8 @@ class Synthesis:
     """The shard's place in line: of those that wait for `capacity`, the lowest goes first."""
     guided: bool = True
     """Whether answers are held to the dialect's form, by engines that can."""
+    field_characters: int | None = None
+    """See `Dialect.form`."""
     categories: Callable[[int], Sequence[str]] | None = None
     """From a passage's number among those of all chains to the categories to ask for there; None asks for none."""
     answers: Mapping[str, str] = field(default_factory=dict)

@@ -86,13 +86,13 @@ class Chat:
                 raise RecipeError(f"{category!r} cannot be asked for ({reason}): give a name on one line")
         return _conversation(self._system, self._shots(earlier), self._request(passage, categories))
 
-    def form(self, categories: Sequence[str] = (), *, passage: str = "") -> Form:
+    def form(self, categories: Sequence[str] = (), *, passage: str = "", field_characters: int | None = None) -> Form:
         """See `Dialect.form`. A JSON schema: as many pairs as `categories`, their order left free; else 1 to 8.
 
         So there are few forms, whatever is asked for. It keeps to what all servers know of schemas (strict modes refuse
         lengths and patterns of strings), so a text in a whole answer may still be empty, and `parse` says so.
         """
-        del passage
+        del passage, field_characters
         text = {"type": "string"}
         category = {"category": {**text, "enum": sorted({name.strip() for name in categories})}} if categories else {}
         properties = {

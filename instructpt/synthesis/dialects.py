@@ -48,13 +48,16 @@ class Dialect(Protocol):
         """
         ...
 
-    def form(self, categories: Sequence[str] = (), *, passage: str = "") -> Form | None:
+    def form(
+        self, categories: Sequence[str] = (), *, passage: str = "", field_characters: int | None = None
+    ) -> Form | None:
         """What an answer to such a `prompt` looks like, for engines that hold a model to it; None if anything goes.
 
         `parse` finds no reject in a whole answer of this form, but for texts that are empty where a JSON schema is all
         that servers take. It asks for as many pairs as `categories` (in their order, if the dialect can say that), and
         for at least one pair where none are given. passage: what the pairs are about; a form may hang on it (markup
-        lets a `<` through only where the passage has one).
+        lets a `<` through only where the passage has one). field_characters: about how long a question, an option, a
+        reason or an answer may get, so that a model in a loop comes to an end; a form may be unable to say it.
         """
         ...
 

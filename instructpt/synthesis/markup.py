@@ -64,16 +64,17 @@ class Markup:
             answer = f"{pair.rationale.strip()}\n{CONCLUSION} {answer}"
         return f"{self.question(pair)} {self._hide(answer)} </END>"
 
-    def form(self, *, passage: str) -> str:
+    def form(self, *, passage: str, field_characters: int | None = None) -> str:
         """A regular expression for a pair as `write` writes it; the blanks beside tags may be missing.
 
         `read` finds a pair in every such text, but the form is narrower than what can be read, so that a model which is
         held to it is not led astray. A model that wants to end its question with `</END>` writes ` </`, `END`, and only
         then finds that `>` is refused: it goes on with whatever is left. So a field holds no `<` at all, unless the
         passage has one ("p < 0.05"), and then none with the beginning of a tag. And of the lines of a question none
-        begins with `Options:` or the cue but those that head options and a rationale.
+        begins with `Options:` or the cue but those that head options and a rationale. field_characters: a bound on each
+        text, as `text_without` sets it.
         """
-        return _form(self._starts if "<" in passage else ("<",))
+        return _form(self._starts if "<" in passage else ("<",), field_characters)
 
     def read(self, piece: str) -> Pair | str:
         """The pair in a piece that `</END>` closed (without it), or the reason why there is none."""
@@ -169,11 +170,11 @@ def read_pieces(answer: str, *, read: Callable[[str], Pair | str]) -> tuple[list
 
 
 @cache
-def _form(refused: tuple[str, ...]) -> str:
+def _form(refused: tuple[str, ...], most: int | None) -> str:
     """See `Markup.form`. refused: what no field may hold."""
-    text, option = text_without(refused), text_without([*refused, "\n"])
-    question = text_without([*refused, f"\n{_HEADER}", f"\n{CUE}"])
-    reasons = text_without([*refused, CONCLUSION])
+    text, option = text_without(refused, most=most), text_without([*refused, "\n"], most=most)
+    question = text_without([*refused, f"\n{_HEADER}", f"\n{CUE}"], most=most)
+    reasons = text_without([*refused, CONCLUSION], most=most)
     options = rf"(?:\n{_HEADER}(?:\n- {option})+)?"
     plain = f" ?<ANS> ?{text}"
     reasoned = rf"\n{literal(CUE)} ?<ANS> ?{reasons}\n{literal(CONCLUSION)} {reasons}"

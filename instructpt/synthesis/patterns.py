@@ -20,17 +20,20 @@ def literal(text: str) -> str:
     return "".join("\\n" if char == "\n" else f"\\{char}" if char in _META else char for char in text)
 
 
-def text_without(strings: Sequence[str]) -> str:
+def text_without(strings: Sequence[str], *, most: int | None = None) -> str:
     r"""Any text of a character or more in which none of `strings` occurs, and that does not begin with a blank.
 
     The text counts as the beginning of a line: without `"\nNote:"` means that neither a later line nor the text itself
     begins with `Note:`. strings: none may hold, after its first character, the first character of another.
+    most: of characters between two with which a string could begin, and of such places: enough to end a loop, and as
+    near to a length as an expression without a counter for each path comes. None sets no bound.
     """
     longer = [string for string in strings if len(string) > 1]
     single = {string for string in strings if len(string) == 1}
     first = sorted({string[0] for string in longer})
     assert not any(set(string[1:]) & {*first, *single} for string in longer), f"{strings} overlap"
-    other = _none_of([*first, *single]) + "*"
+    often = "*" if most is None else f"{{0,{most}}}"
+    other = _none_of([*first, *single]) + often
 
     def leaving(read: str, *, excluded: str = "") -> list[str]:
         """The ways on after `read`, with which one of the strings begins, that do not lead to the whole of it."""
@@ -47,7 +50,7 @@ def text_without(strings: Sequence[str]) -> str:
     later = [literal(char) + rest(char) for char in first]
     begin = leaving("\n" if "\n" in first else "\0", excluded=r"\s")
     begin += [way for char, way in zip(first, later, strict=True) if not char.isspace()]
-    return f"(?:{'|'.join(begin)})" + (f"(?:{'|'.join(later)})*" if later else "")
+    return f"(?:{'|'.join(begin)})" + (f"(?:{'|'.join(later)}){often}" if later else "")
 
 
 def _none_of(chars: Iterable[str], *, also: str = "") -> str:

@@ -266,6 +266,7 @@ async def _shot(session: Session, document: Document, earlier: Sequence[Shot], n
         budget_tokens=synthesis.budget_tokens,
         categories=synthesis.categories(number) if synthesis.categories else (),
         guided=synthesis.guided,
+        field_characters=synthesis.field_characters,
     )
     if prompt is None:
         shot = Shot(document, rejects=(Reject("", "passage_too_long"),))

@@ -55,13 +55,13 @@ class Steered:
         asked = _ask_line(categories) if categories else ""
         return [*map("".join, _shots(earlier)), _MARKUP.passage(passage) + asked]
 
-    def form(self, categories: Sequence[str] = (), *, passage: str = "") -> Form:
+    def form(self, categories: Sequence[str] = (), *, passage: str = "", field_characters: int | None = None) -> Form:
         """See `Dialect.form`. Unasked it begins with the line `<ASK>`; what a field may hold is said at `Markup.form`.
 
         Pairs of one category come together, as the line `<ASK>` counts them and training text has them.
         """
         _check(categories)
-        pair = _MARKUP.form(passage=passage)
+        pair = _MARKUP.form(passage=passage, field_characters=field_characters)
         if not categories:
             piece = f"<CAT> {_NAME} {pair}"
             return Form("regex", rf"<ASK> {_COUNTED}(?: \| {_COUNTED})* </ASK>\n\n(?:{piece}\n\n)*{piece}")

@@ -39,10 +39,10 @@ class Tags:
         _refuse_categories(categories)
         return [*map("".join, _shots(earlier)), _MARKUP.passage(passage)]
 
-    def form(self, categories: Sequence[str] = (), *, passage: str = "") -> Form:
+    def form(self, categories: Sequence[str] = (), *, passage: str = "", field_characters: int | None = None) -> Form:
         """See `Dialect.form`; what a field may hold is said at `Markup.form`."""
         _refuse_categories(categories)
-        pair = _MARKUP.form(passage=passage)
+        pair = _MARKUP.form(passage=passage, field_characters=field_characters)
         return Form("regex", rf"(?:{pair}\n\n)*{pair}")
 
     def ask(self, earlier: Sequence[Shot], passage: str, pair: Pair) -> list[str]:

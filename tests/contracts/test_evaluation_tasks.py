@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from instructpt.evaluation.harness import _TASK_FOLDER, TASKS, load_parts, task_files
+from instructpt.evaluation.benchmarks import _TASK_FOLDER, TASKS, load_parts, task_files
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "eval_prompts"
 

@@ -13,7 +13,8 @@ import orjson
 import pytest
 
 from instructpt.errors import InputError
-from instructpt.evaluation.harness import SAMPLE, TASKS, check_tasks, evaluate_task, load_model, load_parts, task_files
+from instructpt.evaluation.benchmarks import SAMPLE, TASKS, check_tasks, load_parts, task_files
+from instructpt.evaluation.harness import evaluate_task, load_model
 
 
 @pytest.fixture(scope="module")

@@ -127,11 +127,12 @@ def test_a_guided_prompt_carries_the_form_of_its_answer(dialect: Dialect, small_
             budget_tokens=10_000,
             categories=["maths"],
             guided=guided,
+            field_characters=90,
         )
 
     guided, free = fitted(True), fitted(False)
     assert guided is not None
     assert free is not None
-    assert guided.form == dialect.form(["maths"]) != dialect.form()
+    assert guided.form == dialect.form(["maths"], field_characters=90) != dialect.form()
     assert free.form is None
     assert guided.content == free.content

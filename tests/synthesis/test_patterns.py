@@ -21,6 +21,21 @@ def test_a_text_is_any_that_begins_with_no_blank_and_holds_none_of_the_strings(s
     assert bool(re.fullmatch(text_without(strings), text)) == expected
 
 
+@pytest.mark.parametrize("strings", SETS)
+@settings(max_examples=400, deadline=None)
+@given(text=st.text(st.sampled_from("abcxyQA</\\n^-] \n"), max_size=12))
+def test_a_bound_only_takes_texts_away_and_leaves_the_short_ones(strings: list[str], text: str) -> None:
+    free, bounded = (re.fullmatch(text_without(strings, most=most), text) is not None for most in (None, 5))
+    assert free or not bounded
+    assert bounded or not free or len(text) > 5
+
+
+def test_a_bound_ends_a_loop() -> None:
+    assert re.fullmatch(text_without(["<"], most=5), "loopin")
+    assert not re.fullmatch(text_without(["<"], most=5), "looping")
+    assert not re.fullmatch(text_without(["<", "\nab"], most=5), "a\n" * 7)
+
+
 @given(st.text())
 def test_a_literal_is_its_text_alone(text: str) -> None:
     assert re.fullmatch(literal(text), text)

@@ -245,6 +245,20 @@ def test_a_model_is_held_to_pairs_of_the_four_kinds() -> None:
         assert not re.fullmatch(form, answer), answer
 
 
+def test_a_bound_on_fields_ends_a_loop_in_any_of_them() -> None:
+    form, loop = TAGS.form(field_characters=60).text, "why " * 20 + "why"
+    for answer in IN_FORM:
+        assert re.fullmatch(form, answer), answer
+    for answer in (
+        f"<QUE> {loop} <ANS> a </END>",
+        f"<QUE> Who? <ANS> {loop} </END>",
+        f"<QUE> Who?\nOptions:\n- {loop} <ANS> a </END>",
+        f"<QUE> Who?\nLet's think step by step. <ANS> {loop}\nTherefore, the answer is a </END>",
+    ):
+        assert not re.fullmatch(form, answer), answer
+        assert re.fullmatch(TAGS.form().text, answer), answer
+
+
 def test_a_smaller_sign_may_be_written_where_the_passage_has_one_and_never_begins_a_tag() -> None:
     signs = ["<QUE> Is p < 0.05? <ANS> It is <0.01. </END>", "<QUE> a <b> <ANS> x << y </END>"]
     tags = ["<QUE> a <QU b <ANS> c </END>", "<QUE> a <ANS> b </i> </END>", "<QUE> a </END <ANS> b </END>"]
