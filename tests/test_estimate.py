@@ -14,7 +14,9 @@ from instructpt.cli import main
 from instructpt.errors import RecipeError
 from instructpt.recipes.augment import augment
 from instructpt.recipes.general import general
-from instructpt.stages.estimate import Wishes, estimates, sample
+from instructpt.stages.corpus import Split
+from instructpt.stages.estimate import Wishes, estimates
+from instructpt.stages.sampling import sample
 from instructpt.stages.synthesis import Synthesize
 
 
@@ -61,6 +63,15 @@ def test_a_sample_comes_near_the_whole(tmp_path: Path, model: str) -> None:
     _, (passages, prompt_tokens, _), notes = planned(files, model, tmp_path / "run", sample_documents=120)
     assert passages == pytest.approx(int(notes[-1]), rel=0.15)
     assert prompt_tokens > passages * 100
+
+
+def test_a_portion_of_the_documents_is_counted_as_one(tmp_path: Path, model: str) -> None:
+    files = corpus(tmp_path / "c", files=3, documents=40)
+    target = general(files=(files,), arm="instruct", shape="1m", synthesizer=model, augmented_share=0.25)
+    run = Run(root=str(tmp_path / "run"), engine="scripted")
+    passages = next(stage for stage in tree(target) if isinstance(stage, Split))
+    sampled = sample(passages, run, num_documents=1000)
+    assert sampled.num_passages == pytest.approx(len(sampled.passages) / 4)
 
 
 def test_hours_accelerators_and_cost_follow_from_the_speed(tmp_path: Path, model: str) -> None:

@@ -15,8 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,14 +24,10 @@ import orjson
 from instructpt import vocabulary
 from instructpt.artifacts import Outline, Run, Stage, is_finished, tree
 from instructpt.budget import Budget
-from instructpt.corpus import readers, splitting
-from instructpt.corpus.files import Part
-from instructpt.corpus.filters import first_reason
-from instructpt.errors import RecipeError
 from instructpt.progress import duration
-from instructpt.records import Document, Reject
-from instructpt.stages.corpus import Filter, Read, Split
+from instructpt.records import Document
 from instructpt.stages.models import Model, longest_text, model_folder, opened_engine, speaks
+from instructpt.stages.sampling import Sampled, sample
 from instructpt.stages.synthesis import Synthesize, talk
 from instructpt.stages.training import Train
 
@@ -41,9 +36,6 @@ if TYPE_CHECKING:
 
 TOKENS_PER_PAIR = 45
 """Of an answer, markup included: the shipped synthesizer writes 40 to 50 a pair over four domains (docs/log.md)."""
-PARTS_SAMPLED = 32
-_MIN_PART_BYTES = 1 << 16
-_ROWS_LOOKED_AT = 8
 H100_FLOPS = 989e12
 """Dense bfloat16 operations a second, the maker's data sheet."""
 USUAL_UTILISATION = 0.4
@@ -69,39 +61,6 @@ class Wishes:
 
 
 @dataclass(frozen=True, slots=True)
-class Sampled:
-    """What some documents of a corpus say of all."""
-
-    num_documents: int
-    """Looked into."""
-    share: float
-    """Of the corpus that was looked into, by bytes; 1 is all of it."""
-    passages: list[Document]
-    by_place: list[tuple[int, float]]
-    """Passages and bytes of each place that documents were taken from."""
-
-    @property
-    def num_passages(self) -> float:
-        """In the whole corpus."""
-        return len(self.passages) / self.share
-
-    @property
-    def relative_error(self) -> float:
-        """Standard error of `num_passages` as a share of it, from how much places differ; 0 if all was read.
-
-        Places, not documents: those that stand together are alike. The usual error of a ratio (Cochran, Sampling
-        Techniques, section 6.4).
-        """
-        number = len(self.by_place)
-        if self.share >= 1 or number < 2 or not self.passages:
-            return 0.0
-        num_bytes = sum(size for _, size in self.by_place)
-        ratio = len(self.passages) / num_bytes
-        squares = sum((count - ratio * size) ** 2 for count, size in self.by_place)
-        return math.sqrt((1 - self.share) * squares * number / (number - 1)) / len(self.passages)
-
-
-@dataclass(frozen=True, slots=True)
 class Round:
     """What the passages of one place in their chains take."""
 
@@ -117,88 +76,6 @@ def estimates(target: Stage[Any], run: Run, wishes: Wishes) -> Iterator[Outline]
             yield _synthesis(stage, run, wishes)
         elif isinstance(stage, Train) and (outline := _training(stage, run)):
             yield outline
-
-
-def sample(passages: Stage[Document], run: Run, *, num_documents: int) -> Sampled:
-    """Documents from places all over the files of a road Read -> Filter -> Split, and the passages they become.
-
-    Raises RecipeError for passages that come about otherwise.
-    """
-    if not isinstance(passages, Split) or not isinstance(passages.documents, Filter):
-        raise RecipeError(
-            f"{passages.name} is no split of filtered documents: its size cannot be told before it is made"
-        )
-    reading, thresholds = passages.documents.documents, passages.documents.thresholds
-    if not isinstance(reading, Read):
-        raise RecipeError(f"{reading.name} does not read files: its size cannot be told before it is made")
-    places, share = _places(reading, num_documents)
-    words = vocabulary.load(model_folder(passages.vocabulary, run))
-    found: list[Document] = []
-    by_place = []
-    for place in places:
-        kept = (document for document in place.documents if not first_reason(document, thresholds))
-        split = splitting.split_many(kept, vocabulary=words, budget_tokens=passages.budget_tokens)
-        own = [passage for pieces in split for passage in pieces]
-        by_place.append((len(own), place.num_bytes))
-        found += own
-    return Sampled(sum(len(place.documents) for place in places), share, found, by_place)
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Documents that stand together in a file, and the bytes that they take there."""
-
-    documents: list[Document]
-    num_bytes: float
-
-
-def _places(reading: Read, wanted: int) -> tuple[list[_Place], float]:
-    """Documents from places that are spread evenly over all files, and their share of the corpus."""
-    if reading.limit:
-        parts = [part for shard in readers.shards(reading.files, shard_bytes=2**30) for part in shard]
-        found = _read(reading, parts, skip=reading.skip, most=min(wanted, reading.limit))
-        return [_Place([row for row in found if isinstance(row, Document)], len(found))], len(found) / reading.limit
-    parts = [part for shard in readers.shards(reading.files, shard_bytes=reading.shard_bytes) for part in shard]
-    total_bytes = sum(part.num_bytes for part in parts) or 1
-    if len(parts) < PARTS_SAMPLED:
-        finer = max(_MIN_PART_BYTES, total_bytes // PARTS_SAMPLED)
-        parts = [part for shard in readers.shards(reading.files, shard_bytes=finer) for part in shard]
-    chosen = [parts[len(parts) * (2 * i + 1) // (2 * PARTS_SAMPLED)] for i in range(PARTS_SAMPLED)]
-    chosen = list(dict.fromkeys(chosen))
-    each = max(1, -(-wanted // len(chosen)))
-    looked_at = [row for part in chosen for row in _read(reading, [part], most=_ROWS_LOOKED_AT)]
-    # Of one size everywhere: a byte of a place with long rows must not count more than one of a place with short rows.
-    range_bytes = each * sum(map(_row_bytes, looked_at)) // max(1, len(looked_at)) + 1
-    places = [_place(reading, part, each, range_bytes) for part in chosen]
-    return places, min(1.0, max(1e-12, sum(place.num_bytes for place in places) / total_bytes))
-
-
-def _place(reading: Read, part: Part, wanted: int, range_bytes: int) -> _Place:
-    """About `wanted` documents out of a part, or all of them where it has no more.
-
-    Of JSON lines all that begin in a range of bytes: rows there are longer than what stands in them (a Chinese
-    character may be written as six), and no row is likelier to be met for its length. Of others the first ones.
-    """
-    if part.format == "jsonl" and part.num_bytes > range_bytes:
-        start = part.start + (part.num_bytes - range_bytes) // 2
-        rows = _read(reading, [replace(part, start=start, stop=start + range_bytes)])
-        return _Place([row for row in rows if isinstance(row, Document)], range_bytes)
-    rows = _read(reading, [part], most=None if part.format == "jsonl" else wanted + 1)
-    if part.format == "jsonl" or len(rows) <= wanted:
-        return _Place([row for row in rows if isinstance(row, Document)], part.num_bytes)
-    num_bytes = min(part.num_bytes, sum(map(_row_bytes, rows[:wanted])))
-    return _Place([row for row in rows[:wanted] if isinstance(row, Document)], num_bytes)
-
-
-def _read(reading: Read, parts: Sequence[Part], *, skip: int = 0, most: int | None = None) -> list[Document | Reject]:
-    rows = readers.read(tuple(parts), text_field=reading.text_field, id_field=reading.id_field, skip=skip)
-    return list(islice(rows, most))
-
-
-def _row_bytes(row: Document | Reject) -> int:
-    """What a row takes in its file, about."""
-    fields = {"id": row.id, "text": row.text, **row.meta} if isinstance(row, Document) else {"text": row.text}
-    return len(orjson.dumps(fields)) + 1
 
 
 def rounds(
@@ -225,7 +102,7 @@ def rounds(
             totals[place][0] += 1
             totals[place][1] += own + sum(history)
             history.append(own + answer_tokens)
-    scale = 1 / sampled.share
+    scale = sampled.scale
     return [Round(count * scale, tokens * scale, count * answer_tokens * scale) for count, tokens in totals]
 
 
