@@ -170,17 +170,29 @@ def plan(words: list[str]) -> None:
 
 
 def show(words: list[str]) -> None:
-    """Print records of an artifact for human eyes: instructpt show ARTIFACT [N]."""
+    """Print records of an artifact, or where one came from: instructpt show ARTIFACT [N] [--trace ID]."""
     from instructpt.report.show import show as show_artifact
 
-    def show(artifact: tyro.conf.Positional[str], number: tyro.conf.Positional[int] = 3, /) -> None:
-        """Print records of an artifact for human eyes.
+    def show(
+        artifact: tyro.conf.Positional[str], number: tyro.conf.Positional[int] = 3, /, *, trace: str | None = None
+    ) -> None:
+        """Print records of an artifact for human eyes, or the way of one record back to the row of a file.
 
         Args:
             artifact: folder of an artifact, such as runs/mine/texts.
             number: how many records.
+            trace: id of a text, group, passage or document: print what it was made from, and how.
         """
-        show_artifact(artifact, number=number, console=_console(error=False))
+        console = _console(error=False)
+        if trace is None:
+            show_artifact(artifact, number=number, console=console)
+            return
+        from instructpt.lineage import lines
+        from instructpt.lineage import trace as hops_of
+
+        for hop in hops_of(artifact, trace):
+            for line in lines(hop):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     tyro.cli(show, args=words, prog="instructpt show")
 
@@ -377,7 +389,7 @@ def _write_report(root: str, *, title: str) -> str:
 def _console(*, error: bool = True) -> Console:
     from rich.console import Console
 
-    return Console(stderr=error)
+    return Console(stderr=error, emoji=False)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
-from instructpt import devices
 from instructpt.artifacts import Stage
 from instructpt.errors import RecipeError
 from instructpt.recipes.augment import clean
+from instructpt.recipes.budgets import Precision, fast_precision
 from instructpt.recipes.tuning import Way, way_for
 from instructpt.records import Document, Text
 from instructpt.stages.corpus import BuildVocabulary, Filter, Read, Split
@@ -98,7 +98,7 @@ def synthesizer(
     note: str = "",
     licence: str | None = None,
     max_bytes: int | None = None,
-    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    precision: Precision = "auto",
     seed: int = 0,
 ) -> Release:
     """Task data to an instruction synthesizer: tuned from any base model, or made from random weights.
@@ -138,7 +138,7 @@ def synthesizer(
         pretraining_learning_rate: The highest on raw text.
         mix: What the finished synthesizer is asked for by default, as "narrative QA=2,title writing=1".
         pairs: How many pairs it is asked for a passage, with a mix.
-        field_characters: A bound on each question, option and answer of the finished synthesizer, so that loops of a small
+        field_characters: A bound on each question, option and answer that it is to write, so that loops of a small
             model end; 400 from random weights, none for a base.
         scores: What `instructpt evaluate --synthesizer` measured, its folder `quality`; the artifact `measured` is then
             the synthesizer with these numbers on its card.
@@ -160,7 +160,6 @@ def synthesizer(
         epochs=epochs,
         has_adapters=lora_rank > 0,
     )
-    chosen = devices.fast_precision(devices.find("auto")) if precision == "auto" else precision
     texts = _texts(corpora, skip=held_out_documents) if base is None or raw_share or mined_share else {}
     words: Model = base or _vocabulary(texts, size=vocabulary_size)
     start: Model = base or _pretrained(
@@ -172,7 +171,7 @@ def synthesizer(
         batch_tokens=pretraining_batch_tokens,
         learning_rate=pretraining_learning_rate,
         max_positions=max(POSITIONS, way.row_tokens),
-        precision=chosen,
+        precision=fast_precision(precision),
         seed=seed,
     )
     converted = Convert(
@@ -199,7 +198,7 @@ def synthesizer(
     tuned = Train(
         name="tuned",
         mixture=_mixture(converted, texts, mined, shares=(raw_share, mined_share), words=words, way=way),
-        settings=_tuning(way, tuning_tokens, lora_rank=lora_rank, precision=chosen, seed=seed),
+        settings=_tuning(way, tuning_tokens, lora_rank=lora_rank, precision=fast_precision(precision), seed=seed),
         batch_rows=way.batch_rows,
         vocabulary=words,
         base=start,
