@@ -9,9 +9,10 @@
                   timing.jsonl      seconds a shard took; apart from the rest, which is the same bytes every time
 
 Run twice, the second does nothing. Killed at any moment, sealed shards stay and the open one goes on from its folder.
-Other settings under the same name are refused, naming the fields that changed. Everything that went in must have come
-out or be counted under a reason: a shard whose tally does not add up is not sealed. Partitions of a run build shards of
-their own and wait for those of others (`partitions`).
+Other settings under the same name are refused, naming the fields that changed; only a summary, a cheap table of what
+its inputs say, is made anew then, once all that it sums up is there. Everything that went in must have come out or be
+counted under a reason: a shard whose tally does not add up is not sealed. Partitions of a run build shards of their own
+and wait for those of others (`partitions`).
 """
 
 from __future__ import annotations
@@ -95,6 +96,7 @@ def make(target: Stage[Any], run: Run) -> int:
             _refuse_changes(stage, run)
         run.progress.plan([stage.name for stage in stages])
         for stage in stages:
+            _clear_outdated(stage, run)
             if is_finished(stage, run):
                 run.progress.found(stage.name, Tally.from_row(run.manifest(stage)["tally"]))
             else:
@@ -107,19 +109,25 @@ def _follow(target: Stage[Any], run: Run) -> int:
     """What torchrun's other processes do; the first one writes everything, into a folder that all see."""
     num_joined = 0
     for stage in tree(target):
-        has_joined = False
-        for seconds in pauses():
-            if is_finished(stage, run):
-                break
-            is_begun = run.folder(stage).exists("recipe.json") and all(is_finished(i, run) for i in inputs(stage))
-            if stage.is_collective and is_begun and not has_joined:
-                has_joined = True
+        has_joined, looks = False, pauses()
+        while not is_finished(stage, run):
+            if stage.is_collective and not has_joined and _is_under_way(stage, run):
+                has_joined, looks = True, pauses()
                 num_joined += 1
                 own = dataclasses.replace(run, tally=Tally(), progress=Silent())
                 stage.build(0, own, run.workspace(stage, 0) / stage.shard_name(0))
             else:
-                time.sleep(seconds)
+                time.sleep(next(looks))
     return num_joined
+
+
+def _is_under_way(stage: Stage[Any], run: Run) -> bool:
+    """Whether the first process builds a collective stage now, or will: whoever joins it otherwise waits for ever.
+
+    It does not where the shard is sealed and only the manifest is missing, nor where it refuses what the folder holds.
+    """
+    is_begun = run.folder(stage).exists("recipe.json") and all(is_finished(item, run) for item in inputs(stage))
+    return is_begun and bool(_missing(stage, run, [0])) and not differences(stage, run)
 
 
 def still_missing(target: Stage[Any], run: Run) -> str:
@@ -147,9 +155,24 @@ def _lock(target: Stage[Any], run: Run) -> AbstractContextManager[None]:
     return locked_together(root, partition=run.partition, purpose=f"{target.name} {fingerprint(target, run)}")
 
 
-def _refuse_changes(stage: Stage[Any], run: Run) -> None:
+def _clear_outdated(stage: Stage[Any], run: Run) -> None:
+    """Remove a summary of other settings or inputs; a kill in between leaves one that is still known as outdated."""
+    if not stage.is_summary or not differences(stage, run):
+        return
     folder = run.folder(stage)
-    if lines := differences(stage, run):
+    with claimed(folder, otherwise=run.partition[0] == 0) as is_ours:
+        if is_ours and differences(stage, run):
+            names = [name for name in folder.names() if name not in ("manifest.json", "recipe.json", ".claim")]
+            for name in ("manifest.json", *names, "recipe.json"):
+                if folder.exists(name):
+                    folder.fs.rm(folder.join(name), recursive=True)
+
+
+def _refuse_changes(stage: Stage[Any], run: Run) -> None:
+    folder, lines = run.folder(stage), differences(stage, run)
+    if lines and stage.is_summary:
+        return
+    if lines:
         raise ArtifactError(
             f"{folder.path} was made with other settings ({'; '.join(lines[:5])}): "
             "use another output folder or name, or remove this one"

@@ -19,6 +19,7 @@ import tyro
 from instructpt import __version__, devices
 from instructpt.budget import Budget
 from instructpt.errors import ArtifactError, InputError, InstructptError, RecipeError
+from instructpt.interrupts import Stopped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,7 +70,10 @@ class Where:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit status: 0, 1 for a failed run, 2 for a mistake of the user's, 130 after Ctrl-C."""
+    """Run one command; its exit status: 0, 1 for a failed run, 2 for a mistake of the user's, 130 after Ctrl-C.
+
+    A training that SIGTERM stopped at a checkpoint did what it was told: 0.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
         print(_help())
@@ -84,14 +88,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         COMMANDS[words[0]](words[1:])
     except InstructptError as error:
-        if "--debug" in words:
-            raise
-        print(f"instructpt: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        print("instructpt: stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)
-        return STOPPED
+        return _failed(error, words)
+    except KeyboardInterrupt as stop:
+        if isinstance(stop.__context__, InstructptError):  # torchrun's SIGTERM, while the error was on its way here
+            return _failed(stop.__context__, words)
+        if devices.rank() == 0:
+            print("instructpt: stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)
+        return 0 if isinstance(stop, Stopped) else STOPPED
     return 0
+
+
+def _failed(error: InstructptError, words: Sequence[str]) -> int:
+    """Say what went wrong; the exit status."""
+    if devices.num_processes() > 1:  # torchrun stops all when one fails: let this one speak to the end
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if "--debug" in words:
+        raise error
+    print(f"instructpt: {error}", file=sys.stderr)
+    return error.exit_status
 
 
 def _help() -> str:
@@ -158,7 +172,8 @@ def plan(words: list[str]) -> None:
     for item in stages:
         state, counts = "done" if is_finished(item, settings) else "missing", ""
         if changed := differences(item, settings):
-            state, counts = "refused", f"was made with other settings: {'; '.join(changed[:5])}"
+            state = "anew" if item.is_summary else "refused"
+            counts = f"was made with other settings: {'; '.join(changed[:5])}"
         elif state == "done":
             counts = summary(Tally.from_row(settings.manifest(item)["tally"]))
         print(f"{state:<7}  {item.name:<{width}} {type(item).__name__:<15} {counts}".rstrip())
@@ -363,7 +378,7 @@ def _make(stage: Stage[Any], where: Where, *, title: str) -> None:
 
     if devices.rank() > 0:  # of torchrun's processes the first one speaks
         make(stage, _run(where, Silent()))
-        return
+        raise SystemExit(0)
     with shown(where.out, console=_console(), partition=parse_partition(where.partition)) as progress:
         run, folder = _run(where, progress), Folder.at(where.out)
         num_made = make(stage, run)

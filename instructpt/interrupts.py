@@ -1,4 +1,8 @@
-"""Ctrl-C and SIGTERM for work that wants to finish a step and write a checkpoint before it stops."""
+"""Ctrl-C and SIGTERM for work that wants to finish a step and write a checkpoint before it stops.
+
+Ctrl-C is a person, who may press it again because it takes too long. SIGTERM is a machine that wants to be free soon (a
+scheduler, torchrun): it is obeyed, which is no failure, and it may come twice, from both.
+"""
 
 from __future__ import annotations
 
@@ -11,31 +15,35 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+class Stopped(KeyboardInterrupt):
+    """SIGTERM came, and the work stopped where the same command goes on: exit status 0."""
+
+
 @contextmanager
 def deferred() -> Iterator[Callable[[], bool]]:
-    """For the duration, the first signal to stop is only noted, for the work to ask about; a second one stops at once.
+    """For the duration, a signal to stop is only noted, for the work to ask about; a second Ctrl-C stops at once.
 
-    Raises KeyboardInterrupt at the end if a signal came. Outside the main thread, where signals never arrive, the
-    answer is always no.
+    Raises at the end Stopped if SIGTERM came, KeyboardInterrupt if Ctrl-C was pressed. Outside the main thread, where
+    signals never arrive, the answer is always no.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    noted = threading.Event()
+    noted: list[int] = []
     before = {number: signal.getsignal(number) for number in SIGNALS}
 
     def note(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        if noted.is_set():
+        del frame
+        if noted and number == signal.SIGINT:
             raise KeyboardInterrupt
-        noted.set()
+        noted.append(number)
 
     for number in SIGNALS:
         signal.signal(number, note)
     try:
-        yield noted.is_set
+        yield lambda: bool(noted)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if noted.is_set():
-        raise KeyboardInterrupt
+    if noted:
+        raise Stopped if noted[0] == signal.SIGTERM else KeyboardInterrupt

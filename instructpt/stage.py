@@ -186,6 +186,9 @@ class Stage(Generic[R_co]):
     engine that `opened` gives, and overlap, so that the last answers of one never leave it idle."""
     is_collective: ClassVar[bool] = False
     """Whether all processes that torchrun started build it together; the first one alone makes every other stage."""
+    is_summary: ClassVar[bool] = False
+    """Whether it is a cheap table of what its inputs say. When its settings or inputs change, it is made anew under its
+    name; every other stage is refused then. So an experiment can grow, and what was paid for is never replaced."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Packages whose versions bear on the output; the manifest names them."""
 

@@ -166,13 +166,23 @@ def local_folder(model: str | Path, *, files: Sequence[str] | None = None) -> Pa
     try:
         return Path(snapshot_download(str(model), allow_patterns=None if files is None else list(files)))
     except GatedRepoError as error:
-        raise InputError(f"the Hub model {model} is gated: accept its licence on its page, set HF_TOKEN") from error
+        raise InputError(_refusal(model)) from error
     except RepositoryNotFoundError as error:
         raise InputError(
             f"{model} is neither a folder nor a public Hub model: check the name, or set HF_TOKEN"
         ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError) as error:
+        answer = error if isinstance(error, HfHubHTTPError) else error.__cause__
+        if isinstance(answer, HfHubHTTPError) and answer.response.status_code in (401, 403):
+            raise InputError(_refusal(model)) from error
         raise InputError(f"{model} is not a folder here and the Hub cannot be reached: give a local folder") from error
+
+
+def _refusal(model: str | Path) -> str:
+    return (
+        f"the Hub does not give {model} to everybody: accept its licence at https://huggingface.co/{model}, "
+        "and set HF_TOKEN to a token of that account"
+    )
 
 
 def _special(tokenizer: Tokenizer, name: object) -> int | None:

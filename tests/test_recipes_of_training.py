@@ -26,8 +26,9 @@ from instructpt.report.comparison import print_comparison, read
 from instructpt.stages.blending import Blend, Part, Portion
 from instructpt.stages.corpus import Read
 from instructpt.stages.instructions import Instructions
+from instructpt.stages.mixtures import mixtures
 from instructpt.stages.synthesis import Synthesize
-from instructpt.stages.texts import Template
+from instructpt.stages.texts import Pack, Template
 from instructpt.stages.training import Train
 from instructpt.storage import read_parquet
 from instructpt.training.shapes import SHAPES
@@ -228,7 +229,7 @@ def small(corpus: str, **settings: object):
 
 def test_cells_are_artifacts_that_are_made_once(corpus: str, tmp_path: Path) -> None:
     assert make(small(corpus, arms=("raw",)), run(tmp_path)) > 0
-    (tmp_path / "comparison").rename(tmp_path / "before")
+    assert read(load_one(str(tmp_path / "comparison"))).arms == ("raw",)
     stage = small(corpus, budget_shares=(0.5, 1.0))
     runs = [f"{arm}-seed{seed}" for arm in ("raw", "mined") for seed in (0, 1)]
     assert {item.name for item in stages_of(stage, Train)} == {*runs, *(f"{name}-0.5" for name in runs)}
@@ -240,7 +241,6 @@ def test_cells_are_artifacts_that_are_made_once(corpus: str, tmp_path: Path) -> 
     assert whole.arms["raw"].count == whole.differences["mined"].count == 2
     assert whole.arms["raw"].half is not None
     assert {reach.arm for reach in found.reaches} == {"raw", "mined"}
-    (tmp_path / "before" / "manifest.json").unlink()
     page, said = render(str(tmp_path), title="Compare"), io.StringIO()
     print_comparison(str(tmp_path / "comparison"), console=Console(file=said, width=160))
     for shown in (page, said.getvalue()):
@@ -248,6 +248,43 @@ def test_cells_are_artifacts_that_are_made_once(corpus: str, tmp_path: Path) -> 
         assert "Mean over 2 seeds" in shown
     assert "What the arms are made of" in page
     assert page.count("<polyline") == 4, "held-out text by budget, and one training curve an arm, not one a run"
+
+
+def test_what_models_are_trained_on_is_told_by_source(corpus: str, tmp_path: Path) -> None:
+    stage = small(corpus, arms=("raw", "mined"), pretraining_tokens=4096, max_epochs=0.1)
+    before = mixtures(stage, run(tmp_path))
+    assert before is not None
+    assert [row[:2] for row in before.rows] == [
+        ("raw-seed0 (+1)", "raw-rows"), ("mined-seed0 (+1)", "mined-rows"), ("", "tasks-rows")
+    ]  # fmt: skip
+    assert [row[3:5] for row in before.rows] == [("4,096", "100.0%"), ("3,686", "90.0%"), ("410", "10.0%")]
+    assert {row[2] for row in before.rows} == {row[5] for row in before.rows} == {"-"}
+
+    for item in stages_of(stage, Pack):
+        make(item, run(tmp_path))
+    there = {item.name: run(tmp_path).manifest(item)["tally"]["counts"]["tokens"] for item in stages_of(stage, Pack)}
+    after = mixtures(stage, run(tmp_path))
+    assert after is not None
+    rows = {row[1].strip(): row for row in after.rows}
+    assert rows["raw-rows"][2:] == (f"{there['raw-rows']:,}", "4,096", "100.0%", f"{4096 / there['raw-rows']:.2f}")
+    parts = [rows[name] for name in ("rest-0.5-texts", "mined-0.5-in-2-texts")]
+    assert sum(float(part[4].strip("~%")) for part in parts) == pytest.approx(90, abs=0.2)
+    assert {part[5] for part in parts} == {"~" + rows["mined-rows"][5]}
+    assert "raw-seed0 would see raw-rows" in "".join(after.notes)
+    assert "more than the 0.1 allowed" in "".join(after.notes)
+
+
+def test_copies_of_a_part_are_its_epochs(corpus: str, tmp_path: Path) -> None:
+    stage = general(
+        files=(corpus,), shape="1m", arm="mixed", task_copies=2, row_tokens=64, batch_tokens=256, vocabulary_size=400,
+        pretraining_tokens=4096, precision="float32",
+    )  # fmt: skip
+    make(stage.mixture[0].rows, run(tmp_path))
+    found = mixtures(stage, run(tmp_path))
+    assert found is not None
+    whole, raw, tasks = found.rows
+    assert whole[5] == raw[5].strip("~")
+    assert float(tasks[5].strip("~")) == pytest.approx(2 * float(whole[5]), abs=0.011)
 
 
 def test_seeds_draw_other_weights_and_the_same_texts(corpus: str) -> None:

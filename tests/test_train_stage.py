@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import orjson
 import pytest
+import torch
 from conftest import corpus_rows, write_corpus
+from safetensors.torch import load_file, save_file
 from tiny_recipe import tiny
 
 from instructpt.artifacts import Run, make
@@ -19,6 +24,7 @@ from instructpt.cli import main
 from instructpt.errors import InputError, RecipeError
 from instructpt.stages.corpus import BuildVocabulary
 from instructpt.stages.training import Source
+from instructpt.training.checkpoints import latest
 
 RECIPE = f"{Path(__file__).parent / 'fixtures' / 'tiny_recipe.py'}:tiny"
 STEPS = 30
@@ -36,14 +42,14 @@ def undisturbed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def words(corpus: Path, out: Path) -> list[str]:
-    return ["run", RECIPE, "--file", str(corpus), "--steps", str(STEPS), "--out", str(out), "--workers", "1"]
+def words(corpus: Path, out: Path, *more: str) -> list[str]:
+    return ["run", RECIPE, "--file", str(corpus), "--steps", str(STEPS), "--out", str(out), "--workers", "1", *more]
 
 
-def disturb(corpus: Path, out: Path, number: signal.Signals, *, after_steps: int) -> tuple[int, str]:
+def disturb(corpus: Path, out: Path, number: signal.Signals, *more: str, after_steps: int) -> tuple[int, str]:
     """Start the run and send it a signal once it has done some steps; its exit status and what it said."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "instructpt.cli", *words(corpus, out)],
+        [sys.executable, "-m", "instructpt.cli", *words(corpus, out, *more)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -83,9 +89,14 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_same_command_ends_with_the_same_weig
     assert losses(tmp_path) == losses(undisturbed)
 
 
-def test_sigkill_changes_nothing(corpus: Path, undisturbed: Path, tmp_path: Path) -> None:
-    status, _ = disturb(corpus, tmp_path, signal.SIGKILL, after_steps=5)
+def test_sigkill_and_a_checkpoint_cut_short_change_nothing(corpus: Path, undisturbed: Path, tmp_path: Path) -> None:
+    often = ("--training-options", "checkpoint_every_steps=4")
+    status, _ = disturb(corpus, tmp_path, signal.SIGKILL, *often, after_steps=9)
     assert status == -signal.SIGKILL
+    earlier, newest = sorted((tmp_path / "model" / "00000.open" / "00000" / "checkpoints").glob("step-*"))[-2:]
+    weights_file = newest / "model.safetensors"
+    weights_file.write_bytes(weights_file.read_bytes()[:-100])
+    assert latest(earlier.parent.parent) == earlier
     assert main(words(corpus, tmp_path)) == 0
     assert weights(tmp_path) == weights(undisturbed)
     assert losses(tmp_path) == losses(undisturbed)
@@ -106,6 +117,87 @@ def test_more_repetition_than_allowed_is_refused(corpus: Path, tmp_path: Path) -
     stage = dataclasses.replace(tiny(file=str(corpus), steps=30), max_epochs=0.5)
     with pytest.raises(RecipeError, match=r"more than the 0\.5 allowed"):
         make(stage, Run(root=str(tmp_path), workers=1))
+
+
+def test_a_budget_of_more_tokens_than_there_are_is_one_line(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = ["--shape", "1m", "--vocabulary-size", "400", "--row-tokens", "64", "--batch-tokens", "256"]
+    flags = ["--arm", "raw", "--files", str(corpus), *sizes, "--precision", "float32", "--workers", "1"]
+    assert main(["run", "general", *flags, "--pretraining-tokens", "1000000", "--out", str(tmp_path)]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("instructpt: ")]
+    assert "source 'raw-rows' has" in line
+    assert "times, more than the 4 allowed" in line
+    assert "train on at most" in line
+
+
+def test_rows_of_another_tokenizer_are_refused_naming_both(corpus: Path, tmp_path: Path) -> None:
+    stage = tiny(file=str(corpus), steps=2)
+    documents = stage.mixture[0].rows.texts.groups  # type: ignore[attr-defined]
+    other = BuildVocabulary(name="other-vocabulary", texts=(documents,), size=300)
+    with pytest.raises(
+        InputError, match="rows was packed with the vocabulary of vocabulary, model has that of other-vocabulary: pack"
+    ):
+        make(dataclasses.replace(stage, vocabulary=other), Run(root=str(tmp_path), workers=1))
+
+
+def test_a_base_with_weights_that_are_not_numbers_is_told_with_the_names_of_the_texts(
+    undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(undisturbed / "model" / "00000" / "model", base)
+    values = load_file(base / "model.safetensors")
+    values["model.norm.weight"][0] = torch.nan
+    save_file(values, base / "model.safetensors", metadata={"format": "pt"})
+    pairs = write_corpus(
+        tmp_path / "pairs.jsonl",
+        [{"dataset": "mine", "context": "", "id": "rivers", "question": "Name two rivers.", "answer": "Rhine, Cole"}],
+    )
+    sizes = ["--row-tokens", "64", "--batch-tokens", "64", "--precision", "float32", "--workers", "1"]
+    assert main(["run", "instruct", str(base), "--pairs", str(pairs), *sizes, "--out", str(tmp_path / "out")]) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("instructpt: ")]
+    assert "step 1: the loss is nan; in its batch: 00000-00000000:rivers" in line
+    assert "lower learning_rate" in line
+
+
+REFUSALS = [(403, "GatedRepo"), (401, "GatedRepo"), (403, ""), (401, "")]
+
+
+@pytest.mark.parametrize(("status", "code"), REFUSALS)
+def test_a_base_behind_a_licence_says_what_to_do(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    code: str,
+) -> None:
+    """A server that answers as the Hub does."""
+
+    class Refuse(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("X-Error-Code", code)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refuse) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        flags = ["--base", "owner/gated", "--files", "my.jsonl", "--out", str(tmp_path)]
+        try:
+            assert main(["run", "domain", *flags]) == 2
+        finally:
+            server.shutdown()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "owner/gated" in line
+    assert "accept its licence at https://huggingface.co/owner/gated" in line
+    assert "HF_TOKEN" in line
 
 
 def test_a_base_of_another_vocabulary_is_refused(corpus: Path, tmp_path: Path) -> None:

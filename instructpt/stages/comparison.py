@@ -35,6 +35,7 @@ class Compare(Stage[Any]):
     product: ClassVar[Product] = "folder"
     takes: ClassVar[str] = "scores"
     makes: ClassVar[str] = "comparisons"
+    is_summary = True
 
     cells: tuple[Cell, ...]
 

@@ -26,6 +26,7 @@ from instructpt.artifacts import Outline, Run, Stage, is_finished, tree
 from instructpt.budget import Budget
 from instructpt.progress import duration
 from instructpt.records import Document
+from instructpt.stages.mixtures import mixtures
 from instructpt.stages.models import Model, longest_text, model_folder, opened_engine, speaks
 from instructpt.stages.sampling import Sampled, sample
 from instructpt.stages.synthesis import Synthesize, talk
@@ -70,7 +71,10 @@ class Round:
 
 
 def estimates(target: Stage[Any], run: Run, wishes: Wishes) -> Iterator[Outline]:
-    """A table for each stage of a recipe that asks a model or trains one, as far as it can be told."""
+    """A table for each stage of a recipe that asks a model or trains one, as far as it can be told; and one of what
+    its models are trained on."""
+    if table := mixtures(target, run):
+        yield table
     for stage in tree(target):
         if isinstance(stage, Synthesize):
             yield _synthesis(stage, run, wishes)

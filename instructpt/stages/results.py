@@ -126,6 +126,7 @@ class Collect(Stage[Score]):
     record: ClassVar[Any] = Score
     takes: ClassVar[str] = "scores"
     makes: ClassVar[str] = "scores"
+    is_summary = True
 
     results: tuple[Stage[Score], ...]
 

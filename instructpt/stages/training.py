@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from instructpt import devices, vocabulary
 from instructpt.artifacts import Product, Run, Stage
 from instructpt.errors import BudgetError, InputError, RecipeError
-from instructpt.interrupts import deferred
+from instructpt.interrupts import Stopped, deferred
 from instructpt.progress import duration
 from instructpt.stages.models import Model, model_folder, model_name, model_sources, quiet_loading
 from instructpt.stages.texts import Pack, token_files
@@ -92,7 +92,8 @@ class Train(Stage[Any]):
         for part in order.mixture.parts:
             run.tally.count(f"rows/{part.name}", part.rows)
         path.mkdir(exist_ok=True)
-        seconds, tokens = 0.0, 0
+        is_first = devices.rank() == 0
+        seconds, tokens, num_steps = 0.0, 0, 0
         subject = Subject(
             project="instructpt",
             name=self.name,
@@ -100,8 +101,7 @@ class Train(Stage[Any]):
             settings=asdict(self.settings),
             first_step=(checkpoints.step_of(latest) if (latest := checkpoints.latest(path)) else 0) + 1,
         )
-        trackers = run.trackers if devices.rank() == 0 else ()
-        with deferred() as stop, tracking(trackers, subject) as track:
+        with deferred() as stop, tracking(run.trackers if is_first else (), subject) as track:
             steps = train(
                 self._settings(order.num_steps),
                 model=self._model(run),
@@ -109,20 +109,26 @@ class Train(Stage[Any]):
                 vocabulary_folder=model_folder(self.vocabulary, run),
                 folder=path,
                 execution=self._execution(run),
-                stop=lambda: stop() or run.budget.time_is_over() is not None,
+                stop=lambda: stop() or (is_first and run.budget.time_is_over() is not None),
             )
             for step in steps:
                 # From the steps' own times, since those of earlier tries come at once.
                 seconds, tokens = seconds + (step.tokens - tokens) / step.tokens_per_second, step.tokens
+                num_steps = step.step
                 track(step)
                 self._tell(step, order.num_steps, seconds / step.step, run)
-        if step.step < order.num_steps and (reason := run.budget.time_is_over()):
-            raise BudgetError(reason)
-        run.tally.count("steps", step.step)
-        run.tally.count("tokens", step.tokens)
+        if num_steps < order.num_steps:
+            if is_first and (reason := run.budget.time_is_over()):
+                raise BudgetError(reason)
+            raise Stopped  # another process was told to stop, and so all did
+        run.tally.count("steps", num_steps)
+        run.tally.count("tokens", tokens)
 
     def order(self, run: Run) -> Order:
-        """What every step trains on. Raises RecipeError for a budget that the rows do not allow."""
+        """What every step trains on.
+
+        Raises RecipeError for a budget that the rows do not allow, InputError for rows of another vocabulary.
+        """
         from instructpt.assembly import mixture
         from instructpt.assembly.order import Order
         from instructpt.assembly.rows import check_vocabulary, open_rows
@@ -133,7 +139,13 @@ class Train(Stage[Any]):
             rows = open_rows(
                 run.product(source.rows, "joined"), shards=token_files(source.rows, run.num_shards(source.rows), run)
             )
-            check_vocabulary(rows, words)
+            try:
+                check_vocabulary(rows, words)
+            except InputError as error:
+                raise InputError(
+                    f"{source.rows.name} was packed with the vocabulary of {model_name(source.rows.vocabulary)}, "
+                    f"{self.name} has that of {model_name(self.vocabulary)}: pack the texts with the model's own"
+                ) from error
             if not run.manifest(source.rows)["tally"]["counts"].get("loss_tokens"):
                 raise RecipeError(f"{source.rows.name} holds no token that carries loss: check the spans of its texts")
             sources[source.rows.name] = rows

@@ -8,10 +8,13 @@ Either kind can be resumed by either kind of run.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
 import torch
+from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from instructpt.errors import ArtifactError
@@ -75,13 +78,26 @@ class Keeper:
             path = self._folder / checkpoints.FOLDER / checkpoints.name_of(num_steps)
             if not path.is_dir():
                 raise ArtifactError(f"process {self._world.rank} does not see {path}: all need one shared folder")
-            if shards.is_sharded(path):
-                shards.restore(path, model=model, optimizer=optimizer)
-            elif self._writer:
-                shards.restore_one(path, model=model, optimizer=optimizer)
-            else:
-                checkpoints.restore(path, model=model, optimizer=optimizer)
+            with _damage_named(path):
+                if shards.is_sharded(path):
+                    shards.restore(path, model=model, optimizer=optimizer)
+                elif self._writer:
+                    shards.restore_one(path, model=model, optimizer=optimizer)
+                else:
+                    checkpoints.restore(path, model=model, optimizer=optimizer)
         if self._world.is_first:
             metrics.cut(self._folder, num_steps=num_steps)
         self._world.wait()
         return metrics.read(self._folder)[:num_steps]
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """A checkpoint whose files have their sizes and yet cannot be read, as one line that says how to go on."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise ArtifactError(
+            f"{path} is damaged ({' '.join(str(error).split())[:160]}): remove it, and the same command goes on from "
+            "the checkpoint before it, or from the start"
+        ) from error

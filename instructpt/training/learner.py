@@ -28,7 +28,7 @@ class Learner(torch.nn.Module):
         # In a list, not registered: the compiled module shares the model's weights and must not name them again.
         self._base: list[Any] = [torch.compile(model.base_model) if execution.compile else model.base_model]
         if execution.checkpoint_activations:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            model.activation_checkpointing_enable({"use_reentrant": False})
 
     def forward(
         self,

@@ -47,6 +47,8 @@ from instructpt.training.settings import Execution, TrainSettings
 
 MEDIAN_STEPS = 100
 """The guard compares a loss with the median of this many steps before it."""
+_NO_HOST_MEMORY = "can't allocate memory"
+"""What torch says, in a plain RuntimeError, where it is the host's memory that runs out."""
 _LOGIT_FIELDS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 
 
@@ -91,7 +93,9 @@ def train(
         if world.sum([world.is_first and (folder / checkpoints.FINAL).is_dir()])[0]:
             if world.is_first:
                 checkpoints.clean(folder)
-            yield from metrics.read(folder)
+            steps = metrics.read(folder)
+            world.wait()  # from here on the first process may move the folder
+            yield from steps
             return
         _check_head(model)
         if settings.lora:
@@ -112,9 +116,10 @@ def _steps(
     world: World,
 ) -> Iterator[Step]:
     learner = Learner(model, settings, execution)
-    if world.size > 1:
-        parallel.spread(learner, model, world, dtype=learner.dtype)
-    model.to(world.device)
+    with _memory_named(execution):
+        if world.size > 1:
+            parallel.spread(learner, model, world, dtype=learner.dtype)
+        model.to(world.device)
     optimizer = _optimizer(model, settings)
     keeper = Keeper(folder, world, execution, vocabulary_folder=vocabulary_folder)
     steps = keeper.resume(model, optimizer)
@@ -148,8 +153,9 @@ def _steps(
             loss, num_stopping, num_ready = world.sum([own_loss, not is_last and stop(), keeper.is_ready])
             norm = _clip(model, settings.clip, world)
             if trouble := _trouble(loss, norm, steps, settings):
-                raise TrainingError(_explain(trouble, index, order, folder))
-            with parallel.lost_processes_named(world):
+                # All processes know it: one says it.
+                raise TrainingError(_explain(trouble, index, order, folder)) if world.is_first else SystemExit(1)
+            with parallel.lost_processes_named(world), _memory_named(execution):
                 optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
@@ -200,7 +206,7 @@ def _backward(batch: Batch, learner: Learner, weight: float, world: World, execu
         if world.size > 1:
             spread: Any = learner
             spread.set_requires_gradient_sync(begin + part_rows >= num_rows)
-        with parallel.lost_processes_named(world), _memory_named(part_rows, execution):
+        with parallel.lost_processes_named(world), _memory_named(execution, num_rows=len(parts[0])):
             loss = learner(*parts) / weight
             # Gradients are averaged over the processes; what is wanted is their sum.
             (loss * world.size if world.size > 1 else loss).backward()
@@ -220,17 +226,29 @@ def _dropout_seed(settings: TrainSettings, index: int, world: World) -> int:
 
 
 @contextmanager
-def _memory_named(part_rows: int, execution: Execution) -> Iterator[None]:
-    """Memory that runs out, as one line that says what to lower and by how much."""
+def _memory_named(execution: Execution, *, num_rows: int | None = None) -> Iterator[None]:
+    """Memory that runs out, as one line that says what to lower and by how much.
+
+    num_rows: of those that are computed at once; None where weights and their moments take the memory.
+    """
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        advice = f"micro_batch_rows {max(1, part_rows // 2)}" if part_rows > 1 else "shorter rows, or more processes"
-        if not execution.checkpoint_activations:
-            advice += ", or checkpoint_activations (a third more work)"
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and _NO_HOST_MEMORY not in str(error):
+            raise
+        ways = []
+        if num_rows is not None and num_rows > 1:
+            ways.append(f"--training-options micro_batch_rows={num_rows // 2}")
+        if num_rows is not None and not execution.checkpoint_activations:
+            ways.append("--training-options checkpoint_activations=true (a third more work)")
+        if not ways:
+            ways.append("more processes (torchrun), which share weights and moments")
+            ways.append("a smaller model" if num_rows is None else "shorter rows")
+        what = "for weights and moments" if num_rows is None else f"with {num_rows} rows at a time"
+        reason = " ".join(str(error).split())[:160]
         raise TrainingError(
-            f"memory ran out with {part_rows} rows at a time ({' '.join(str(error).split())[:160]}): "
-            f"try {advice}; what is learned stays the same"
+            f"memory ran out {what} ({reason}): try {', or '.join(ways)}; "
+            "the same command goes on from the last checkpoint"
         ) from error
 
 

@@ -16,6 +16,7 @@ What is learned is the same in any world, to the last bits of float sums.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from instructpt import devices
 from instructpt.errors import InputError, RecipeError, TrainingError
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 
 TIMEOUT = timedelta(minutes=30)
 """How long a process waits for the others before it gives them up: longer than a slow disk needs for a checkpoint."""
+_TRAININGS = itertools.count()
+"""Numbers those that this process takes part in: all processes of a command take part in the same ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,11 @@ def joined(device: str, *, shard_size: int | None = None) -> Iterator[World]:
     if shard_size is not None and (shard_size < 1 or size % shard_size):
         raise RecipeError(f"shard_size is {shard_size} of {size} processes: give a divisor of their number")
     # Two backends: what is agreed on are numbers in host memory, whatever the weights are on.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo", timeout=TIMEOUT)
+    backend = "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
+    store, rank, _ = next(rendezvous("env://", timeout=TIMEOUT))
+    # A command may train several models, one after the other. In one store they must not find each other's addresses.
+    store = PrefixStore(f"training-{next(_TRAININGS)}", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     try:
         shared = shard_size or size
         if shared == size:

@@ -1,5 +1,7 @@
 import dataclasses
+import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -235,8 +237,66 @@ def test_a_loss_that_is_not_a_number_ends_the_run_before_it_spoils_the_weights(
         return model
 
     monkeypatch.setattr(toy_training, "toy_model", broken)
-    with pytest.raises(TrainingError, match=r"step 1: the loss is nan.*not written yet"):
+    with pytest.raises(TrainingError, match=r"step 1: the loss is nan; in its batch: text-0-0, .*not written yet"):
         list(toy_run(tmp_path, vocabulary_folder))
+
+
+def too_much():
+    """More than any machine has: torch's own refusal."""
+    torch.empty(1 << 60)
+
+
+def too_much_for_a_gpu():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+@pytest.mark.parametrize("refusal", [too_much, too_much_for_a_gpu])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, r"with 4 rows at a time .*try --training-options micro_batch_rows=2, or .*checkpoint_activations=true"),
+        ({"micro_batch_rows": 3}, r"with 3 rows at a time .*micro_batch_rows=1, or"),
+        ({"micro_batch_rows": 1}, r"with 1 rows at a time .*try --training-options checkpoint_activations=true"),
+        ({"micro_batch_rows": 1, "checkpoint_activations": True}, r"try more processes \(torchrun\).*shorter rows"),
+    ],
+)
+def test_memory_that_runs_out_says_what_to_lower_and_the_run_goes_on_later(
+    tmp_path, vocabulary_folder, monkeypatch, undisturbed, refusal, options, message
+):
+    def hungry():
+        model = toy_model()
+        steps_before = 6 * -(-4 // options.get("micro_batch_rows", 4))
+        calls = itertools.count()
+        model.model.norm.register_forward_pre_hook(lambda *_: refusal() if next(calls) == steps_before else None)
+        return model
+
+    monkeypatch.setattr(toy_training, "toy_model", hungry)
+    execution = Execution(device="cpu", checkpoint_every_steps=4, **options)
+    with pytest.raises(TrainingError, match=message) as error:
+        list(toy_run(tmp_path, vocabulary_folder, execution=execution))
+    assert "\n" not in str(error.value)
+    monkeypatch.undo()
+    again = [step.loss for step in toy_run(tmp_path, vocabulary_folder)]
+    assert again == pytest.approx([step.loss for step in undisturbed[1]], abs=1e-4)
+
+
+def test_memory_that_runs_out_for_the_moments_is_another_matter(tmp_path, vocabulary_folder, monkeypatch):
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda *_: too_much())
+    with pytest.raises(TrainingError, match=r"for weights and moments .*try more processes .*a smaller model"):
+        list(toy_run(tmp_path, vocabulary_folder))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors"])
+def test_a_checkpoint_that_cannot_be_read_is_named(tmp_path, vocabulary_folder, undisturbed, name):
+    list(toy_run(tmp_path, vocabulary_folder, stop=after(6)))
+    damaged = checkpoints.latest(tmp_path) / name
+    data = damaged.read_bytes()
+    damaged.write_bytes(b"\xff" * 16 + data[16:])
+    with pytest.raises(ArtifactError, match=r"step-00000006 is damaged .*remove it, and the same command goes on"):
+        list(toy_run(tmp_path, vocabulary_folder))
+    shutil.rmtree(damaged.parent)
+    list(toy_run(tmp_path, vocabulary_folder))
+    assert weights(tmp_path) == weights(undisturbed[0])
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ STEPS = 8
 LONG = "steps=20"
 """For the runs that are killed half-way."""
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["toy_training"])
+# What training in several processes imports late would else be imported by each of them: half of their time.
+FORKS.set_forkserver_preload(["toy_training", "torch.distributed.fsdp", "torch._dynamo"])
 
 
 def free_port() -> int:

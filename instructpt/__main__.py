@@ -1,0 +1,10 @@
+"""`python -m instructpt`: the command, for programs that start modules, such as torchrun."""
+
+from __future__ import annotations
+
+import sys
+
+from instructpt.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
