@@ -243,7 +243,7 @@ def export(words: list[str]) -> None:
 
         Args:
             artifact: folder of a finished artifact, such as runs/mine/texts.
-            to: parquet or jsonl; of rows also megatron (bin and idx), datatrove (ds) or olmo (npy).
+            to: parquet or jsonl; of texts, groups and documents also hub (a data set with its card); of rows also megatron (bin and idx), datatrove (ds) or olmo (npy).
             out: an empty or new folder.
         """
         said = export_artifact(artifact, to=to, out=out)

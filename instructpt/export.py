@@ -1,6 +1,7 @@
 """A finished artifact in other programs' formats: what `instructpt export` does.
 
     texts, groups, documents, scores   ->  parquet, jsonl                     a file a shard
+    texts, groups, documents           ->  hub                                a data set with its card, for load_dataset
     rows                               ->  parquet, jsonl                     packed rows
                                            megatron, datatrove, olmo          the documents they were packed from
 
@@ -37,7 +38,7 @@ def export(artifact: str, *, to: str, out: str) -> dict[str, Any]:
         raise RecipeError(f"{artifact} is not on this machine: copy it here, exports are made from local files")
     if target.exists() and any(target.iterdir()):
         raise ArtifactError(f"{out} holds something already: give an empty or new folder")
-    write = _export_rows if manifest["stage"] == "Pack" else _export_records
+    write = _export_rows if manifest["stage"] == "Pack" else _export_hub if to == "hub" else _export_records
     unfinished = target.with_name(f".{target.name}.exporting")
     shutil.rmtree(unfinished, ignore_errors=True)
     counts = write(source, manifest, to, unfinished)
@@ -77,7 +78,7 @@ def _export_records(source: Folder, manifest: dict[str, Any], to: str, folder: P
     if manifest["record"] is None:
         raise RecipeError(f"{source.path} holds files, no records or rows: export the texts or rows of the run")
     if to not in RECORD_FORMATS:
-        names = ", ".join(RECORD_FORMATS)
+        names = ", ".join((*RECORD_FORMATS, "hub"))
         raise RecipeError(f"{manifest['record']} records cannot be exported to {to!r}: choose one of {names}")
     folder.mkdir(parents=True)
     num_records = 0
@@ -88,6 +89,52 @@ def _export_records(source: Folder, manifest: dict[str, Any], to: str, folder: P
         else:
             num_records += _write_jsonl(source, name, getattr(records, manifest["record"]), folder)
     return {"record": manifest["record"], "records": manifest["tally"]["records"] if to == "parquet" else num_records}
+
+
+def _export_hub(source: Folder, manifest: dict[str, Any], to: str, folder: Path) -> dict[str, Any]:
+    """Shards under the names that the Hub looks for, the manifests of all that led to them, and a card."""
+    from instructpt.report.artifacts import road
+    from instructpt.report.dataset_card import render, sample_of
+
+    del to
+    kinds = {kind.__name__: kind for kind in (records.Text, records.Group, records.Document)}
+    kind: type[Any] | None = kinds.get(manifest["record"] or "")
+    if kind is None:
+        raise RecipeError(f"{source.path} holds no texts, groups or documents: export one of these as a data set")
+    (folder / "data").mkdir(parents=True)
+    number, characters, first, sample = 0, 0, None, None
+    for index in range(manifest["num_shards"]):
+        name = f"train-{index:05d}-of-{manifest['num_shards']:05d}.parquet"
+        shutil.copyfile(source.join(f"{index:05d}.parquet"), folder / "data" / name)
+        with (folder / "data" / name).open("rb") as file:
+            for record in read_parquet(file, kind):
+                number, characters = number + 1, characters + _characters(record)
+                first = first or record
+                if sample is None and _has_pairs(record):
+                    sample = record
+    if first is None:
+        raise ArtifactError(f"{source.path} holds no record: there is nothing to pass on")
+    way = road(source.path)
+    (folder / "lineage").mkdir()
+    for artifact in way:
+        (folder / "lineage" / f"{artifact.name}.json").write_bytes(artifact.folder.read("manifest.json"))
+    card = render(
+        way, record=kind.__name__, num_records=number, characters=characters, sample=sample_of(sample or first)
+    )
+    (folder / "README.md").write_text(card, "utf-8")
+    return {"record": kind.__name__, "records": number}
+
+
+def _characters(record: records.Text | records.Group | records.Document) -> int:
+    if isinstance(record, records.Group):
+        return sum(len(shot.document.text) for shot in record.shots)
+    return len(record.text)
+
+
+def _has_pairs(record: records.Text | records.Group | records.Document) -> bool:
+    if isinstance(record, records.Group):
+        return any(shot.pairs for shot in record.shots)
+    return isinstance(record, records.Text) and record.kind != "raw"
 
 
 def _write_jsonl(source: Folder, name: str, record: type[Any], folder: Path) -> int:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import orjson
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from instructpt.artifacts import Run, make
 from instructpt.cli import main
@@ -47,6 +51,39 @@ def test_texts_come_out_as_parquet(root: Path, tmp_path: Path) -> None:
     said = exported(root, "texts", "parquet", tmp_path / "out")
     assert pq.read_table(tmp_path / "out/00000.parquet").column("text").to_pylist() == LINES * 9
     assert said["records"] == 27
+
+
+def test_a_data_set_is_loaded_and_trained_on_without_this_package(root: Path, tmp_path: Path) -> None:
+    said = exported(root, "texts", "hub", tmp_path / "out")
+    assert said["records"] == 27
+    script = Path(__file__).parent / "fixtures/pretrain_elsewhere.py"
+    assert "instructpt" not in script.read_text()
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "out"), str(root / "vocabulary/00000")],
+        env={**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    losses = [float(line) for line in done.stdout.split()]
+    assert len(losses) == 7
+    assert losses[-1] < losses[0]
+
+
+def test_the_card_says_what_is_in_it_and_where_it_came_from(root: Path, tmp_path: Path) -> None:
+    exported(root, "texts", "hub", tmp_path / "out")
+    card = (tmp_path / "out/README.md").read_text("utf-8")
+    _, header, text = card.split("---\n", 2)
+    assert yaml.safe_load(header)["configs"] == [
+        {"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}
+    ]
+    assert yaml.safe_load(header)["license"] == "other", "the rows name none"
+    assert "| texts | 27 |" in text
+    assert "| documents | Read | 27 rows |" in text
+    assert "Read from corpus.jsonl." in text
+    assert str(root.parent) not in text, "where the files lay is nobody's business"
+    assert {path.stem for path in (tmp_path / "out/lineage").iterdir()} == {"documents", "texts"}
 
 
 @pytest.mark.parametrize("to", ["megatron", "datatrove", "olmo", "parquet", "jsonl"])

@@ -78,6 +78,24 @@ def load_one(path: str) -> Artifact:
     return _read(folder, folder.path.rstrip("/").rpartition("/")[2])
 
 
+def road(path: str) -> list[Artifact]:
+    """The artifact at `path` and all it was made from that is still beside it, what comes first first.
+
+    Raises ArtifactError if it is not finished.
+    """
+    last, found = load_one(path), dict[str, Artifact]()
+    root = Folder.at(last.folder.path.rstrip("/").rpartition("/")[0])
+
+    def visit(artifact: Artifact) -> None:
+        for name in artifact.inputs:
+            if name not in found and root.child(name).exists("manifest.json"):
+                visit(_read(root.child(name), name))
+        found[artifact.name] = artifact
+
+    visit(last)
+    return list(found.values())
+
+
 def _read(folder: Folder, name: str) -> Artifact:
     recipe, manifest = orjson.loads(folder.read("recipe.json")), orjson.loads(folder.read("manifest.json"))
     files = [file for file in folder.names() if file.startswith("timing.")]  # one of each partition

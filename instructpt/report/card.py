@@ -142,12 +142,12 @@ def _data(card: Card) -> str:
     rows.append((f"**{len(card.task_sets)} sets**", f"{groups} groups", "", "", "", *total))
     head = ("data set", "group", "category", "licence", "source", "contexts", "pairs", "tokens")
     told = "Annotated task data, with what there was to draw from (repeats included; the tokens seen stand below):"
-    text = f"## Data\n\n{told}\n\n" + _table(head, rows, right=(5, 6, 7))
+    text = f"## Data\n\n{told}\n\n" + markdown_table(head, rows, right=(5, 6, 7))
     if card.mined_share:
         text += f"\n\n{card.mined_share:.0%} of the tuning tokens are passages with pairs that rules mined from them."
     if card.corpora:
         corpora = [(c.name, _some(c.licences), f"{c.documents:,}", f"{c.characters / 1e6:,.1f}") for c in card.corpora]
-        text += "\n\nRaw text:\n\n" + _table(("corpus", "licence", "documents", "MB"), corpora, right=(2, 3))
+        text += "\n\nRaw text:\n\n" + markdown_table(("corpus", "licence", "documents", "MB"), corpora, right=(2, 3))
     return text
 
 
@@ -158,7 +158,7 @@ def _training(card: Card) -> str:
     rows += [(name, *(dict(t.settings).get(name, "") for t in card.trainings)) for name in names]
     rows.append(("tokens seen", *(f"{t.tokens:,}" for t in card.trainings)))
     rows.append(("loss at the end, nats", *(f"{t.loss:.3f}" for t in card.trainings)))
-    return "## Training\n\n" + _table(head, rows)
+    return "## Training\n\n" + markdown_table(head, rows)
 
 
 def _quality(card: Card) -> str:
@@ -171,8 +171,9 @@ def _quality(card: Card) -> str:
         cells = [_value(found.get((task, metric, model))) for model in models]
         rows.append((task, metric, *cells))
     right = range(2, 2 + len(models))
-    return "## Quality\n\nAs `instructpt evaluate --synthesizer` measures it; +- is the standard error.\n\n" + _table(
-        ("task", "metric", *models), rows, right=right
+    return (
+        "## Quality\n\nAs `instructpt evaluate --synthesizer` measures it; +- is the standard error.\n\n"
+        + markdown_table(("task", "metric", *models), rows, right=right)
     )
 
 
@@ -207,7 +208,8 @@ def _some(names: Sequence[str], *, limit: int = 4) -> str:
     return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> str:
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> str:
+    """A Markdown table; right: numbers of the columns that stand to the right."""
     numeric = set(right)
     rule = ["--:" if number in numeric else "---" for number in range(len(head))]
     lines = [head, rule, *rows]
