@@ -2,18 +2,18 @@
 
     python benchmarks/vllm.py             on the synthesizer that ships; needs the environment of `make vllm`
 
-Chains of 3 passages of mixed length (32 to 384 tokens) from the sample that ships, 64 requests at once, greedy, answers
+Chains of 3 passages of mixed length (32 to 384 tokens) from the sample that ships, 32 requests at once, greedy, answers
 held to their form, everything as `instructpt augment` does it; 1 or 2 pairs a passage, so that passages are about twice
 as long as answers, as in the paper (500 tokens and 5 pairs of 52). The three take turns on one server, whose cache is
 emptied before each, and which counts the tokens:
 
     ours      scheduler, HTTP engine, ledger on disk, parsing, checks: round r + 1 of a chain as soon as r is read
     bare      the very prompts of ours, recorded, in the order in which ours sent them: request bodies that are
-              ready-made bytes, posted by 64 loops of a dozen lines; nobody reads the answers but for their counts
+              ready-made bytes, posted by 32 loops of a dozen lines; nobody reads the answers but for their counts
     rounds    the schedule of the published code: round 1 of all chains, barrier, round 2 of all chains, barrier...
-              with our prompts, parsing and checks, 64 requests at once, and no ledger
+              with our prompts, parsing and checks, 32 requests at once, and no ledger
 
-The server's cache holds what 64 chains need and not all of them, as it is with a corpus of any size: in the paper a
+The server's cache holds what 32 chains need and not all of them, as it is with a corpus of any size: in the paper a
 round has 20 million texts. Ratios are tokens/s of ours over the other's, above 1 where ours is faster: the median over
 the repetitions, and the least and largest as spread.
 """
@@ -46,7 +46,7 @@ from instructpt.errors import InputError
 from instructpt.records import Document, Shot
 from instructpt.seeds import rng
 from instructpt.serving.environment import find_environment
-from instructpt.serving.presets import CPU_REQUESTS, Settings
+from instructpt.serving.presets import Settings
 from instructpt.serving.vllm import serve
 from instructpt.stages.models import SHIPPED, Speech, read_speech
 from instructpt.stages.synthesis import Talk, default_checks, talk
@@ -58,11 +58,11 @@ from instructpt.synthesis.ledger import Ledger
 from instructpt.synthesis.mix import draw
 from instructpt.synthesis.scheduler import run_chains, run_in_loop
 
-NUM_CHAINS = 480
-"""So many times what is under way that the last chains, which leave places empty, weigh little: with four times as many
+NUM_CHAINS = 320
+"""Ten times what is under way, so that the last chains, which leave places empty, weigh little: with four times as many
 ours / bare was 0.90. In a corpus of any size they weigh nothing."""
 SHOTS = 3
-IN_FLIGHT = CPU_REQUESTS
+IN_FLIGHT = 32
 PASSAGE_TOKENS = (32, 384)
 MAX_PAIRS = 2
 SAMPLING = Sampling(max_new_tokens=200)
