@@ -268,7 +268,10 @@ def _open_tokens(folder: Path, wanted: dict[str, Any]) -> _Tokens:
 def _mapped(path: Path) -> np.ndarray:
     if not path.exists():
         raise InputError(f"{path} is missing: pack the texts again")
-    return np.asarray(np.load(path, mmap_mode="r"))
+    try:
+        return np.asarray(np.load(path, mmap_mode="r"))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}): remove it, and pack the texts again") from error
 
 
 def _name(folder: Path, document: int) -> tuple[str, str]:

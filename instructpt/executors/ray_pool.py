@@ -61,15 +61,20 @@ def num_fitting(run: Run, nodes: Sequence[Mapping[str, float]]) -> int:
     return sum(rooms) if most is None else min(sum(rooms), int(most))
 
 
+_SHARED = frozenset({"cost", "max_cost", "hours", "max_hours"})
+"""What every engine tells of the whole run, as its budget has it."""
+
+
 def summed(news: Sequence[Mapping[str, object]]) -> dict[str, object]:
-    """The news of several engines as one: numbers are added, "3/12" part by part; other words are left out."""
+    """The news of several engines as one: numbers are added, "3/12" part by part; other words are left out. Of a
+    budget, which is the run's and not the engine's, the largest."""
     total: dict[str, object] = {}
     for name in dict.fromkeys(name for counts in news for name in counts):
         values = [counts[name] for counts in news if name in counts]
         parts = [re.fullmatch(r"([\d,]+)/([\d,]+)", value) for value in values if isinstance(value, str)]
         numbers = [value for value in values if isinstance(value, int | float)]
         if len(numbers) == len(values):
-            total[name] = sum(numbers)
+            total[name] = max(numbers) if name in _SHARED else sum(numbers)
         elif len(parts) == len(values) and all(parts):
             columns = ([int(part[place].replace(",", "")) for part in parts if part] for place in (1, 2))
             total[name] = "/".join(f"{sum(column):,}" for column in columns)

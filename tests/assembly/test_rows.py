@@ -155,6 +155,14 @@ def test_files_that_are_cut_short_are_refused(words: Vocabulary, tmp_path: Path)
         open_rows(tmp_path / "joined")
 
 
+def test_a_plan_that_is_cut_short_is_named(words: Vocabulary, tmp_path: Path) -> None:
+    packed(tmp_path, [[Text("a", "A heron.", "birds", "raw")]], words, capacity=8)
+    plan = tmp_path / "joined" / "starts.npy"
+    plan.write_bytes(plan.read_bytes()[:-4])
+    with pytest.raises(InputError, match=r"starts\.npy is damaged .*: remove it, and pack the texts again"):
+        open_rows(tmp_path / "joined")
+
+
 def test_golden_rows(words: Vocabulary, tmp_path: Path) -> None:
     """The example of the module's page, and a text with a break and loss on its answers, as tables of all places."""
     raw = [Text("1", "a,b,c,", "s", "raw"), Text("2", "g,", "s", "raw")], [Text("3", "i", "s", "raw")]

@@ -197,4 +197,8 @@ def test_news_of_engines_are_added_up() -> None:
         {"passages": "150/1,000", "pairs": 5, "tok/s": 2.0, "left": "9s"},
         {},
     ]
+    assert summed([{"hours": 0.5, "max_hours": 2.0}, {"hours": 0.6, "max_hours": 2.0}]) == {
+        "hours": 0.6,
+        "max_hours": 2.0,
+    }
     assert summed(news) == {"passages": "1,050/2,000", "pairs": 12, "tok/s": 3.5, "endpoints": "1/2"}
