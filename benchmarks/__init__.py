@@ -22,6 +22,7 @@ from instructpt.errors import RecipeError
 BENCHMARKS = {
     "parse_render": "benchmarks.parse_render",
     "tokenize_pack": "benchmarks.tokenize_pack",
+    "ngrams": "benchmarks.ngrams",
     "training": "benchmarks.training",
     "engine": "benchmarks.engine",
     "synthesis": "benchmarks.synthesis",

@@ -115,7 +115,7 @@ def _help() -> str:
         "Raw text in, instruction-augmented corpus and trained models out.",
         "",
     ]
-    lines += [f"  {name:<10} {(command.__doc__ or '').splitlines()[0]}" for name, command in COMMANDS.items()]
+    lines += [f"  {name:<13} {(command.__doc__ or '').splitlines()[0]}" for name, command in COMMANDS.items()]
     return "\n".join([*lines, "", "instructpt COMMAND --help tells more."])
 
 
@@ -126,6 +126,19 @@ def augment(words: list[str]) -> None:
     stage, where = _parse(open_recipe("augment"), words, prog="instructpt augment")
     _make(stage, where, title="Augmented corpus")
     print(f"Texts: {where.out}/{stage.name}/*.parquet (look: instructpt show {where.out}/{stage.name})")
+
+
+def decontaminate(words: list[str]) -> None:
+    """Take test items out of a corpus: instructpt decontaminate FILES... --against TASKS --out DIR."""
+    from instructpt.recipes import open_recipe
+    from instructpt.recipes.decontaminate import MATCHES
+    from instructpt.report.matches import print_matches
+
+    stage, where = _parse(open_recipe("decontaminate"), words, prog="instructpt decontaminate")
+    _make(stage, where, title="Test items in a corpus")
+    print_matches(f"{where.out}/{MATCHES}", console=_console(error=False))
+    folder = f"{where.out}/{stage.name}"
+    print(f"{stage.makes.capitalize()}: {folder}/*.parquet (look: instructpt show {folder})")
 
 
 def evaluate(words: list[str]) -> None:
@@ -212,6 +225,13 @@ def show(words: list[str]) -> None:
     tyro.cli(show, args=words, prog="instructpt show")
 
 
+def view(words: list[str]) -> None:
+    """Look at an artifact in a browser, until Ctrl-C: instructpt view ARTIFACT."""
+    from instructpt.viewer.command import view_until_stopped
+
+    tyro.cli(view_until_stopped, args=words, prog="instructpt view")
+
+
 def report(words: list[str]) -> None:
     """Write report.html over everything under a folder: instructpt report ROOT."""
 
@@ -243,7 +263,8 @@ def export(words: list[str]) -> None:
 
         Args:
             artifact: folder of a finished artifact, such as runs/mine/texts.
-            to: parquet or jsonl; of texts, groups and documents also hub (a data set with its card); of rows also megatron (bin and idx), datatrove (ds) or olmo (npy).
+            to: parquet or jsonl; of texts, groups and documents also hub (a data set with its card); of rows also
+                megatron (bin and idx), datatrove (ds) or olmo (npy).
             out: an empty or new folder.
         """
         said = export_artifact(artifact, to=to, out=out)
@@ -278,10 +299,12 @@ def bench(words: list[str]) -> None:
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "augment": augment,
+    "decontaminate": decontaminate,
     "run": run,
     "evaluate": evaluate,
     "plan": plan,
     "show": show,
+    "view": view,
     "report": report,
     "serve": serve,
     "export": export,

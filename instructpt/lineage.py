@@ -231,7 +231,8 @@ def _model(settings: Mapping[str, Any], folder: Folder) -> str:
 
 def _template_notes(artifact: Artifact, shard: int, record: Traced) -> Iterator[str]:
     """How the text was laid out: the style is drawn again from the group's own text and compared."""
-    from instructpt.templates.catalog import load
+    from instructpt import languages
+    from instructpt.templates import catalog
     from instructpt.templates.render import render
 
     settings, (name,) = artifact.settings, artifact.inputs[:1]
@@ -244,9 +245,13 @@ def _template_notes(artifact: Artifact, shard: int, record: Traced) -> Iterator[
         return
     group = _read(source, *place)
     assert isinstance(group, Group)
+    language = settings["language"]
+    if language == languages.AUTO:
+        language = languages.choose(group, known=catalog.languages()).language
+        yield f"worded in {language}"
     drawn = render(
         group,
-        catalog=load(settings["language"]),
+        catalog=catalog.load(language),
         seed=settings["seed"],
         kind=settings["kind"],
         loss=settings.get("loss", "all"),

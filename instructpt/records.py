@@ -1,6 +1,7 @@
 """What flows: the records that the rooms exchange, and how each is stored in Parquet. Nothing else lives here.
 
-    Document --Split--> Document --Synthesize--> Group --Template--> Text --Pack--> rows --Train--> model --> Score
+    Document --Split--> Document --Synthesize--> Group --Template--> Text --Pack--> rows --Train--> model -.
+                                                                                          Score <-- Item <-'
 
 Every record is frozen and slotted. `SCHEMAS` holds one Arrow schema a stored record; `to_row` and `from_row` are exact
 inverses, so that `from_row(type(r), to_row(r)) == r` for every stored record (a test runs it over the whole table).
@@ -8,7 +9,7 @@ inverses, so that `from_row(type(r), to_row(r)) == r` for every stored record (a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -126,6 +127,25 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Item:
+    """One test item as one model answered it."""
+
+    task: str
+    place: int
+    """Row in the task's file, counted from 0. Items of one place, such as questions on one text, are alike."""
+    part: str
+    """The sub-question it belongs to, or the question's number where a place has several; "" where neither is."""
+    gold: str
+    """The right answer, as text."""
+    answer: str
+    """What the model chose or wrote."""
+    values: Mapping[str, float]
+    """What was measured: acc, gold_probability, bits_per_byte..."""
+    num_bytes: int
+    """Of the right answer's text in UTF-8: what bits_per_byte is a mean over."""
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """One measured number of one model."""
 
@@ -138,8 +158,38 @@ class Score:
     model: str
 
 
-Record = Document | Group | Text | Step | Score
-R = TypeVar("R", Document, Group, Text, Step, Score)
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A test item that stands, whole or in part, in a training text."""
+
+    task: str
+    """The test set: a task, or a file."""
+    places: tuple[int, ...]
+    """Rows of the test set, counted from 0, that hold this item: questions on one text share it."""
+    field: str
+    """Where in the first of these rows: "passage", "choices.text"."""
+    num_ngrams: int
+    """How many of the item's n-grams the text holds."""
+    num_item_ngrams: int
+    """How many it has."""
+    item: str
+    """What is shared, as the item has it, with some words around; "" where many texts hold the item."""
+    row: int
+    """Of the training text, in its shard."""
+    id: str
+    source: str
+    shot: int | None
+    """Of a group: which passage, counted from 0."""
+    pair: int | None
+    """Of a group: which of the passage's pairs; None for the passage itself."""
+    spans: tuple[tuple[int, int], ...]
+    """The characters that are shared, half-open ranges in order: of a text, a passage, or a pair's strings in lines."""
+    text: str
+    """What is shared, as the text has it, with some words around; "" where many texts hold the item."""
+
+
+Record = Document | Group | Text | Step | Item | Score | Match
+R = TypeVar("R", Document, Group, Text, Step, Item, Score, Match)
 
 
 def schema(record: type[Record]) -> pa.Schema:
@@ -164,6 +214,7 @@ def _schemas() -> dict[type[Record], pa.Schema]:
         rejects=pa.list_(pa.struct(reject)),
     )
     spans = pa.list_(pa.struct(columns(start=whole, stop=whole)))
+    values = pa.list_(pa.struct(columns(name=string, value=real)))
     return {
         Document: pa.schema(document),
         Group: pa.schema(columns(id=string, shots=pa.list_(pa.struct(shot)))),
@@ -179,7 +230,27 @@ def _schemas() -> dict[type[Record], pa.Schema]:
                 mfu=real,
             )
         ),
+        Item: pa.schema(
+            columns(task=string, place=whole, part=string, gold=text, answer=text, values=values, num_bytes=whole)
+        ),
         Score: pa.schema(columns(task=string, metric=string, value=real, stderr=real, count=whole, model=string)),
+        Match: pa.schema(
+            columns(
+                task=string,
+                places=pa.list_(whole),
+                field=string,
+                num_ngrams=whole,
+                num_item_ngrams=whole,
+                item=text,
+                row=whole,
+                id=string,
+                source=string,
+                shot=whole,
+                pair=whole,
+                spans=spans,
+                text=text,
+            )
+        ),
     }
 
 
@@ -192,11 +263,16 @@ def to_row(record: Record) -> dict[str, Any]:
         case Group():
             return {"id": record.id, "shots": [_shot_to_row(shot) for shot in record.shots]}
         case Text():
-            spans = None if record.spans is None else [{"start": a, "stop": b} for a, b in record.spans]
+            spans = None if record.spans is None else _spans_to_rows(record.spans)
             row = {name: getattr(record, name) for name in ("id", "text", "source", "kind")}
             return {**row, "spans": spans, "breaks": list(record.breaks)}
+        case Item():
+            values = [{"name": name, "value": value} for name, value in record.values.items()]
+            return {**_plain(record), "values": values}
+        case Match():
+            return {**_plain(record), "places": list(record.places), "spans": _spans_to_rows(record.spans)}
         case _:
-            return {name: getattr(record, name) for name in type(record).__slots__}
+            return _plain(record)
 
 
 def from_row(record: type[R], row: Mapping[str, Any]) -> R:
@@ -206,9 +282,25 @@ def from_row(record: type[R], row: Mapping[str, Any]) -> R:
     if record is Group:
         return Group(row["id"], tuple(_shot_from_row(shot) for shot in row["shots"]))
     if record is Text:
-        spans = None if row["spans"] is None else tuple((s["start"], s["stop"]) for s in row["spans"])
+        spans = None if row["spans"] is None else _spans_from_rows(row["spans"])
         return Text(row["id"], row["text"], row["source"], row["kind"], spans, tuple(row["breaks"]))
+    if record is Item:
+        return Item(**{**row, "values": {v["name"]: v["value"] for v in row["values"]}})
+    if record is Match:
+        return Match(**{**row, "places": tuple(row["places"]), "spans": _spans_from_rows(row["spans"])})
     return record(**row)
+
+
+def _spans_to_rows(spans: Iterable[tuple[int, int]]) -> list[dict[str, int]]:
+    return [{"start": start, "stop": stop} for start, stop in spans]
+
+
+def _spans_from_rows(rows: Iterable[Mapping[str, int]]) -> tuple[tuple[int, int], ...]:
+    return tuple((row["start"], row["stop"]) for row in rows)
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in type(record).__slots__}
 
 
 def _shot_to_row(shot: Shot) -> dict[str, Any]:

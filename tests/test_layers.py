@@ -24,6 +24,9 @@ GROUND = {
     "engines",
     "sample",
     "overlap",
+    "ngrams",
+    "wordforms",
+    "languages",
     "models",
 }
 """What every room may use."""
@@ -61,6 +64,9 @@ def test_the_ground_knows_no_room() -> None:
         "records",
         "errors",
         "seeds",
+        "languages",
+        "ngrams",
+        "wordforms",
         "vocabulary",
         "storage",
         "streams",

@@ -86,3 +86,9 @@ def test_an_answer_is_supported_where_nearly_all_of_it_stands_in_the_text() -> N
     assert not supported("on 3 June", text), "one of three may not"
     assert not supported("Norway", text)
     assert not supported("?", text)
+
+
+def test_vowel_signs_and_points_are_part_of_their_word() -> None:
+    assert words("हिन्दी में नदी") == ["हिन्दी", "में", "नदी"]
+    assert words("حُفر الميناء.") == ["حُفر", "الميناء"]
+    assert words("𠀀𠀁好") == ["𠀀", "𠀁", "好"]

@@ -222,7 +222,8 @@ def small(corpus: str, **settings: object):
         **{
             "files": (corpus,), "arms": ("raw", "mined"), "seeds": 2, "shape": "1m", "vocabulary_size": 400,
             "pretraining_tokens": 1024, "row_tokens": 64, "batch_tokens": 256, "max_epochs": 1000, "task_share": 0.1,
-            "augmented_share": 0.5, "held_out_share": 0.1, "tasks": (), "precision": "float32", **settings,
+            "augmented_share": 0.5, "held_out_share": 0.1, "tasks": (), "unseen_contexts": 0, "precision": "float32",
+            **settings,
         }  # type: ignore[arg-type]
     )  # fmt: skip
 

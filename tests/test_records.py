@@ -7,7 +7,21 @@ from pathlib import Path
 import pytest
 from toy_stages import SCORE
 
-from instructpt.records import Document, Group, Pair, Record, Reject, Score, Shot, Step, Text, _schemas, schema
+from instructpt.records import (
+    Document,
+    Group,
+    Item,
+    Match,
+    Pair,
+    Record,
+    Reject,
+    Score,
+    Shot,
+    Step,
+    Text,
+    _schemas,
+    schema,
+)
 from instructpt.storage import ROWS_PER_CHUNK, read_parquet, write_parquet
 
 DOCUMENT = Document("a", "text \x00 ünï 🙂", "here", {"licence": "CC0", "n": [1, None, {"x": 0.5}]})
@@ -17,7 +31,9 @@ EXAMPLES: dict[type[Record], Record] = {
     Group: Group("g", (Shot(DOCUMENT, PAIRS, 1, (Reject("<QUE>", "no_end_tag"),)), Shot(DOCUMENT))),
     Text: Text("t", "one two", "here", "task", ((0, 3), (4, 7)), (3,)),
     Step: Step(1, 4096, 8.25, 3e-4, 1.5, 900.0, None),
+    Item: Item("boolq", 3, "1", "yes", "no", {"acc": 0.0, "bits_per_byte": 1.5}, 3),
     Score: SCORE,
+    Match: Match("boolq", (3, 9), "passage", 2, 80, "an item", 7, "t", "here", 0, None, ((5, 60), (70, 99)), "a text"),
 }
 
 

@@ -9,6 +9,7 @@ Chinese, verse and program code pass. None switches a rule off.
 from __future__ import annotations
 
 import functools
+import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -23,13 +24,23 @@ _SPACE, _WORD, _SYMBOL = range(3)
 _NUM_COUNTED = 1 << 16
 _LINE_CHARACTERS = 10
 
+LETTERS_A_SIGN = {
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af": 3,
+    "\u3041-\u3096\u30a1-\u30fa\uac00-\ud7a3": 2,
+}
+"""Chinese signs; kana and Hangul syllables. So weighed, the chat prompts of this package, one text in several
+languages, have 2,787 letters in Chinese and 3,197 in Japanese, against 3,036 in English and 2,500 in Arabic; unweighed,
+1,147 and 1,557."""
+_SIGNS = tuple((re.compile(f"[{signs}]"), number) for signs, number in LETTERS_A_SIGN.items())
+
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
     """Where each rule draws its line. Shares are of the characters that are no white space."""
 
     min_characters: int | None = 50
-    """Less is a heading or a leftover of a page, not a passage to ask about."""
+    """Less is a heading or a leftover of a page, not a passage to ask about. Both lengths are in letters of an
+    alphabet: a sign that says as much as several letters counts as so many (`LETTERS_A_SIGN`)."""
     max_characters: int | None = None
     """No limit: Split cuts long documents."""
     max_character_share: float | None = 0.4
@@ -60,8 +71,9 @@ def first_reason(document: Document, thresholds: Thresholds) -> str | None:
 
 
 def length(document: Document, thresholds: Thresholds) -> str | None:
-    """Too few or too many characters, outer white space not counted."""
-    num_characters = len(document.text.strip())
+    """Too few or too many characters, outer white space not counted, signs of syllables and words for several."""
+    text = document.text.strip()
+    num_characters = len(text) + (0 if text.isascii() else sum((n - 1) * len(s.findall(text)) for s, n in _SIGNS))
     if thresholds.min_characters is not None and num_characters < thresholds.min_characters:
         return "too_short"
     if thresholds.max_characters is not None and num_characters > thresholds.max_characters:

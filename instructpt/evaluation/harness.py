@@ -1,7 +1,10 @@
 """A model's answers to benchmarks, by lm-evaluation-harness, without a network.
 
-    load_model --> evaluate_task("arc_easy") --> Score(acc), Score(acc_norm)     one task at a time, so that an
-               --> evaluate_task("boolq")    --> Score(acc)                      evaluation that was killed goes on
+    load_model --> answer_task("arc_easy") --> Item(acc, acc_norm, gold_probability, bits_per_byte), ... --> rating.rate
+               --> answer_task("boolq")    --> Item(acc, gold_probability, bits_per_byte), ...
+
+One task at a time, so that an evaluation that was killed goes on. All values come of the log-probabilities that the
+harness takes anyway.
 
 What is asked is `benchmarks`' affair. A prompt begins with what the tokenizer adds itself: for vocabularies trained
 here exactly one BOS, as in training.
@@ -10,15 +13,16 @@ here exactly one BOS, as in training.
 from __future__ import annotations
 
 import logging
-import math
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from instructpt.errors import InputError
-from instructpt.evaluation.benchmarks import SAMPLE, load_parts, quiet_harness
+from instructpt.evaluation.answers import choice_values, size
+from instructpt.evaluation.benchmarks import PLACE, SAMPLE, load_parts, metadata, quiet_harness
 from instructpt.evaluation.models import loading
-from instructpt.records import Score
+from instructpt.records import Item
 
 _log = logging.getLogger(__name__)
 
@@ -41,41 +45,58 @@ def load_model(model_folder: Path, *, batch_size: int = 16, device: str = "cpu")
                 use_safetensors=True,
             )
     model.loglikelihood = partial(model.loglikelihood, disable_tqdm=True)
+    model.generate_until = partial(model.generate_until, disable_tqdm=True)
     model._loglikelihood_tokens = partial(_score, model, model._loglikelihood_tokens)
     return model
 
 
-def evaluate_task(
+def answer_task(
     model: Any,
     *,
     task: str,
-    data: Path = SAMPLE,
+    data: Path | str = SAMPLE,
     limit: int | None = None,
-    num_fewshot: int = 0,
-    model_name: str,
-) -> list[Score]:
-    """Score a model from `load_model` on one task: a Score per metric of the task file.
+    num_fewshot: int | None = 0,
+) -> list[Item]:
+    """What a model from `load_model` answers to each item of a task, in the order of the file.
 
-    data: folder with the task's rows.
+    data: folder with the task's rows, or "hub".
     limit: at most that many items, evenly spaced over the file (MMLU's is sorted by subject); all if None.
-    num_fewshot: examples before each item, drawn from the dev file.
-    The standard error is that of a mean of zeros and ones; None for a single item.
+    num_fewshot: examples before each item, drawn from the dev file; None for the paper's number.
+    Values are the metrics of the task file and, where options are compared, those of `answers.choice_values`.
     Raises InputError for an unknown task, a missing file, or more shots than there are examples.
     """
     parts = load_parts(task, data=data, limit=limit, num_fewshot=num_fewshot)
     with quiet_harness():
         from lm_eval.evaluator import evaluate as run
 
-        results = run(model, task_dict={"tasks": parts}, bootstrap_iters=0, log_samples=False)
-    counts = {name: results["n-samples"][name]["effective"] for name in parts}
-    total = sum(counts.values())
-    scores = []
-    for metric in next(iter(parts.values())).aggregation():
-        right = sum(results["results"][name][f"{metric},none"] * count for name, count in counts.items())
-        mean = float(right) / total
-        stderr = math.sqrt(max(0.0, mean * (1 - mean)) / (total - 1)) if total > 1 else None
-        scores.append(Score(task, metric, mean, stderr, total, model_name))
-    return scores
+        samples = run(model, task_dict={"tasks": parts}, bootstrap_iters=0, log_samples=True)["samples"]
+    told = metadata(task)
+    items = [
+        _item(model, part, sample, task=task, told=told) for name, part in parts.items() for sample in samples.pop(name)
+    ]
+    return sorted(items, key=lambda item: item.place)
+
+
+def _item(model: Any, part: Any, sample: Mapping[str, Any], *, task: str, told: Mapping[str, Any]) -> Item:
+    """One item of the harness's log. told: the task's metadata."""
+    row, replies = sample["doc"], sample["filtered_resps"]
+    place, sub_question = int(row[PLACE]), str(row[told["part"]]) if "part" in told else ""
+    values = {metric: float(sample[metric]) for metric in sample["metrics"]}
+    if part.OUTPUT_TYPE != "multiple_choice":
+        written = str(part.doc_to_target(row))
+        return Item(task, place, sub_question, written, str(replies[0]), values, size(written))
+    options = part.doc_to_choice(row)
+    target = part.doc_to_text(row) if part.multiple_input else part.doc_to_target(row)
+    gold = options.index(target) if isinstance(target, str) else int(target)
+    nats = [nats for nats, _ in replies]
+    lengths = [1] * len(nats)
+    if told.get("choose") == "token_mean":
+        lengths = [max(1, len(model._encode_pair(*arguments)[1])) for arguments in sample["arguments"]]
+    chosen = max(range(len(nats)), key=lambda option: nats[option] / lengths[option])
+    sizes = [size(continuation) for _, continuation in sample["arguments"]]
+    values |= choice_values(nats, num_bytes=sizes, gold=gold)
+    return Item(task, place, sub_question, options[gold], options[chosen], values, sizes[gold])
 
 
 def _score(model: Any, run: Any, requests: list[Any], **settings: Any) -> Any:

@@ -22,6 +22,7 @@ Recipe = Callable[..., "Stage[Any]"]
 RECIPES = {
     "augment": "instructpt.recipes.augment:augment",
     "compare": "instructpt.recipes.compare:compare",
+    "decontaminate": "instructpt.recipes.decontaminate:decontaminate",
     "demo": "instructpt.recipes.demo:demo",
     "domain": "instructpt.recipes.domain:domain",
     "evaluate": "instructpt.recipes.evaluate:evaluate",

@@ -67,7 +67,7 @@ def augment(
         id_field: Field or column that holds the id.
         limit: Only the first so many rows.
         shard_bytes: Text a shard, the unit of resuming and of sharing work among machines.
-        language: Of the templates.
+        language: Of the templates: english, german... (docs/languages.md), or auto for each group's own.
         dialect: How the model is talked with: tags, steered, or chat (chat:german, chat:chinese, chat:my.toml) for
             instruct models; auto is what its synthesizer.json says, else tags, and chat for remote:NAME.
         seed: Of every draw.

@@ -2,10 +2,10 @@
 
     documents, vocabulary, pairs, rows of an arm        made once, shared by all runs that need them
            |
-           +-> raw-seed0      -> bits per byte on held-out documents, benchmarks --.
-           +-> raw-seed1      -> ...                                               +-> comparison: means, intervals,
-           +-> instruct-seed0 -> ...                                               |   differences paired by seed,
-           '-> instruct-seed1 -> ...                                        ------'    tokens to reach a score
+           +-> raw-seed0      -> held-out documents, benchmarks, unseen task sets --.
+           +-> raw-seed1      -> ...                                                +-> comparison: means, intervals,
+           +-> instruct-seed0 -> ...                                                |   differences paired by seed,
+           '-> instruct-seed1 -> ...                                         ------'    tokens to reach a score
 
 Every run, and every score of it, is an artifact: what is there is not made again, an arm or a seed can be added later.
 A seed draws the weights that a model begins with and the order of its texts; documents and pairs are the same in all.
@@ -44,16 +44,20 @@ from instructpt.recipes.general import (
 )
 from instructpt.recipes.instruct import EPOCHS, Tuning, tuning_for
 from instructpt.recipes.tuning import width_of_base
-from instructpt.records import Document, Score
+from instructpt.records import Document, Group, Score
 from instructpt.stages.blending import Portion
 from instructpt.stages.comparison import Cell, Compare
 from instructpt.stages.corpus import Read
 from instructpt.stages.models import SHIPPED
-from instructpt.stages.results import Evaluate, HeldOut
+from instructpt.stages.quality import Draw
+from instructpt.stages.results import Answering, Evaluate, HeldOut, Rate
+from instructpt.stages.tasks import Convert
 from instructpt.stages.training import Train
 from instructpt.training.shapes import shape_named
 
 TASKS = ("arc_easy", "arc_challenge", "boolq", "piqa", "winogrande")
+UNSEEN_CONTEXTS = 50
+"""A set. With the ten sets of the collection about 900 questions, which a model of 3 M reads in half a minute."""
 
 
 class Experiment(Protocol):
@@ -79,22 +83,39 @@ class Exam:
     limit: int | None
     num_fewshot: int
     row_tokens: int
+    unseen: Stage[Group] | None = None
+    """Contexts of task sets that no arm is trained on, with their questions."""
 
     def results(self, model: Train) -> tuple[Stage[Score], ...]:
         """The scores of one model."""
-        held_out = HeldOut(
-            name=f"{model.name}-held-out", model=model, documents=self.held_out, row_tokens=self.row_tokens
-        )
-        if not self.tasks:
-            return (held_out,)
-        return held_out, Evaluate(
-            name=f"{model.name}-scores",
-            model=model,
-            tasks=self.tasks,
-            data=self.data,
-            limit=self.limit,
-            num_fewshot=self.num_fewshot,
-        )
+        name = model.name
+        found: list[Stage[Score]] = [
+            HeldOut(name=f"{name}-held-out", model=model, documents=self.held_out, row_tokens=self.row_tokens)
+        ]
+        if self.tasks:
+            items = Evaluate(
+                name=f"{name}-items",
+                model=model,
+                tasks=self.tasks,
+                data=self.data,
+                limit=self.limit,
+                num_fewshot=self.num_fewshot,
+            )
+            found.append(Rate(name=f"{name}-scores", items=items))
+        if self.unseen is not None:
+            answers = Answering(name=f"{name}-unseen-items", model=model, exam=self.unseen)
+            found.append(Rate(name=f"{name}-unseen", items=answers, average=answers.task))
+        return tuple(found)
+
+
+def unseen_exam(files: tuple[str, ...], *, num_contexts: int, seed: int) -> Draw:
+    """Contexts of the sets that the catalog keeps unseen, evenly spaced.
+
+    The task collection of an arm, and of tuning, is the catalog's seen part (`Convert`'s own default). The catalog
+    gives sets that share contexts one part, and a set that it does not know is never unseen.
+    """
+    contexts = Convert(name="unseen-tasks", files=files, part="unseen", shots=1, seed=seed)
+    return Draw(name="unseen-exam", contexts=contexts, contexts_per_set=num_contexts, seed=seed)
 
 
 def compare(
@@ -130,6 +151,7 @@ def compare(
     data: str | None = None,
     evaluation_items: int | None = None,
     num_fewshot: int = 0,
+    unseen_contexts: int | None = None,
     text_field: str = "text",
     id_field: str = "id",
     limit: int | None = None,
@@ -175,14 +197,17 @@ def compare(
         data: Folder with the benchmarks' rows; the small sample that ships, without it.
         evaluation_items: Only so many items a benchmark, evenly spaced.
         num_fewshot: Examples before each item.
+        unseen_contexts: Also score the probability of right answers to questions on so many contexts of each set of
+            tasks_data that the catalog keeps unseen; 50. Not in recipe domain, which trains on all sets.
         text_field: Field or column that holds the text.
         id_field: Field or column that holds the id.
         limit: Only the first so many rows of the files.
-        language: Of the templates.
+        language: Of the templates: english, german... (docs/languages.md), or auto for each group's own.
         precision: Of training; auto is bfloat16 where this machine computes in it, and is written down as what it is.
         seed: Of every draw that all runs share; that of the first run, the others count on from it.
     """
     _check(recipe=recipe, arms=arms, seeds=seeds, shares=budget_shares, base=base)
+    unseen_contexts = _unseen_contexts(unseen_contexts, recipe=recipe)
     documents: Stage[Document] = clean(
         Read(name="documents", files=files, text_field=text_field, id_field=id_field, limit=limit)
     )
@@ -233,6 +258,7 @@ def compare(
         limit=evaluation_items,
         num_fewshot=num_fewshot,
         row_tokens=experiment.budget.row_tokens,
+        unseen=unseen_exam(tasks_data, num_contexts=unseen_contexts, seed=seed) if unseen_contexts else None,
     )
     tuning = tuning_for(
         tasks=tasks_data,
@@ -289,6 +315,19 @@ def _held_out(
         raise RecipeError(f"held_out_share is {share:g}: give more than 0, less than 1, or files with --held-out")
     unseen = Portion(name="held-out", documents=documents, stop=share, draw="held out", seed=seed)
     return Portion(name="training", documents=documents, start=share, draw="held out", seed=seed), unseen
+
+
+def _unseen_contexts(number: int | None, *, recipe: str) -> int:
+    if number is None:
+        return 0 if recipe == "domain" else UNSEEN_CONTEXTS
+    if number < 0:
+        raise RecipeError(f"unseen_contexts is {number}: give 0 or more")
+    if number and recipe == "domain":
+        raise RecipeError(
+            "recipe domain mixes all sets of tasks_data into its arms, so that none is unseen: leave out "
+            "--unseen-contexts"
+        )
+    return number
 
 
 def _check(*, recipe: str, arms: Sequence[str], seeds: int, shares: Sequence[float], base: str | None) -> None:

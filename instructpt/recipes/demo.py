@@ -20,7 +20,7 @@ from instructpt.records import Document, Group, Score
 from instructpt.stages.corpus import BuildVocabulary, Read, Split
 from instructpt.stages.models import SHIPPED
 from instructpt.stages.pairs import Mine, Verify
-from instructpt.stages.results import Collect, Evaluate, HeldOut
+from instructpt.stages.results import Collect, Evaluate, HeldOut, Rate
 from instructpt.stages.synthesis import Synthesize, default_checks
 from instructpt.stages.texts import Pack, Template
 from instructpt.stages.training import Source, Train, steps_for
@@ -114,5 +114,6 @@ def scored(models: tuple[Train, ...], *, row_tokens: int, num_items: int) -> Col
     results: list[Stage[Score]] = []
     for model in models:
         results.append(HeldOut(name=f"{model.name}-held-out", model=model, documents=held_out, row_tokens=row_tokens))
-        results.append(Evaluate(name=f"{model.name}-scores", model=model, tasks=TASKS, limit=num_items))
+        items = Evaluate(name=f"{model.name}-items", model=model, tasks=TASKS, limit=num_items)
+        results.append(Rate(name=f"{model.name}-scores", items=items))
     return Collect(name="scores", results=tuple(results))

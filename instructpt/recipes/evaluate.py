@@ -6,27 +6,50 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from instructpt.stages.results import Evaluate
+from instructpt.errors import RecipeError
+from instructpt.evaluation.benchmarks import SAMPLE, SAMPLED, resolve
+from instructpt.stages.corpus import Read
+from instructpt.stages.overlap import Overlap
+from instructpt.stages.results import Evaluate, Rate
 
 
 def evaluate(
     model: Annotated[str, Positional, arg(metavar="MODEL")],
     /,
     *,
-    tasks: tuple[str, ...] = ("arc_easy", "arc_challenge", "boolq", "piqa", "winogrande", "mmlu", "pubmedqa", "medqa"),
+    tasks: tuple[str, ...] = SAMPLED,
+    suite: str | None = None,
     data: str | None = None,
     limit: int | None = None,
-    num_fewshot: int = 0,
-) -> Evaluate:
+    num_fewshot: int | None = None,
+    trained_on: tuple[str, ...] = (),
+) -> Rate:
     """Score a Hugging Face model folder on benchmarks, with standard errors.
 
     A synthesizer is measured by the pairs that it writes: instructpt evaluate --synthesizer --help.
 
     Args:
         model: Folder or Hub id of a causal language model.
-        tasks: Names of task files in instructpt/evaluation/tasks.
-        data: Folder with the tasks' rows, such as arc_easy.jsonl; the small sample that ships, without it.
+        tasks: Names of task files in instructpt/evaluation/tasks, or of suites.
+        suite: The paper's tasks instead: general (nine), biomedicine (five) or finance (five).
+        data: Folder with the tasks' rows, such as arc_easy.jsonl; hub fetches them from the Hugging Face Hub; the small
+            sample of eight tasks that ships, without it.
         limit: Only so many items a task, evenly spaced.
-        num_fewshot: Examples before each item, from <task>_dev.jsonl.
+        num_fewshot: Examples before each item, from <task>_dev.jsonl or the Hub; without it none for --tasks, and the
+            paper's number for each task of a --suite.
+        trained_on: Files, folders, globs or URLs of what the model was trained on: items that share 13 words in a row
+            with it are counted, and every score is also given without them.
     """
-    return Evaluate(name="scores", model=model, tasks=tasks, data=data, limit=limit, num_fewshot=num_fewshot)
+    if suite is not None and tasks != SAMPLED:
+        raise RecipeError(
+            "both --tasks and --suite are given: name the suite among the tasks, or leave one of them out"
+        )
+    if num_fewshot is None and suite is None:
+        num_fewshot = 0
+    chosen = resolve(tasks if suite is None else (suite,))
+    items = Evaluate(name="items", model=model, tasks=chosen, data=data, limit=limit, num_fewshot=num_fewshot)
+    if not trained_on:
+        return Rate(name="scores", items=items)
+    texts = Read(name="trained-on", files=trained_on)
+    matches = Overlap(name="matches", texts=texts, against=chosen, data=data or str(SAMPLE))
+    return Rate(name="scores", items=items, overlap=matches)

@@ -137,7 +137,7 @@ def general(
         text_field: Field or column that holds the text.
         id_field: Field or column that holds the id.
         limit: Only the first so many rows.
-        language: Of the templates.
+        language: Of the templates: english, german... (docs/languages.md), or auto for each group's own.
         precision: Of training; auto is bfloat16 where this machine computes in it, and is written down as what it is.
         seed: Of every draw.
     """

@@ -96,7 +96,7 @@ def instruct(
         learning_rate: The highest; 1e-5 at a width of 4,096, more for narrower models, ten times that with LoRA.
         warmup_steps: At most a tenth of the steps.
         lora_rank: Tune adapters of this rank (LoRA, needs the extra `tune`) and merge them in; 0 tunes all weights.
-        language: Of the templates.
+        language: Of the templates: english, german... (docs/languages.md), or auto for each group's own.
         precision: Of training; auto is bfloat16 where this machine computes in it, and is written down as what it is.
         seed: Of every draw.
     """

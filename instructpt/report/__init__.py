@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from instructpt.report import comparison, quality, sections
+from instructpt.report import comparison, matches, quality, sections
 from instructpt.report.artifacts import load
 from instructpt.report.page import page
 
@@ -17,6 +17,7 @@ def render(root: str, *, title: str, leave_out: str = "") -> str:
     parts = (
         quality.quality(artifacts),
         comparison.comparison(artifacts),
+        matches.matches(artifacts),
         sections.scores(comparison.without_runs(artifacts)),
         sections.pairs(artifacts),
         sections.samples(artifacts),

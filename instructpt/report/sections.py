@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 import orjson
 
+from instructpt.evaluation.rating import CLEAN, OVERLAPPING
 from instructpt.records import Group, Score, Text
 from instructpt.report import cells
 from instructpt.report.artifacts import Artifact
@@ -19,9 +20,12 @@ SAMPLES_PER_ARM = 2
 GROUPS_LOOKED_AT = 200
 """For samples: the first groups of an artifact, of which those with the most pairs are shown."""
 DIRECTIONS = {
-    "bits_per_byte": "Bits per byte on held-out text: lower is better",
+    "bits_per_byte": "Bits per byte, of held-out text and of right answers: lower is better",
     "acc": "Accuracy: higher is better",
     "acc_norm": "Accuracy with scores normalized by length: higher is better",
+    "gold_probability": "Probability of the right option, each by its length: higher is better",
+    "gold_probability_plain": "Probability of the right option: higher is better",
+    "choice_accuracy": "Right options that are the likeliest by their length: higher is better",
 }
 """What a metric's chart is called."""
 MOST_CATEGORIES = 40
@@ -211,7 +215,8 @@ def _smooth(points: list[tuple[float, float]], *, window: int = 10) -> list[tupl
 
 def scores(artifacts: Artifacts) -> Section:
     """Scores side by side with 95 % intervals."""
-    found = _found_scores(artifacts)
+    every = _found_scores(artifacts)
+    found = [score for score in every if not score.metric.endswith((CLEAN, OVERLAPPING))]
     if not found:
         return Section("Scores", "")
     models = list(dict.fromkeys(score.model for score in found))
@@ -232,12 +237,29 @@ def scores(artifacts: Artifacts) -> Section:
     note = (
         "<p class=soft>Value ± half of the 95 % interval (1.96 standard errors over items; one training run each).</p>"
     )
-    return Section("Scores", body + note)
+    return Section("Scores", body + note + _contamination(every))
+
+
+def _contamination(scores: Sequence[Score]) -> str:
+    """Scores with and without the items that stand in the training text, where that was looked for."""
+    by_name = {(score.model, score.task, score.metric): score for score in scores}
+    rows = []
+    for (model, task, metric), score in by_name.items():
+        clean, found = (by_name.get((model, task, metric + end)) for end in (CLEAN, OVERLAPPING))
+        if clean is not None or found is not None:
+            change = f"{clean.value - score.value:+.4f}" if clean else "–"
+            values = (cells.number(each, digits=4) for each in (score, clean, found))
+            rows.append((model, task, metric, f"{score.count:,}", f"{found.count if found else 0:,}", *values, change))
+    if not rows:
+        return ""
+    head = ("model", "task", "metric", "items", "overlapping", "all", "without them", "them alone", "difference")
+    told = "<p class=soft>Overlapping: items of which a text that the model was trained on holds a run of words.</p>"
+    return "<h3>Items that stand in the training text</h3>" + told + table(head, rows, numeric=range(3, 9))
 
 
 def _found_scores(artifacts: Artifacts) -> list[Score]:
     collected = [a for a in artifacts.values() if a.stage == "Collect"]
-    sources = collected or [a for a in artifacts.values() if a.stage in ("Evaluate", "HeldOut")]
+    sources = collected or [a for a in artifacts.values() if a.stage in ("Rate", "HeldOut")]
     return [score for artifact in sources for score in artifact.records(Score)]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from instructpt.artifacts import read_manifest
 from instructpt.errors import ArtifactError
 from instructpt.progress import summary
-from instructpt.records import Document, Group, Pair, Record, Score, Text
+from instructpt.records import Document, Group, Item, Match, Pair, Record, Score, Text
 from instructpt.report.artifacts import load_one
 from instructpt.report.page import printable
 from instructpt.storage import Folder
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-TYPES: dict[str, type[Record]] = {kind.__name__: kind for kind in (Document, Group, Text, Score)}
+TYPES: dict[str, type[Record]] = {kind.__name__: kind for kind in (Document, Group, Text, Item, Match, Score)}
 
 
 def show(path: str, *, number: int, console: Console) -> None:
@@ -66,6 +66,14 @@ def _lines(record: Record) -> list[str]:
             return [record.text, "", f"source: {record.source}   kind: {record.kind}"]
         case Group():
             return [line for shot in record.shots for line in (shot.document.text, "", *_pairs(shot.pairs), "")]
+        case Item():
+            values = "  ".join(f"{name} {value:.4f}" for name, value in record.values.items())
+            where = f"{record.task}, row {record.place}{f', {record.part}' if record.part else ''}"
+            return [where, f"gold:   {record.gold}", f"answer: {record.answer}", values]
+        case Match():
+            runs = f"{record.num_ngrams} of {record.num_item_ngrams} runs of words"
+            where = f"{record.task}, row {record.places[0]}, {record.field}: {runs}"
+            return [where, f"item: {record.item}", f"text: {record.text}", f"source: {record.source}"]
         case _:
             return [repr(record)]
 

@@ -8,7 +8,7 @@
     mixing     documents -> Portion; texts -> Blend -----> texts
                neutral rows -> Instructions -------------> groups
     training   rows -> Train ----------------------------> model
-    results    model -> Evaluate, HeldOut -> scores -> WriteReport
+    results    model -> Evaluate, Answering -> items -> Rate -> scores; model -> HeldOut -> scores -> WriteReport
     comparison models, scores -> Compare ----------------> comparison.json
 
 A field that is a stage is an input. What a stage reads from outside (files, a model folder) is part of its identity by

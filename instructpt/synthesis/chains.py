@@ -101,9 +101,10 @@ def fit(
 
     earlier: oldest first; shots without pairs are not carried. budget_tokens: the window less the room for an answer,
     counted as `measure` does, ids for begin and end of text included. categories: to ask for, as in `Dialect.prompt`.
-    guided: whether an engine is to hold the answer to `Dialect.form`; field_characters: its bound. The paper keeps all of
-    the history or none, by an estimated length (`Dialect`s of other markup may count differently, so whole prompts are
-    measured here).
+    guided: whether an engine is to hold the answer to `Dialect.form`; field_characters: its bound.
+
+    The paper keeps all of the history or none, by an estimated length (`Dialect`s of other markup may count
+    differently, so whole prompts are measured here).
     """
     carried = [shot for shot in earlier if shot.pairs]
     form = dialect.form(categories, passage=passage, field_characters=field_characters) if guided else None

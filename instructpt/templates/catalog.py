@@ -282,8 +282,8 @@ def _next_turn(entry: object) -> Iterable[NextTurn]:
 def _speakers(entry: object) -> Iterable[tuple[str, str]]:
     if not isinstance(entry, list) or len(entry) != 2 or len(set(map(_text, entry))) != 2:
         raise ValueError("is not a list of two different texts: who asks, who answers")
-    if not all(name.strip() and name[-1].isspace() for name in entry):
-        raise ValueError("has a speaker without a blank at the end")
+    if not all(name.strip() and (name[-1].isspace() or name[-1] in "：】」") for name in entry):
+        raise ValueError("has a speaker without a blank, or a mark that stands for one, at the end")
     yield entry[0], entry[1]
 
 

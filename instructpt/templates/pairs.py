@@ -116,4 +116,4 @@ def _needs_options(question: str, catalog: Catalog) -> bool:
 
 
 def _plainly(text: str) -> str:
-    return text.strip().rstrip(".").casefold()
+    return text.strip().rstrip(".。．।۔").casefold()

@@ -22,8 +22,8 @@ _FIELD = re.compile(r"\{(\w+)\}([.。।]?)")
 _FORMS = re.compile(r"\{([^{}|]*)\|([^{}|]*)\}")
 _OPTIONS_LINE = re.compile(r"\n+\{options\}(?=\n)")
 _SENTENCE_FIELDS = ("question", "answer", "rationale")
-_ENDINGS = (".", "!", "?", "…", ":", ";", "。", "！", "？", "।")
-_CLOSERS = "\"'”’»)]* \n"
+_ENDINGS = (".", "!", "?", "…", ":", ";", "。", "！", "？", "：", "；", "．", "।", "؟", "؛", "۔")
+_CLOSERS = "\"'”’“»«)]*」』）】》 \n\u00a0"
 _ROMAN = ((100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))
 
 MARKS = ("A", "a", "1", "I", "i")

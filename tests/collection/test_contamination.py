@@ -12,7 +12,7 @@ from task_rows import converted, row
 
 from instructpt.collection.contamination import index, read_items
 from instructpt.errors import InputError
-from instructpt.overlap import CONTAMINATION_GRAM, grams, words
+from instructpt.overlap import CONTAMINATION_GRAM, grams
 
 ITEM = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
 RUN = ITEM.rpartition(" ")[0]
@@ -23,7 +23,7 @@ def test_items_lie_anywhere_in_a_row(tmp_path: Path) -> None:
     rows = [{"choices": {"text": [ITEM, "short"]}, "answer": 2}, {"question": "Who met whom on the hill?"}]
     path.write_bytes(b"\n".join(map(orjson.dumps, rows)))
     items = read_items([str(path)])
-    assert len(items.runs) == 2
+    assert items.runs.num_ngrams.tolist() == [2]
     assert items.short == {"who met whom on the hill"}
 
 
@@ -74,4 +74,4 @@ TEXTS = st.lists(st.sampled_from("abc"), max_size=3 * CONTAMINATION_GRAM).map(" 
 def test_found_is_what_comparing_every_run_finds(tests: list[str], texts: list[str]) -> None:
     runs = {run for text in tests for run in grams(text)}
     expected = [not runs.isdisjoint(grams(text)) for text in texts]
-    assert index(tests).found([words(text) for text in texts]) == expected
+    assert index(tests).found(texts) == expected

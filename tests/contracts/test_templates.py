@@ -12,6 +12,7 @@ from instructpt.records import Document, Group, Pair, Shot
 from instructpt.templates.catalog import MODES, Catalog, Mode, languages, load
 from instructpt.templates.render import LAYOUTS, render
 
+# Of English; another language has at least a third of what English has.
 # Enough that no wording is seen often; the paper's sizes are larger for pairs with reasoning, where ours are composed.
 MINIMUM = {
     "plain": 60,
@@ -80,7 +81,8 @@ TWICE = Group("g", (Shot(Document("d", "<t0>", "s"), PAIRS),))
 def test_pools_are_large_enough(language: str) -> None:
     catalog = load(language)
     sizes = {name: len(getattr(catalog, name)) for name in MINIMUM}
-    assert {name: size for name, size in sizes.items() if size < MINIMUM[name]} == {}
+    wanted = MINIMUM if language == "english" else {name: len(getattr(load(), name)) / 3 for name in MINIMUM}
+    assert {name: size for name, size in sizes.items() if size < wanted[name]} == {}
 
 
 @pytest.mark.parametrize("language", languages())

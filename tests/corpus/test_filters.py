@@ -65,6 +65,31 @@ def test_thresholds_can_be_moved() -> None:
     assert first_reason(_doc("aaab aaaa"), runs) == "long_run"
 
 
+def test_a_sign_that_says_as_much_as_several_letters_counts_for_several() -> None:
+    """Three for a Chinese sign, two for kana and Hangul; a Thai or Hindi letter is a letter."""
+    lengths = {
+        "河水涨了起来。": 19,
+        "ひらがな": 8,
+        "漢字とかな": 12,
+        "한국어": 6,
+        "ไทย": 3,
+        "नदी": 3,
+        "𠀀": 3,
+        "a b": 3,
+    }
+    for text, length in lengths.items():
+        assert first_reason(_doc(text), Thresholds(min_characters=length + 1)) == "too_short"
+        assert filters.length(_doc(f" {text}\n"), Thresholds(min_characters=length, max_characters=length)) is None
+        assert filters.length(_doc(text), Thresholds(min_characters=0, max_characters=length - 1)) == "too_long"
+
+
+def test_a_short_paragraph_is_kept_in_any_script() -> None:
+    text = "春天来了，河水涨了起来，村里的人都到田里去看。"
+    assert len(text) < 50
+    assert first_reason(_doc(text), Thresholds()) is None
+    assert first_reason(_doc("首页 | 关于我们 | 联系方式"), Thresholds()) == "too_short"
+
+
 @pytest.mark.parametrize("settings", [{"min_characters": -1}, {"max_symbol_share": 1.5}, {"max_character_share": -0.1}])
 def test_thresholds_that_make_no_sense_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(RecipeError, match=next(iter(settings))):

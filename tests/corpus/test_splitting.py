@@ -223,3 +223,37 @@ def test_documents_are_streamed(byte_level: Vocabulary) -> None:
     passages = split_many(endless(), vocabulary=byte_level, budget_tokens=64)
     next(passages)
     assert taken < 500
+
+
+@pytest.mark.parametrize(
+    ("sentence", "ends"),
+    [
+        ("水车坏了没有人来修", "。"),
+        ("水車は壊れたが誰も直しに来なかった", "。"),
+        ("水车坏了没有人来修所以村里的人都不再到那里去磨面", "，"),
+        ("水車は壊れたが誰も直しに来なかった", "、"),
+        ("يجلس الرجل العجوز كل مساء أمام بيته", "، "),
+        ("กังหันน้ำพังแล้วและไม่มีใครมาซ่อม", " "),
+    ],
+)
+def test_scripts_without_blanks_are_cut_at_their_own_marks(
+    sentence: str, ends: str, any_vocabulary: Vocabulary
+) -> None:
+    document = Document("d", (sentence + ends) * 30, "s")
+    budget = 4 * len(any_vocabulary.encode([sentence + ends])[0])
+    passages = split(document, vocabulary=any_vocabulary, budget_tokens=budget)
+    check(document, passages, any_vocabulary, budget)
+    assert len(passages) > 5
+    for passage in passages:
+        assert passage.text.startswith(sentence)
+        assert passage.text.endswith(ends.strip() or sentence)
+
+
+def test_the_end_of_a_sentence_goes_before_a_comma(any_vocabulary: Vocabulary) -> None:
+    """Also with a blank in it, as around a Latin word."""
+    unit = "水车坏了。没有人来修，也没有人来看 GPT 磨面，"
+    document = Document("d", unit * 20, "s")
+    budget = 2 * len(any_vocabulary.encode([unit])[0])
+    passages = split(document, vocabulary=any_vocabulary, budget_tokens=budget)
+    check(document, passages, any_vocabulary, budget)
+    assert all(passage.text.endswith("水车坏了。") for passage in passages[:-1])

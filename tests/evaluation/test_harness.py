@@ -11,10 +11,13 @@ from typing import Any
 
 import orjson
 import pytest
+from lm_eval.api.instance import Instance
 
 from instructpt.errors import InputError
-from instructpt.evaluation.benchmarks import SAMPLE, TASKS, check_tasks, load_parts, task_files
-from instructpt.evaluation.harness import evaluate_task, load_model
+from instructpt.evaluation.benchmarks import SAMPLE, SAMPLED, check_tasks, load_parts, task_files
+from instructpt.evaluation.harness import answer_task, load_model
+from instructpt.evaluation.rating import rate
+from instructpt.records import Item, Score
 
 
 @pytest.fixture(scope="module")
@@ -22,41 +25,98 @@ def model(tiny_model: Path) -> Any:
     return load_model(tiny_model, batch_size=4)
 
 
-def test_every_task_gives_scores_without_a_network(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def answers(model: Any, task: str, **settings: Any) -> list[Item]:
+    return list(answer_task(model, task=task, **settings))
+
+
+def test_every_task_gives_items_without_a_network(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("a network connection was tried")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    scores = [score for task in TASKS for score in evaluate_task(model, task=task, limit=4, model_name="tiny")]
-    assert {score.task for score in scores} == set(TASKS)
-    assert {score.metric for score in scores if score.task == "arc_easy"} == {"acc", "acc_norm"}
-    for score in scores:
-        assert score.model == "tiny"
-        assert score.count == 4
-        assert score.value in (0, 0.25, 0.5, 0.75, 1)
+    for task in SAMPLED:
+        items = answers(model, task, limit=4)
+        assert len(items) == 4
+        for item in items:
+            assert item.task == task
+            assert item.values["acc"] == float(item.answer == item.gold)
+            assert 0 < item.values["gold_probability"] < 1
+            assert 0 < item.values["gold_probability_plain"] < 1
+            assert item.values["bits_per_byte"] > 0
+            assert item.num_bytes > 0
+
+
+def test_an_item_says_what_was_asked_and_chosen(model: Any) -> None:
+    [part] = load_parts("arc_easy").values()
+    items = answers(model, "arc_easy")
+    assert [item.place for item in items] == list(range(len(part.eval_docs)))
+    for item, row in zip(items, part.eval_docs, strict=True):
+        assert item.gold == row["choices"]["text"][row["choices"]["label"].index(row["answerKey"])]
+        assert item.answer in row["choices"]["text"]
+        assert item.num_bytes == len(item.gold.encode())
+    assert items[0].values.keys() >= {"acc", "acc_norm"}
+
+
+def test_answers_that_are_written_are_kept(model: Any, tmp_path: Path) -> None:
+    rows = [
+        {"id": 0, "input": "Name the lender. Answer:", "label": "Acme Bank (ORG)"},
+        {"id": 1, "input": "Name the place. Answer:", "label": "Rome (LOC)"},
+    ]
+    (tmp_path / "adaptllm_ner.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    items = answers(model, "adaptllm_ner", data=tmp_path)
+    assert [item.gold for item in items] == ["Acme Bank (ORG)", "Rome (LOC)"]
+    assert all("\n" not in item.answer for item in items)
+    assert [item.values.keys() for item in items] == [{"entity_f1"}] * 2
+
+
+def test_sub_questions_are_kept(model: Any, tmp_path: Path) -> None:
+    rows = [
+        {"id": i, "input": f"Gold rose {i}. Did it rise?", "options": ["Yes", "No"], "gold_index": i % 2, "class_id": i}
+        for i in range(3)
+    ]
+    (tmp_path / "adaptllm_headline.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    assert [item.part for item in answers(model, "adaptllm_headline", data=tmp_path)] == ["0", "1", "2"]
+
+
+def test_where_a_task_says_so_the_likeliest_option_a_token_is_chosen(model: Any, tmp_path: Path) -> None:
+    options = ["No", "Yes, because the price of gold rose in the week before and nobody had sold any of it"]
+    row = {"id": 0, "input": "Did it rise?", "options": options, "gold_index": 0, "class_id": 0}
+    (tmp_path / "adaptllm_headline.jsonl").write_bytes(orjson.dumps(row) + b"\n")
+    [item] = answers(model, "adaptllm_headline", data=tmp_path)
+    arguments = [("Did it rise?", f" {option}") for option in options]
+    lengths = [len(model._encode_pair(*each)[1]) for each in arguments]
+    nats = [found for found, _ in model.loglikelihood([Instance("loglikelihood", {}, each, 0) for each in arguments])]
+    by_token = [each / length for each, length in zip(nats, lengths, strict=True)]
+    assert nats[0] > nats[1], "in all, the short one is likelier"
+    assert item.answer == options[by_token.index(max(by_token))]
 
 
 def test_nothing_is_printed(model: Any, capfd: pytest.CaptureFixture[str]) -> None:
     capfd.readouterr()
-    evaluate_task(model, task="piqa", limit=2, model_name="m")
+    answers(model, "piqa", limit=2)
     assert capfd.readouterr() == ("", "")
 
 
-def test_scores_do_not_depend_on_the_batch_size(tiny_model: Path, model: Any) -> None:
+def test_answers_do_not_depend_on_the_batch_size(tiny_model: Path, model: Any) -> None:
     alone = load_model(tiny_model, batch_size=1)
     for task in ("boolq", "winogrande"):
-        assert evaluate_task(model, task=task, limit=6, model_name="m") == evaluate_task(
-            alone, task=task, limit=6, model_name="m"
-        )
+        for one, other in zip(answers(model, task, limit=6), answers(alone, task, limit=6), strict=True):
+            assert (one.place, one.gold, one.answer) == (other.place, other.gold, other.answer)
+            assert one.values == pytest.approx(other.values, rel=1e-4)
 
 
 def test_value_and_error_are_those_of_the_harness_itself(model: Any) -> None:
     from lm_eval.evaluator import evaluate as run
 
-    [ours] = evaluate_task(model, task="boolq", limit=12, model_name="m")
-    theirs = run(model, task_dict={"tasks": load_parts("boolq", limit=12)})["results"]["boolq"]
-    assert ours.value == pytest.approx(theirs["acc,none"])
-    assert ours.stderr == pytest.approx(theirs["acc_stderr,none"])
+    ours = scores(answers(model, "arc_easy", limit=12))
+    theirs = run(model, task_dict={"tasks": load_parts("arc_easy", limit=12)})["results"]["arc_easy"]
+    for metric in ("acc", "acc_norm"):
+        assert ours[metric].value == pytest.approx(theirs[f"{metric},none"])
+        assert ours[metric].stderr == pytest.approx(theirs[f"{metric}_stderr,none"])
+
+
+def scores(items: list[Item]) -> dict[str, Score]:
+    return {score.metric: score for score in rate(items, task=items[0].task, model_name="m")}
 
 
 def test_a_prompt_begins_with_exactly_one_bos(model: Any, tiny_model: Path) -> None:
@@ -72,10 +132,18 @@ def test_a_prompt_begins_with_exactly_one_bos(model: Any, tiny_model: Path) -> N
         assert words.bos not in answer
 
 
-def test_shots_are_put_before_the_item_and_subjects_are_added_up(model: Any) -> None:
-    [score] = evaluate_task(model, task="mmlu", limit=6, num_fewshot=1, model_name="m")
-    assert score.count == 6
+def test_shots_are_put_before_the_item_and_subjects_are_put_together(model: Any) -> None:
+    assert len(answers(model, "mmlu", limit=6, num_fewshot=1)) == 6
     assert len(load_parts("mmlu", limit=6, num_fewshot=1)) == 6
+
+
+def test_an_item_knows_its_row_of_the_file(model: Any) -> None:
+    every = {item.place: item for item in answers(model, "boolq")}
+    chosen = answers(model, "boolq", limit=3)
+    assert [item.place for item in chosen] == [place * len(every) // 3 for place in range(3)]
+    assert [item.values["acc"] for item in chosen] == [every[item.place].values["acc"] for item in chosen]
+    by_subject = answers(model, "mmlu", limit=6, num_fewshot=1)
+    assert [item.place for item in by_subject] == [item.place for item in answers(model, "mmlu", limit=6)]
 
 
 def test_a_limit_takes_items_from_the_whole_file() -> None:
@@ -96,14 +164,14 @@ def test_rows_may_be_packed_or_plain(tmp_path: Path) -> None:
 
 def test_prompts_that_are_cut_are_reported(model: Any, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        evaluate_task(model, task="pubmedqa", limit=2, model_name="m")
+        answers(model, "pubmedqa", limit=2)
     assert "6 of 6 prompts are longer than the model's 256 tokens" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"task": "hellaswag"}, "no evaluation task is called 'hellaswag': choose from arc_challenge, arc_easy"),
+        ({"task": "winogrand"}, "no evaluation task is called 'winogrand': did you mean winogrande"),
         ({"task": "boolq", "num_fewshot": 1}, "has no boolq_dev.jsonl"),
         ({"task": "mmlu", "num_fewshot": 6}, "6 shots asked of mmlu, abstract_algebra, 5 examples"),
         ({"task": "boolq", "limit": 0}, "limit is 0"),
@@ -153,5 +221,5 @@ def test_without_lm_eval_the_extra_is_named(tiny_model: Path, monkeypatch: pytes
 
 def test_the_whole_benchmark_folder_can_stand_in_for_the_sample(tmp_path: Path, model: Any) -> None:
     shutil.copy(SAMPLE / "piqa.jsonl.zst", tmp_path)
-    sample = evaluate_task(model, task="piqa", limit=3, model_name="m")
-    assert evaluate_task(model, task="piqa", data=tmp_path, limit=3, model_name="m") == sample
+    sample = answers(model, "piqa", limit=3)
+    assert answers(model, "piqa", data=tmp_path, limit=3) == sample

@@ -1,0 +1,125 @@
+"""From answered items to scores: means with standard errors, and numbers that are no means.
+
+    place   acc   bits_per_byte   num_bytes
+    0       1     0.9             12           acc             mean over items
+    1       0     2.0              3           bits_per_byte   (0.9 * 12 + 2.0 * 3 + 1.1 * 9) / (12 + 3 + 9)
+    1       1     1.1              9           weighted_f1     of all items together, see `aggregates`
+
+Items of one place (questions on one text) are alike, so errors are those of means over places: with residuals
+r_i = sum_i - value * weight_i of n places, sqrt(n / (n - 1) * sum r_i^2) / sum weight_i (Cochran, Sampling Techniques,
+1977, section 6.4). With one item a place that is the standard error of a mean. What is no mean gets its error by
+bootstrap over places.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Sequence
+
+from instructpt.evaluation.aggregates import AGGREGATES
+from instructpt.evaluation.bootstrap import DIGITS
+from instructpt.records import Item, Score
+from instructpt.seeds import rng
+
+BITS = "bits_per_byte"
+"""The one value that weighs by bytes: all bits over all bytes, so that short answers do not count like long ones."""
+RESAMPLES = 200
+"""Of a number that is no mean: the error of its standard error is about 5 in 100."""
+
+
+CLEAN, OVERLAPPING = "/clean", "/overlapping"
+"""Ends of the names of metrics over items that do not, and that do, stand in the training text."""
+
+
+def rate(items: Sequence[Item], *, task: str, model_name: str, score: str | None = None, seed: int = 0) -> list[Score]:
+    """A Score for each value that items have, in order of appearance, and one for `score` if it is an aggregate.
+
+    score: the name in `aggregates.AGGREGATES` of what is no mean over items; other names are values of the items.
+    The standard error is None for fewer than two places. No items, no scores.
+    """
+    by_metric: dict[str, list[Item]] = {}
+    for item in items:
+        for metric in item.values:
+            by_metric.setdefault(metric, []).append(item)
+    found = [_mean(members, metric=metric, task=task, model_name=model_name) for metric, members in by_metric.items()]
+    if items and score in AGGREGATES and score not in by_metric:
+        aggregate = AGGREGATES[score]
+        error = _bootstrapped(items, aggregate, seed=seed)
+        found.append(Score(task, score, aggregate(items), error, len(items), model_name))
+    return found
+
+
+def rate_apart(
+    items: Sequence[Item],
+    overlapping: Collection[int],
+    *,
+    task: str,
+    model_name: str,
+    score: str | None = None,
+    seed: int = 0,
+) -> list[Score]:
+    """The scores of all items; then, as `acc/clean` and `acc/overlapping`, those of items without and with overlap.
+
+    overlapping: places of items whose text stands in the training text. If there are none, clean items are all items;
+    if there are only such, there are no scores of clean ones.
+    """
+    parts = {
+        "": items,
+        CLEAN: [item for item in items if item.place not in overlapping],
+        OVERLAPPING: [item for item in items if item.place in overlapping],
+    }
+    return [
+        Score(task, f"{each.metric}{suffix}", each.value, each.stderr, each.count, model_name)
+        for suffix, members in parts.items()
+        for each in rate(members, task=task, model_name=model_name, score=score, seed=seed)
+    ]
+
+
+def average(scores: Sequence[Score], *, task: str) -> list[Score]:
+    """The mean over tasks of every metric that more than one of them has, each task counting alike.
+
+    `count` is that of all items. The tasks' errors are independent, so their squares add up.
+    """
+    by_metric: dict[str, list[Score]] = {}
+    for each in scores:
+        by_metric.setdefault(each.metric, []).append(each)
+    found = []
+    for metric, members in by_metric.items():
+        errors = [each.stderr for each in members if each.stderr is not None]
+        error = math.hypot(*errors) / len(members) if len(errors) == len(members) else None
+        value = math.fsum(each.value for each in members) / len(members)
+        if len(members) > 1:
+            found.append(Score(task, metric, value, error, sum(each.count for each in members), members[0].model))
+    return found
+
+
+def _mean(items: Sequence[Item], *, metric: str, task: str, model_name: str) -> Score:
+    places: dict[int, tuple[float, float]] = {}
+    for item in items:
+        weight = float(item.num_bytes) if metric == BITS else 1.0
+        total, weights = places.get(item.place, (0.0, 0.0))
+        places[item.place] = total + weight * item.values[metric], weights + weight
+    weight = math.fsum(weights for _, weights in places.values())
+    value = math.fsum(total for total, _ in places.values()) / weight
+    squares = math.fsum((total - value * weights) ** 2 for total, weights in places.values())
+    number = len(places)
+    error = math.sqrt(number / (number - 1) * squares) / weight if number > 1 else None
+    return Score(task, metric, value, error, len(items), model_name)
+
+
+def _bootstrapped(items: Sequence[Item], aggregate: Callable[[Sequence[Item]], float], *, seed: int) -> float | None:
+    """The deviation of the aggregate over sets of places drawn with replacement."""
+    places: dict[int, list[Item]] = {}
+    for item in items:
+        places.setdefault(item.place, []).append(item)
+    if len(places) < 2:
+        return None
+    members = list(places.values())
+    stream = rng(seed, "bootstrap")
+    drawn = []
+    for _ in range(RESAMPLES):
+        chosen = [item for _ in members for item in members[stream.randrange(len(members))]]
+        drawn.append(aggregate(chosen))
+    mean = math.fsum(drawn) / len(drawn)
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in drawn) / (len(drawn) - 1))
+    return float(f"{deviation:.{DIGITS}g}")

@@ -1,0 +1,85 @@
+"""A corpus without the items of tests that models trained on it will be scored by."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from instructpt.artifacts import Stage, read_manifest
+from instructpt.errors import RecipeError
+from instructpt.overlap import CONTAMINATION_GRAM
+from instructpt.stages.corpus import SHARD_BYTES, Read
+from instructpt.stages.decontaminate import Decontaminate
+from instructpt.stages.overlap import Overlap, Stored
+from instructpt.stages.testsets import HUB
+from instructpt.storage import Folder
+
+MATCHES = "matches"
+"""The artifact that says what was found where."""
+
+
+def decontaminate(
+    files: Annotated[tuple[str, ...], Positional, arg(metavar="FILES...")],
+    /,
+    *,
+    against: tuple[str, ...],
+    action: Literal["drop", "mask", "report"] = "drop",
+    data: str = HUB,
+    fields: tuple[str, ...] = (),
+    words: int = CONTAMINATION_GRAM,
+    min_share: float = 0.0,
+    text_field: str = "text",
+    id_field: str = "id",
+    limit: int | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> Stage[Any]:
+    """A corpus without the test items that stand in it, and a list of what was found where.
+
+    Args:
+        files: Files, folders, globs or URLs, as for augment; or one finished artifact of documents, groups or texts,
+            such as runs/mine/groups.
+        against: Test sets: evaluation tasks (boolq), suites (general), files of rows, hf://owner/name:split.
+        action: drop leaves out documents, texts, passages and pairs that hold an item; mask puts [...] for the words
+            that are shared; report changes nothing.
+        data: Where the rows of tasks are: a folder with boolq.jsonl and so on, or hub.
+        fields: Only these fields of a test set's rows, such as question; all of them, without any.
+        words: So many words in a row are a match. Shorter items of 8 words or more are looked for as a whole.
+        min_share: Which part of an item's runs of words a text must hold; 0: one is enough.
+        text_field: Field or column of FILES that holds the text.
+        id_field: Field or column that holds the id.
+        limit: Only the first so many rows.
+        shard_bytes: Text a shard, the unit of resuming and of sharing work among machines.
+    """
+    texts: Stage[Any]
+    if (kind := _stored_kind(files)) is not None:
+        if limit is not None:
+            raise RecipeError(f"--limit is for files, and {files[0]} is an artifact: leave it out")
+        texts = Stored(name="stored", folder=files[0], kind=kind)
+    else:
+        texts = Read(
+            name="documents",
+            files=files,
+            text_field=text_field,
+            id_field=id_field,
+            limit=limit,
+            shard_bytes=shard_bytes,
+        )
+    matches = Overlap(name=MATCHES, texts=texts, against=against, data=data, fields=fields, words=words)
+    if action == "report":
+        return matches
+    return Decontaminate(name="decontaminated", texts=texts, matches=matches, action=action, min_share=min_share)
+
+
+def _stored_kind(files: tuple[str, ...]) -> Literal["Document", "Group", "Text"] | None:
+    """What the records of an artifact are, if the one path is an artifact's folder."""
+    if len(files) != 1 or "*" in files[0] or files[0].startswith("hf://"):
+        return None
+    folder = Folder.at(files[0])
+    if not folder.exists("manifest.json"):
+        return None
+    record = read_manifest(folder)["record"]
+    if record not in ("Document", "Group", "Text"):
+        raise RecipeError(f"{files[0]} holds {record or 'no records'}: give documents, groups or texts")
+    kind: Literal["Document", "Group", "Text"] = record
+    return kind

@@ -1,0 +1,152 @@
+"""What an artifact is: its counts, what was left out and why, what it was made from; and charts of a sample.
+
+texts          172 passages in, 158 texts out
+  groups       172 passages in, 172 out        483 pairs; left out: not_grounded 70, no_end_tag 61
+    passages   ...
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any
+
+from instructpt.assembly.rows import Rows
+from instructpt.report.artifacts import Artifact, road
+from instructpt.viewer.finding import FILTERS
+from instructpt.viewer.library import Library, Opened
+from instructpt.viewer.shelf import Shelf
+from instructpt.viewer.shown import sources_of
+
+SAMPLE_CHUNKS = 8
+"""Row groups in a sample, spread evenly over all."""
+SAMPLE_RECORDS = 4_096
+_MAX_VALUES = 30
+"""Of a filter or a chart; the rest is summed up."""
+_LENGTHS = (50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
+"""Bounds of the chart of lengths, characters."""
+
+
+def overview(opened: Opened) -> dict[str, Any]:
+    """What the page needs to open an artifact: no record is read for it."""
+    artifact, manifest = opened.artifact, opened.manifest
+    return {
+        "name": artifact.name,
+        "stage": artifact.stage,
+        "record": opened.record,
+        "num_records": len(opened.content) if opened.content is not None else 0,
+        "num_shards": artifact.num_shards,
+        "filters": list(FILTERS.get(opened.record, {})),
+        "path": artifact.folder.path,
+        "version": manifest["version"],
+        "fingerprint": manifest["fingerprint"],
+        "made_by": manifest["made_by"],
+        "settings": dict(artifact.settings),
+        "row_tokens": opened.content.row_tokens if isinstance(opened.content, Rows) else None,
+        **_counts(artifact),
+    }
+
+
+def made_from(library: Library, name: str) -> list[dict[str, Any]]:
+    """The artifact and all it was made from that is still there, each with the names of its inputs, inputs first."""
+    return [
+        {"name": a.name, "stage": a.stage, "inputs": list(a.inputs), "seconds": round(a.seconds, 1), **_counts(a)}
+        for a in road(library.path_of(name))
+    ]
+
+
+def charts(opened: Opened) -> dict[str, Any]:
+    """Distributions of a sample of the records, and the values that filters may ask for."""
+    shelf = opened.content
+    if not isinstance(shelf, Shelf):
+        return {"sampled": 0, "of": 0, "charts": [], "values": {}}
+    sampled, tallies = _sample(shelf, opened.record)
+    values = {name: _most(tallies[name])[0] for name in FILTERS[opened.record]}
+    rejects = opened.artifact.named_counts("rejects")
+    if "reason" in values and rejects:
+        values["reason"] = list(rejects.items())[:_MAX_VALUES]
+    shown = [{"title": title, "bars": bars(tallies[name])} for name, title, bars in _CHARTS if tallies[name]]
+    return {"sampled": sampled, "of": len(shelf), "charts": shown, "values": values}
+
+
+def _counts(artifact: Artifact) -> dict[str, Any]:
+    tally = artifact.tally
+    return {
+        "takes": artifact.takes,
+        "makes": artifact.makes,
+        "taken": tally.taken,
+        "kept": tally.kept,
+        "made": tally.made,
+        "records": tally.records,
+        "dropped": dict(sorted(tally.dropped.items(), key=lambda item: -item[1])),
+        "samples": tally.samples,
+        "counts": tally.counts,
+    }
+
+
+def _sample(shelf: Shelf, record: str) -> tuple[int, dict[str, Counter[Any]]]:
+    """How many records were looked at, and what is in them."""
+    found: dict[str, Counter[Any]] = {name: Counter() for name, *_ in _CHARTS}
+    found |= {name: Counter() for name in FILTERS[record]}
+    stride, sampled = max(1, len(shelf) // SAMPLE_CHUNKS), 0
+    per_chunk = max(1, SAMPLE_RECORDS // SAMPLE_CHUNKS)
+    for start in range(0, len(shelf), stride):
+        count = min(stride, per_chunk if len(shelf) > SAMPLE_RECORDS else stride)
+        for _, row in shelf.rows(start, count):
+            sampled += 1
+            _tally(found, row)
+    return sampled, found
+
+
+def _tally(found: Mapping[str, Counter[Any]], row: Mapping[str, Any]) -> None:
+    found["source"].update(sources_of(row))
+    for shot in row.get("shots", ()):
+        found["pairs"][len(shot["pairs"])] += 1
+        found["category"].update(pair["category"] for pair in shot["pairs"] if pair["category"])
+        found["reason"].update(reject["reason"] for reject in shot["rejects"])
+        found["length"][_band(len(shot["document"]["text"]))] += 1
+    if "text" in row:
+        found["length"][_band(len(row["text"]))] += 1
+    for name in ("kind", "task", "metric", "model", "part"):
+        if row.get(name):
+            found[name][row[name]] += 1
+
+
+def _band(length: int) -> int:
+    """The lower bound of a length's bar."""
+    return max(bound for bound in (0, *_LENGTHS) if bound <= length)
+
+
+def _whole_numbers(counts: Counter[Any]) -> list[tuple[str, int]]:
+    return [(str(value), counts[value]) for value in range(max(counts) + 1)]
+
+
+def _bands(counts: Counter[Any]) -> list[tuple[str, int]]:
+    bounds = [bound for bound in (0, *_LENGTHS) if min(counts) <= bound <= max(counts)]
+    above = {low: f"{low:,} to {high - 1:,}" for low, high in pairwise((0, *_LENGTHS))}
+    return [(above.get(bound, f"{bound:,} and more"), counts[bound]) for bound in bounds]
+
+
+def _with_others(counts: Counter[Any]) -> list[tuple[str, int]]:
+    most, rest = _most(counts)
+    return [*most, ("(others)", rest)] if rest else most
+
+
+def _most(counts: Counter[Any]) -> tuple[list[tuple[str, int]], int]:
+    """The most frequent values, and how often there was another."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
+    rest = sum(count for _, count in ordered[_MAX_VALUES:])
+    return [(str(value), count) for value, count in ordered[:_MAX_VALUES]], rest
+
+
+_CHARTS: tuple[tuple[str, str, Callable[[Counter[Any]], list[tuple[str, int]]]], ...] = (
+    ("pairs", "Passages by number of pairs", _whole_numbers),
+    ("category", "Pairs by category", _with_others),
+    ("reason", "Pairs left out, by reason", _with_others),
+    ("length", "Texts by length in characters", _bands),
+    ("kind", "Texts by kind", _with_others),
+    ("task", "Records by task", _with_others),
+    ("source", "Texts by source", _with_others),
+)
+"""What is counted, the chart's title, and how the counted values become bars."""

@@ -1,0 +1,63 @@
+"""The command `instructpt view`: a server for a browser on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import webbrowser
+
+import tyro
+
+from instructpt.errors import InputError
+
+
+def view_until_stopped(
+    artifact: tyro.conf.Positional[str], /, *, port: int = 8765, host: str = "127.0.0.1", open_browser: bool = False
+) -> None:
+    """Look at a finished artifact in a browser: records, search, lineage, charts, packed rows.
+
+    Nothing is written, and nothing is fetched from elsewhere.
+
+    Args:
+        artifact: folder of a finished artifact, such as runs/mine/texts, or of a run, such as runs/mine.
+        port: where to listen; 0 takes a free one.
+        host: 127.0.0.1 lets this machine alone in; 0.0.0.0 lets in everybody who can reach it, and there is no key:
+            better leave it and reach it by ssh -L 8765:127.0.0.1:8765 machine.
+        open_browser: open the page in the default browser.
+    """
+    try:
+        asyncio.run(_serve(artifact, host=host, port=port, open_browser=open_browser))
+    except KeyboardInterrupt:
+        _say("stopped")
+
+
+async def _serve(artifact: str, *, host: str, port: int, open_browser: bool) -> None:
+    from aiohttp import web
+
+    from instructpt.viewer.library import Library
+    from instructpt.viewer.server import application, is_loopback
+
+    library = Library(artifact)
+    runner = web.AppRunner(application(library, host=host), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            reason = (error.strerror or str(error)).splitlines()[0]
+            raise InputError(f"cannot listen at {host}:{port} ({reason}): give another --port or --host") from error
+        shown = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 (compared, not listened at)
+        url = f"http://{f'[{shown}]' if ':' in shown else shown}:{runner.addresses[0][1]}/"
+        _say(f"{library.root.join(library.first)}: {url}   (stop: Ctrl-C)")
+        if not is_loopback(host):
+            _say(f"everybody who can reach {host} can read all artifacts under {library.root.path}")
+        if open_browser:
+            webbrowser.open(url)
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

@@ -1,0 +1,172 @@
+"""Search and filters, over Arrow columns: which records of a block are wanted.
+
+    shots.list.element.pairs.list.element.category       leaves of a group, each value with the record it stands in
+
+        record   0       0       1           2
+        value    order   cause   order       title       category = order  ->  records 0 and 1
+
+A filter reads its own column alone, and skips row groups whose statistics exclude its value. Only where something is
+found is the whole record read. The sought text is compared without regard to case, in every text of a record.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from instructpt.errors import InputError
+from instructpt.viewer.shelf import Block, Shelf
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+_PAIRS = "shots.list.element.pairs.list.element"
+FILTERS: dict[str, dict[str, str]] = {
+    "Document": {"source": "source"},
+    "Group": {
+        "category": f"{_PAIRS}.category",
+        "reason": "shots.list.element.rejects.list.element.reason",
+        "source": "shots.list.element.document.source",
+    },
+    "Text": {"kind": "kind", "source": "source"},
+    "Item": {"task": "task", "part": "part"},
+    "Score": {"task": "task", "metric": "metric", "model": "model"},
+}
+"""Record -> name of a filter -> the column that it looks at."""
+
+_CONTEXT_CHARACTERS = 60
+"""Shown before what was found."""
+_AFTER_CHARACTERS = 140
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is looked for. A record must hold the text somewhere, and each filter's value somewhere."""
+
+    text: str = ""
+    filters: Mapping[str, str] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.text or self.filters)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a search has to say after a block."""
+
+    searched: int
+    """Number of the first record that is not yet looked at."""
+    hits: tuple[tuple[int, dict[str, Any]], ...]
+    """Number and stored row of each."""
+
+
+def check(wanted: Wanted, *, record: str) -> None:
+    """Raises InputError for a filter that records of this kind do not have."""
+    known = FILTERS.get(record, {})
+    for name in wanted.filters:
+        if name not in known:
+            raise InputError(f"{record} records cannot be filtered by {name!r}: choose from {', '.join(known)}")
+
+
+def search(shelf: Shelf, wanted: Wanted, *, record: str, start: int = 0) -> Iterator[Progress]:
+    """Look through the records from number `start` on, a block at a time."""
+    paths = {name: FILTERS[record][name] for name in wanted.filters}
+    columns = list(paths.values()) if not wanted.text else None
+
+    def skips(group: pq.RowGroupMetaData) -> bool:
+        return any(_excluded(group, path, wanted.filters[name]) for name, path in paths.items())
+
+    for block in shelf.blocks(start, columns=columns, skips=skips if paths else None):
+        numbers = [block.first + place for place in np.flatnonzero(matches(block.batch, wanted, paths)).tolist()]
+        hits = [_whole(shelf, block, number, is_whole=columns is None) for number in numbers if number >= start]
+        yield Progress(block.stop, tuple(hits))
+
+
+def matches(batch: pa.RecordBatch, wanted: Wanted, paths: Mapping[str, str]) -> np.ndarray:
+    """Which rows of a batch are wanted, [num_rows] bool. paths: the column of each filter."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    is_wanted = np.ones(batch.num_rows, bool)
+    leaves = [leaf for i, name in enumerate(batch.schema.names) for leaf in _leaves(batch.column(i), name)]
+    for name, value in wanted.filters.items():
+        found = np.zeros(batch.num_rows, bool)
+        for path, values, rows in leaves:
+            if path == paths[name]:
+                found[rows[_true(pc.equal(values, pa.scalar(value, values.type)))]] = True
+        is_wanted &= found
+    if wanted.text:
+        found = np.zeros(batch.num_rows, bool)
+        for _, values, rows in leaves:
+            found[rows[_true(pc.match_substring(values, wanted.text, ignore_case=True))]] = True
+        is_wanted &= found
+    return is_wanted
+
+
+def snippet(row: Mapping[str, Any], text: str) -> dict[str, str] | None:
+    """Where a stored row holds `text`: the field, and the characters around. None if no text of it does."""
+    pattern = re.compile(re.escape(text), re.IGNORECASE)
+    for name, value in _texts(row, ""):
+        if found := pattern.search(value):
+            start = max(0, found.start() - _CONTEXT_CHARACTERS)
+            return {
+                "field": name,
+                "before": ("… " if start else "") + value[start : found.start()],
+                "found": found[0],
+                "after": value[found.end() : found.end() + _AFTER_CHARACTERS],
+            }
+    return None
+
+
+def _texts(value: Any, name: str) -> Iterator[tuple[str, str]]:
+    """Every text in a stored row with the name of its field, the longest-lived names left out: "answer"."""
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _texts(inner, key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner, name)
+
+
+def _whole(shelf: Shelf, block: Block, number: int, *, is_whole: bool) -> tuple[int, dict[str, Any]]:
+    if is_whole:
+        return number, block.batch.slice(number - block.first, 1).to_pylist()[0]
+    return number, shelf.row(number)
+
+
+def _leaves(array: Any, path: str, rows: np.ndarray | None = None) -> Iterator[tuple[str, Any, np.ndarray]]:
+    """The texts in a column: path, values, and for each value the row that it stands in."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if rows is None:
+        rows = np.arange(len(array))
+    if pa.types.is_list(array.type):
+        parents = np.asarray(pc.list_parent_indices(array))
+        yield from _leaves(array.flatten(), f"{path}.list.element", rows[parents])
+    elif pa.types.is_struct(array.type):
+        for i in range(array.type.num_fields):
+            yield from _leaves(pc.struct_field(array, [i]), f"{path}.{array.type.field(i).name}", rows)
+    elif pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+        yield path, array, rows
+
+
+def _true(flags: Any) -> np.ndarray:
+    return np.asarray(flags.fill_null(False).to_numpy(zero_copy_only=False), bool)
+
+
+def _excluded(group: pq.RowGroupMetaData, path: str, value: str) -> bool:
+    """Whether a row group's statistics say that no value of a column is `value`."""
+    for i in range(group.num_columns):
+        column = group.column(i)
+        if column.path_in_schema == path:
+            seen: Any = column.statistics
+            return bool(seen is not None and seen.has_min_max and not seen.min <= value <= seen.max)
+    return False

@@ -1,0 +1,247 @@
+"""The viewer's server: three files and a JSON interface, for reading only.
+
+    GET /  /viewer.css  /viewer.js                  the page; everything else it asks for is below
+    GET /api/artifacts                              what there is
+    GET /api/{artifact}/about | charts              counts, lineage | distributions of a sample, values of filters
+    GET /api/{artifact}/records?start=0&count=25    a page of records or packed rows, short
+    GET /api/{artifact}/records/{number}?all=1      one of them, whole
+    GET /api/{artifact}/records/{number}/way        where it came from
+    GET /api/{artifact}/search?text=...&category=...&start=0
+                                                    JSON lines, as things are found: {"hits": [...], "searched": n}
+
+A search ends after `MAX_HITS` and says where to go on; when the page has gone away, so does the search.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Awaitable, Callable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import orjson
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from instructpt.assembly.rows import Rows
+from instructpt.errors import InputError, InstructptError
+from instructpt.viewer import about, finding, packed, shown, way
+from instructpt.viewer.library import Library, Opened, shelf_of
+from instructpt.vocabulary import Vocabulary
+
+MAX_HITS = 50
+"""Of one search; the page asks for more."""
+MAX_COUNT = 100
+"""Records of one page."""
+
+SECURITY = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""Sent with everything: should corpus text ever become markup, nothing of it runs, loads or leaves."""
+
+_PAGE = {
+    "/": ("index.html", "text/html"),
+    "/viewer.css": ("viewer.css", "text/css"),
+    "/viewer.js": ("viewer.js", "text/javascript"),
+}
+LIBRARY = web.AppKey("library", Library)
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def application(library: Library, *, host: str = "127.0.0.1") -> web.Application:
+    """The server's application. host: where it will listen, which says whose requests it answers."""
+    app = web.Application(middlewares=[_guard(host)])
+    app[LIBRARY] = library
+    for path in _PAGE:
+        app.router.add_get(path, _page)
+    app.router.add_get("/favicon.ico", _no_icon)
+    app.router.add_get("/api/artifacts", _answers(_artifacts))
+    app.router.add_get("/api/{artifact}/about", _answers(_about))
+    app.router.add_get("/api/{artifact}/charts", _answers(_charts))
+    app.router.add_get("/api/{artifact}/records", _answers(_records))
+    app.router.add_get(r"/api/{artifact}/records/{number:\d+}", _answers(_record))
+    app.router.add_get(r"/api/{artifact}/records/{number:\d+}/way", _answers(_way))
+    app.router.add_get("/api/{artifact}/search", _search)
+    return app
+
+
+def is_ours(name: str, *, host: str) -> bool:
+    """Whether a Host header names this server, not a domain that somebody pointed at it (DNS rebinding).
+
+    name: without the port, which a tunnel may change. On loopback only loopback's names will do. Elsewhere also
+    addresses, which no domain can pose as, and the name that the server was told to listen at.
+    """
+    if name in ("localhost", host):
+        return True
+    try:
+        address = ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return address.is_loopback or not is_loopback(host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens at `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _guard(host: str) -> Middleware:
+    @web.middleware
+    async def guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        name = request.host.rpartition(":")[0] if request.host[-1:].isdigit() and ":" in request.host else request.host
+        if not is_ours(name, host=host):
+            return _error(f"this server is not {name}: open it by the address that it printed", status=403)
+        if request.headers.get("Sec-Fetch-Site") == "cross-site" and request.path != "/":
+            return _error("this was asked for by another site: open the page itself", status=403)
+        try:
+            response = await handler(request)
+        except web.HTTPException as refusal:
+            response = _error(f"{request.method} {request.path}: {refusal.reason}", status=refusal.status)
+        except InstructptError as error:
+            response = _error(str(error), status=404 if isinstance(error, InputError) else 409)
+        if not response.prepared:
+            response.headers.update(SECURITY)
+        return response
+
+    return guard
+
+
+async def _page(request: web.Request) -> web.Response:
+    name, kind = _PAGE[request.path]
+    data = files("instructpt.viewer").joinpath("static", name).read_bytes()
+    return web.Response(body=data, content_type=kind, charset="utf-8")
+
+
+async def _no_icon(request: web.Request) -> web.Response:
+    del request
+    return web.Response(status=204)
+
+
+def _answers(ask: Callable[[Library, Mapping[str, str]], Any]) -> _Handler:
+    """A handler that answers with JSON; `ask` reads files, in a thread of its own."""
+
+    async def handler(request: web.Request) -> web.Response:
+        asked = {**request.query, **request.match_info}
+        return _json(await asyncio.to_thread(ask, request.app[LIBRARY], asked))
+
+    return handler
+
+
+def _artifacts(library: Library, asked: Mapping[str, str]) -> Any:
+    del asked
+    return {"root": library.root.path, "first": library.first, "names": library.names()}
+
+
+def _about(library: Library, asked: Mapping[str, str]) -> Any:
+    opened = library.opened(asked["artifact"])
+    return {**about.overview(opened), "made_from": about.made_from(library, asked["artifact"])}
+
+
+def _charts(library: Library, asked: Mapping[str, str]) -> Any:
+    return about.charts(library.opened(asked["artifact"]))
+
+
+def _records(library: Library, asked: Mapping[str, str]) -> Any:
+    opened = library.opened(asked["artifact"])
+    start, count = _number(asked, "start", 0), min(MAX_COUNT, _number(asked, "count", 25))
+    if isinstance(opened.content, Rows):
+        numbers = range(min(start, len(opened.content)), min(start + count, len(opened.content)))
+        return {"records": packed.previews(opened.content, numbers, _vocabulary(library, opened)) if numbers else []}
+    rows = shelf_of(opened).rows(start, count)
+    return {"records": [{"row": number, **shown.preview(opened.record, row)} for number, row in rows]}
+
+
+def _record(library: Library, asked: Mapping[str, str]) -> Any:
+    opened, number = library.opened(asked["artifact"]), int(asked["number"])
+    if isinstance(opened.content, Rows):
+        if number >= len(opened.content):
+            raise InputError(
+                f"{opened.artifact.name} has no row {number:,}: give a number below {len(opened.content):,}"
+            )
+        row = packed.whole(opened.content, number, _vocabulary(library, opened))
+        for piece in row["pieces_of"]:
+            piece["text"] = way.text_of(library, asked["artifact"], shard=piece["shard"], document=piece["document"])
+        return {"row": number, "record": opened.record, **row}
+    limit = None if asked.get("all") else shown.MAX_CHARACTERS
+    row = shown.whole(opened.record, shelf_of(opened).row(number), max_characters=limit)
+    return {"row": number, "record": opened.record, **row}
+
+
+def _way(library: Library, asked: Mapping[str, str]) -> Any:
+    return way.way(library, asked["artifact"], int(asked["number"]))
+
+
+def _vocabulary(library: Library, opened: Opened) -> Vocabulary | None:
+    assert isinstance(opened.content, Rows)
+    named = opened.artifact.settings["vocabulary"]
+    folders = [Path(library.root.join(f"{named['artifact']}/00000"))] if isinstance(named, dict) else []
+    return packed.find_vocabulary(opened.content, named=named, folders=folders)
+
+
+async def _search(request: web.Request) -> web.StreamResponse:
+    """Lines of JSON; the last one says where to go on, or holds an error."""
+    library, asked = request.app[LIBRARY], {**request.query, **request.match_info}
+    opened = await asyncio.to_thread(library.opened, asked["artifact"])
+    shelf = shelf_of(opened)
+    filters = {name: value for name, value in request.query.items() if name not in ("text", "start")}
+    wanted, start = finding.Wanted(asked.get("text", ""), filters), _number(asked, "start", 0)
+    finding.check(wanted, record=opened.record)
+    response = web.StreamResponse(headers={**SECURITY, "Content-Type": "application/x-ndjson; charset=utf-8"})
+    await response.prepare(request)
+    found = 0
+    steps = finding.search(shelf, wanted, record=opened.record, start=start)
+    try:
+        while found < MAX_HITS and request.transport is not None and not request.transport.is_closing():
+            step = await asyncio.to_thread(next, steps, None)
+            if step is None:
+                await response.write(_line({"hits": [], "searched": len(shelf), "next": None}))
+                return response
+            hits = step.hits[: MAX_HITS - found]
+            found += len(hits)
+            after = hits[-1][0] + 1 if len(hits) < len(step.hits) else step.searched
+            lines = [_hit(opened.record, number, row, wanted.text) for number, row in hits]
+            goes_on = found >= MAX_HITS and after < len(shelf)
+            await response.write(_line({"hits": lines, "searched": after, "next": after if goes_on else None}))
+    except ConnectionResetError:
+        pass  # the page asks for something else by now
+    except InstructptError as error:
+        await response.write(_line({"error": str(error)}))
+    return response
+
+
+def _hit(kind: str, number: int, row: Mapping[str, Any], text: str) -> dict[str, Any]:
+    return {"row": number, **shown.preview(kind, row), "snippet": finding.snippet(row, text) if text else None}
+
+
+def _number(asked: Mapping[str, str], name: str, default: int) -> int:
+    value = asked.get(name, "")
+    if value and not (value.isascii() and value.isdigit()):
+        raise InputError(f"{name} is {value!r}: give a whole number, 0 or more")
+    return int(value or default)
+
+
+def _json(value: Any) -> web.Response:
+    return web.Response(body=orjson.dumps(value), content_type="application/json")
+
+
+def _line(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _error(message: str, *, status: int) -> web.Response:
+    return web.Response(
+        body=orjson.dumps({"error": message}), status=status, content_type="application/json", headers=SECURITY
+    )

@@ -1,0 +1,182 @@
+"""The records of an artifact by number, without reading more than what is looked at.
+
+    record 1,500 of 3,000, shards of 1,000 and 2,000 records:
+
+    00000.json  1,000 records              seals say how many records a shard holds
+    00001.json  2,000 records     <---     so it is row 500 of shard 1
+    00001.parquet   footer: row groups of 1,024, 976
+                    row group 0   <---     the only one that is read
+
+Records are numbered through all shards, from 0. What is read at once is a block: a row group, or 1,024 rows of one that
+another program wrote larger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from instructpt.artifacts import read_tally
+from instructpt.errors import ArtifactError, InputError
+from instructpt.report.artifacts import Artifact
+from instructpt.storage import ROWS_PER_CHUNK, damage_named
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+_SEALS_AT_ONCE = 16
+"""Seals read side by side: on an object store each takes a round trip."""
+_BLOCKS_KEPT = 4
+_MAX_KEPT_BYTES = 64 * 2**20
+"""A larger block is read again for the next page of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some records in a row."""
+
+    first: int
+    """Number of the first one."""
+    batch: pa.RecordBatch
+    """Its columns, or those that were asked for."""
+
+    @property
+    def stop(self) -> int:
+        """One more than the number of the last one."""
+        return self.first + int(self.batch.num_rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A row group, known by its shard's footer."""
+
+    shard: int
+    group: int
+    first: int
+    """Number of its first record."""
+    num_rows: int
+
+
+class Shelf:
+    """The records of one artifact. Its methods may be called from several threads."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        """Reads the seals. Raises ArtifactError where one is missing or damaged."""
+        self.artifact = artifact
+        with ThreadPoolExecutor(_SEALS_AT_ONCE) as pool:
+            tallies = list(pool.map(lambda shard: read_tally(artifact.folder, shard), range(artifact.num_shards)))
+        self._starts = np.concatenate([[0], np.cumsum([tally.records for tally in tallies], dtype=np.int64)])
+        self._footers: dict[int, pq.FileMetaData] = {}
+        self._kept: dict[int, Block] = {}
+        self._lock = Lock()
+        self.num_blocks_read = 0
+        """Since it was opened: what a page costs."""
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def first_of(self, shard: int) -> int:
+        """The number of a shard's first record."""
+        return int(self._starts[shard])
+
+    def place_of(self, row: int) -> tuple[int, int]:
+        """Shard and row in it of a record. Raises InputError if there is no such record."""
+        if not 0 <= row < len(self):
+            raise InputError(f"{self.artifact.name} has no record {row:,}: give a number below {len(self):,}")
+        shard = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return shard, row - self.first_of(shard)
+
+    def rows(self, start: int, count: int) -> list[tuple[int, dict[str, Any]]]:
+        """Up to `count` records from number `start` on: number and stored row of each."""
+        found: list[tuple[int, dict[str, Any]]] = []
+        while len(found) < count and start < len(self):
+            block = self._block_with(start)
+            part = block.batch.slice(start - block.first, count - len(found)).to_pylist()
+            found += enumerate(part, start)
+            start += len(part)
+        return found
+
+    def row(self, number: int) -> dict[str, Any]:
+        """One stored row. Raises InputError if there is no such record."""
+        self.place_of(number)
+        return self.rows(number, 1)[0][1]
+
+    def chunks(self, start: int = 0) -> Iterator[Chunk]:
+        """The row groups from the one with record `start` on; footers are read as they are come to."""
+        for shard in range(self.artifact.num_shards):
+            if self._starts[shard + 1] <= start:
+                continue
+            footer, first = self._footer(shard), self.first_of(shard)
+            for group in range(footer.num_row_groups):
+                num_rows = footer.row_group(group).num_rows
+                if num_rows and first + num_rows > start:
+                    yield Chunk(shard, group, first, num_rows)
+                first += num_rows
+
+    def blocks(
+        self,
+        start: int = 0,
+        *,
+        columns: Sequence[str] | None = None,
+        skips: Callable[[pq.RowGroupMetaData], bool] | None = None,
+    ) -> Iterator[Block]:
+        """The blocks from the one with record `start` on.
+
+        columns: paths of leaves as Parquet spells them; all without it. skips: says by its statistics that a row group
+        need not be read.
+        """
+        for chunk in self.chunks(start):
+            if skips is None or not skips(self._footer(chunk.shard).row_group(chunk.group)):
+                yield from self.blocks_of(chunk, columns=columns)
+
+    def blocks_of(self, chunk: Chunk, *, columns: Sequence[str] | None = None) -> Iterator[Block]:
+        """A row group in blocks."""
+        import pyarrow.parquet as pq
+
+        path, first, names = self._path(chunk.shard), chunk.first, None if columns is None else list(columns)
+        with (
+            damage_named(path, remove=f"it and {self.artifact.folder.join('manifest.json')}"),
+            self.artifact.folder.fs.open(path, "rb") as file,
+        ):
+            parquet = pq.ParquetFile(file, metadata=self._footer(chunk.shard))
+            for batch in parquet.iter_batches(ROWS_PER_CHUNK, row_groups=[chunk.group], columns=names):
+                self.num_blocks_read += 1
+                yield Block(first, batch)
+                first += batch.num_rows
+
+    def _block_with(self, row: int) -> Block:
+        with self._lock:
+            for block in self._kept.values():
+                if block.first <= row < block.stop:
+                    return block
+            block = next(block for block in self.blocks_of(next(self.chunks(row))) if row < block.stop)
+            if block.batch.nbytes <= _MAX_KEPT_BYTES:
+                self._kept[block.first] = block
+            while len(self._kept) > _BLOCKS_KEPT:
+                del self._kept[next(iter(self._kept))]
+            return block
+
+    def _path(self, shard: int) -> str:
+        return self.artifact.folder.join(f"{shard:05d}.parquet")
+
+    def _footer(self, shard: int) -> pq.FileMetaData:
+        import pyarrow.parquet as pq
+
+        if shard not in self._footers:
+            path, manifest = self._path(shard), self.artifact.folder.join("manifest.json")
+            with damage_named(path, remove=f"it and {manifest}"), self.artifact.folder.fs.open(path, "rb") as file:
+                footer = pq.ParquetFile(file).metadata
+            sealed = int(self._starts[shard + 1] - self._starts[shard])
+            if footer.num_rows != sealed:
+                raise ArtifactError(
+                    f"{path} holds {footer.num_rows:,} records, its seal says {sealed:,}: "
+                    f"remove it and {manifest} and run the recipe again, it is made anew"
+                )
+            self._footers[shard] = footer
+        return self._footers[shard]

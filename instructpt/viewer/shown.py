@@ -1,0 +1,155 @@
+"""A record as JSON for the page: short for a list, whole for the reader. Texts leave as they are; the page makes them
+harmless.
+
+    pieces of a passage     [["The bridge was ", []], ["built in 1843", [0, 2]], [".", []]]     marks 0 and 2 cover it
+    pieces of a text        [["Question: who?", true], [" Mary", false]]                        whether it carries loss
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from instructpt import overlap
+from instructpt.records import Document, Group, Item, Pair, Score, Shot, Text, from_row
+from instructpt.viewer import support
+
+KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Document, Group, Text, Item, Score)}
+"""The records that can be looked at."""
+
+PREVIEW_CHARACTERS = 260
+MAX_CHARACTERS = 200_000
+"""Of one text, unless all of it is asked for."""
+
+
+def preview(kind: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A line or two of a stored row: its name, what it is, how its text begins."""
+    record = from_row(KINDS[kind], row)
+    match record:
+        case Document():
+            return {"id": record.id, "tags": [_short(record.source)], "text": _start(record.text)}
+        case Text():
+            return {"id": record.id, "tags": [record.kind, _short(record.source)], "text": _start(record.text)}
+        case Group():
+            pairs = sum(len(shot.pairs) for shot in record.shots)
+            rejects = sum(len(shot.rejects) for shot in record.shots)
+            tags = [_count(len(record.shots), "passage"), _count(pairs, "pair")]
+            tags += [f"{rejects} left out"] if rejects else []
+            text = record.shots[0].document.text if record.shots else ""
+            return {"id": record.id, "tags": tags, "text": _start(text)}
+        case Item():
+            values = [f"{name} {value:.3g}" for name, value in record.values.items()]
+            name = f"{record.task} {record.place}{record.part and f' {record.part}'}"
+            return {"id": name, "tags": values, "text": f"gold: {_start(record.gold)}\nanswer: {_start(record.answer)}"}
+        case Score():
+            error = "" if record.stderr is None else f" ± {record.stderr:.4f}"
+            tags = [record.metric, _count(record.count, "item")]
+            return {"id": record.task, "tags": tags, "text": f"{record.value:.4f}{error}  {record.model}"}
+        case _:
+            raise AssertionError(kind)
+
+
+def whole(kind: str, row: Mapping[str, Any], *, max_characters: int | None = MAX_CHARACTERS) -> dict[str, Any]:
+    """All of a stored row. max_characters: of each text; None for all."""
+    record = from_row(KINDS[kind], row)
+    match record:
+        case Document():
+            return {
+                "id": record.id,
+                "source": record.source,
+                "meta": dict(record.meta),
+                "pieces": [[record.text[:max_characters], []]],
+                "characters": len(record.text),
+                "cut": _is_cut(record.text, max_characters),
+            }
+        case Text():
+            return _text(record, max_characters)
+        case Group():
+            shots = [_shot(shot, max_characters) for shot in record.shots]
+            return {"id": record.id, "shots": shots, "cut": any(shot["cut"] for shot in shots)}
+        case _:
+            return {"id": preview(kind, row)["id"], "fields": dict(row), "cut": False}
+
+
+def _text(record: Text, max_characters: int | None) -> dict[str, Any]:
+    """Pieces that carry loss or do not, and parts: after which pieces a new sequence begins."""
+    shown = record.text[:max_characters]
+    spans = [(0, len(record.text))] if record.spans is None else list(record.spans)
+    edges = {0, len(shown), *(edge for span in spans for edge in span), *record.breaks}
+    bounds = sorted(edge for edge in edges if 0 <= edge <= len(shown))
+    starts, breaks = [start for start, _ in spans], set(record.breaks)
+    pieces: list[list[Any]] = []
+    parts: list[int] = []
+    for start, stop in pairwise(bounds):
+        place = bisect_right(starts, start) - 1
+        if start in breaks:
+            parts.append(len(pieces))
+        pieces.append([shown[start:stop], place >= 0 and stop <= spans[place][1]])
+    return {
+        "id": record.id,
+        "source": record.source,
+        "kind": record.kind,
+        "all_loss": record.spans is None,
+        "text_pieces": pieces,
+        "parts": parts,
+        "characters": len(record.text),
+        "cut": _is_cut(record.text, max_characters),
+    }
+
+
+def _shot(shot: Shot, max_characters: int | None) -> dict[str, Any]:
+    text = shot.document.text[:max_characters]
+    words = support.located(text)
+    found = [support.support(pair.answer, words) for pair in shot.pairs]
+    pieces = support.cut_at(text, [one.ranges for one in found])
+    return {
+        "id": shot.document.id,
+        "source": shot.document.source,
+        "meta": dict(shot.document.meta),
+        "pieces": pieces,
+        "characters": len(shot.document.text),
+        "cut": _is_cut(shot.document.text, max_characters),
+        "follows": shot.follows,
+        "pairs": [_pair(pair, one) for pair, one in zip(shot.pairs, found, strict=True)],
+        "rejects": [{"text": reject.text, "reason": reject.reason} for reject in shot.rejects],
+    }
+
+
+def _pair(pair: Pair, found: support.Support) -> dict[str, Any]:
+    """support: span or words as in `support`, option, missing (it reads as if taken from the passage), or own words."""
+    is_extractive = overlap.looks_extractive(pair.answer, pair.options)
+    return {
+        "question": pair.question,
+        "options": list(pair.options),
+        "answer": pair.answer,
+        "rationale": pair.rationale,
+        "category": pair.category,
+        "support": found.how or ("option" if pair.options else "missing" if is_extractive else "own"),
+    }
+
+
+def _is_cut(text: str, max_characters: int | None) -> bool:
+    return max_characters is not None and len(text) > max_characters
+
+
+def _start(text: str) -> str:
+    start = " ".join(text[: 2 * PREVIEW_CHARACTERS].split(" "))
+    return start[:PREVIEW_CHARACTERS] + (" …" if len(text) > PREVIEW_CHARACTERS else "")
+
+
+def _short(source: str) -> str:
+    """The end of a file's name: what tells sources apart."""
+    return source.rstrip("/").rpartition("/")[2] or source
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number:,} {unit}{'' if number == 1 else 's'}"
+
+
+def sources_of(row: Mapping[str, Any]) -> Sequence[str]:
+    """The sources that a stored row names."""
+    if "shots" in row:
+        return [shot["document"]["source"] for shot in row["shots"]]
+    return [row["source"]] if "source" in row else []

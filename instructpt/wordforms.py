@@ -1,0 +1,208 @@
+"""Which words a text is made of when copies are looked for: every spelling of a word is one, and each has its place.
+
+    text      "Élan / ½ café,  北京!"
+    words      elan   1 2 cafe  北 京        small letters, no accents, no punctuation; scripts without blanks
+    from       0      7   9     14 15        between words are cut into their characters
+
+Unlike `overlap.words`, which normalizes a text as a whole, this goes character by character: what a character becomes
+does not hang on its neighbours. So the place of every word is known, and numpy can do it a block at a time (`fold`).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Codes = NDArray[np.uint8] | NDArray[np.uint32]
+Unsigned = NDArray[np.uint64]
+Places = NDArray[np.int64]
+
+_NO_BLANKS = (
+    (0x0E00, 0x0F00),  # Thai, Lao
+    (0x1000, 0x10A0),  # Burmese
+    (0x1780, 0x1800),  # Khmer
+    (0x3040, 0x3100),  # Japanese syllables
+    (0x3400, 0x4DC0),  # Chinese characters
+    (0x4E00, 0xA000),
+    (0xF900, 0xFB00),
+    (0x20000, 0x40000),
+)
+_ACCENTS = frozenset(map(chr, (*range(0x300, 0x370), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+"""What is put on a letter or picks its shape; not the vowel signs of Indian scripts, which are letters."""
+
+_ALONE = np.uint32(1 << 21)
+"""Added to the code of a character that is a word by itself."""
+_LONGER = np.uint32(1 << 22)
+"""Added to the number of a character that becomes several, in `_Table.longer`."""
+_NOTHING = np.uint32(1 << 23)
+_UNKNOWN = np.uint32(1 << 24)
+_PAGE = 256
+_NUM_CODES = 0x110000
+
+_BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse mod 2**64; its bits look drawn (the golden ratio)
+_MIX = np.uint64(0xBF58476D1CE4E5B9)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of a text, one place in each array a word."""
+
+    starts: Places
+    """The first character of each."""
+    stops: Places
+    """The character after its last one."""
+    hashes: Unsigned
+    """A number that equal words share, the same on every machine. Different words may share it: compare the words."""
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, as they are compared."""
+    return text.translate(_SPELLINGS).split()
+
+
+def find_words(text: str) -> Words:
+    """The words of a text with their places, some 50 times as fast as `words`. Memory: about 40 bytes a character."""
+    codes, places = _fold(f"\n{text}\n")
+    is_word = codes != 0
+    begins, ends = is_word[1:] & ~is_word[:-1], is_word[:-1] & ~is_word[1:]
+    if codes.dtype == np.uint32 and codes.max() >= _ALONE:
+        alone = codes >= _ALONE
+        between = is_word[1:] & is_word[:-1] & (alone[1:] | alone[:-1])
+        begins, ends = begins | between, ends | between
+    starts, stops = np.flatnonzero(begins) + 1, np.flatnonzero(ends) + 1
+    sums = np.zeros(0, np.uint64)
+    if len(starts):
+        # Blanks count nothing, so a word's sum may run on to where the next one starts.
+        sums = np.add.reduceat(codes * powers(len(codes)).rising[: len(codes)], starts)
+    hashes = mixed(sums * powers(len(codes)).falling[starts])
+    if places is not None:
+        return Words(places[starts] - 1, places[stops - 1], hashes)
+    return Words(starts - 1, stops - 1, hashes)
+
+
+@dataclass(frozen=True, slots=True)
+class Powers:
+    """The powers of an odd number mod 2**64, and those of its inverse."""
+
+    rising: Unsigned
+    falling: Unsigned
+
+
+def powers(size: int) -> Powers:
+    """At least `size` of them."""
+    return _powers(max(16, (size - 1).bit_length()))
+
+
+@cache
+def _powers(bits: int) -> Powers:
+    def table(base: int) -> Unsigned:
+        factors = np.full(1 << bits, base, np.uint64)
+        factors[0] = 1
+        return np.cumprod(factors, dtype=np.uint64)
+
+    return Powers(table(_BASE), table(pow(_BASE, -1, 1 << 64)))
+
+
+def mixed(values: Unsigned) -> Unsigned:
+    """Numbers of which every bit hangs on every bit of the given ones, one to one."""
+    values = (values ^ (values >> np.uint64(31))) * _MIX
+    return values ^ (values >> np.uint64(29))
+
+
+def _spelled(character: str) -> str:
+    """What a character becomes: letters, a blank where it is none, nothing where it only changes its neighbour."""
+    if character in _ACCENTS or unicodedata.category(character) in ("Cf", "Me"):
+        return ""
+    plain = unicodedata.normalize("NFKC", character).casefold()
+    bare = "".join(c for c in unicodedata.normalize("NFD", plain) if c not in _ACCENTS)
+    parts = []
+    for part in unicodedata.normalize("NFC", bare):
+        is_letter = part.isalnum() or unicodedata.category(part)[0] == "M"
+        parts.append(f" {part} " if is_letter and _is_alone(part) else part if is_letter else " ")
+    joined = " ".join("".join(parts).split())
+    # What is several words is none with its neighbours: "1½" is 1 1 2.
+    return f" {joined} " if " " in joined or _is_alone(joined) else joined or " "
+
+
+def _is_alone(character: str) -> bool:
+    """Whether a character is a word by itself."""
+    return len(character) == 1 and any(first <= ord(character) < stop for first, stop in _NO_BLANKS)
+
+
+class _Spellings(dict[int, str]):
+    """Character -> what it becomes, worked out when it is first met."""
+
+    def __missing__(self, code: int) -> str:
+        self[code] = _spelled(chr(code))
+        return self[code]
+
+
+_SPELLINGS = _Spellings()
+_ASCII = bytes(0 if (spelled := _spelled(chr(code))) == " " else ord(spelled) for code in range(128)).ljust(256, b"\0")
+
+
+class _Table:
+    """What `_spelled` says of each character, as numbers; a page of them is worked out when it is first needed."""
+
+    def __init__(self) -> None:
+        self.values = np.full(_NUM_CODES, _UNKNOWN, np.uint32)
+        self.longer: list[list[int]] = []
+        """The codes of those that become several."""
+
+    def look_up(self, codes: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """The value of each character."""
+        found = self.values.take(codes)
+        if found.max() == _UNKNOWN:
+            for page in np.unique(codes[found == _UNKNOWN] // _PAGE).tolist():
+                for code in range(page * _PAGE, (page + 1) * _PAGE):
+                    self.values[code] = self._value(_SPELLINGS[code])
+            found = self.values.take(codes)
+        return found
+
+    def _value(self, spelled: str) -> int:
+        if not spelled.strip():
+            return 0 if spelled else int(_NOTHING)
+        codes = _codes(spelled)
+        if len(codes) == 1:
+            return codes[0]
+        self.longer.append(codes)
+        return int(_LONGER) + len(self.longer) - 1
+
+
+def _codes(spelled: str) -> list[int]:
+    """The codes of a spelling; a character alone needs no blanks around it."""
+    codes = [0 if c == " " else ord(c) | int(_ALONE) * _is_alone(c) for c in spelled]
+    return [codes[1]] if len(codes) == 3 and codes[1] >= _ALONE else codes
+
+
+@cache
+def _table() -> _Table:
+    return _Table()
+
+
+def _fold(text: str) -> tuple[Codes, Places | None]:
+    """The codes of a text's characters, 0 between words, and the places that they had, if some of these moved."""
+    if text.isascii():
+        return np.frombuffer(text.encode("ascii").translate(_ASCII), np.uint8), None
+    table = _table()
+    codes = table.look_up(np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32))
+    if codes.max() < _LONGER:
+        return codes, None
+    places = np.flatnonzero(codes != _NOTHING)
+    codes = codes[places]
+    if codes.max() >= _LONGER:
+        which = np.flatnonzero(codes >= _LONGER)
+        lengths = np.ones(len(codes), np.int64)
+        kinds = codes[which] - _LONGER
+        sizes = np.array([len(part) for part in table.longer])
+        lengths[which] = sizes[kinds]
+        firsts = np.cumsum(lengths) - lengths
+        codes, places = codes.repeat(lengths), places.repeat(lengths)
+        for kind in np.unique(kinds).tolist():
+            at = firsts[which[kinds == kind]]
+            codes[at[:, None] + np.arange(sizes[kind])] = table.longer[kind]
+    return codes, places
