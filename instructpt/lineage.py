@@ -67,6 +67,13 @@ def trace(path: str, name: str) -> Iterator[Hop]:
     raise ArtifactError(f"no record {name!r} in {searched}: give an id as `instructpt show {path}` prints them")
 
 
+def trace_at(path: str, *, shard: int, row: int) -> Iterator[Hop]:
+    """The record in this place of the artifact at `path`, and all it came from: exact also where ids repeat."""
+    folder = Folder.at(path)
+    root = Folder.at(folder.path.rstrip("/").rpartition("/")[0])
+    yield from _hops(load_one(path), (shard, row), root, depth=0)
+
+
 def lines(hop: Hop) -> Iterator[str]:
     """A hop for a terminal: where it is, how it was made, how its text begins. Control characters are shown."""
     indent, record = "  " * hop.depth, hop.record

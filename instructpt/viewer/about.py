@@ -106,7 +106,7 @@ def _tally(found: Mapping[str, Counter[Any]], row: Mapping[str, Any]) -> None:
         found["category"].update(pair["category"] for pair in shot["pairs"] if pair["category"])
         found["reason"].update(reject["reason"] for reject in shot["rejects"])
         found["length"][_band(len(shot["document"]["text"]))] += 1
-    if "text" in row:
+    if "text" in row and "item" not in row:  # of a match that is an excerpt
         found["length"][_band(len(row["text"]))] += 1
     for name in ("kind", "task", "metric", "model", "part"):
         if row.get(name):

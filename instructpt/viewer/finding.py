@@ -35,6 +35,7 @@ FILTERS: dict[str, dict[str, str]] = {
     },
     "Text": {"kind": "kind", "source": "source"},
     "Item": {"task": "task", "part": "part"},
+    "Match": {"task": "task", "source": "source"},
     "Score": {"task": "task", "metric": "metric", "model": "model"},
 }
 """Record -> name of a filter -> the column that it looks at."""
@@ -124,7 +125,7 @@ def snippet(row: Mapping[str, Any], text: str) -> dict[str, str] | None:
 
 
 def _texts(value: Any, name: str) -> Iterator[tuple[str, str]]:
-    """Every text in a stored row with the name of its field, the longest-lived names left out: "answer"."""
+    """Every text in a stored row with the name of the innermost field that it stands in: "answer"."""
     if isinstance(value, str):
         yield name, value
     elif isinstance(value, Mapping):

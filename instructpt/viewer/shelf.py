@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _SEALS_AT_ONCE = 16
 """Seals read side by side: on an object store each takes a round trip."""
 _BLOCKS_KEPT = 4
+_FOOTERS_KEPT = 32
+"""Those of a search through thousands of shards do not add up."""
 _MAX_KEPT_BYTES = 64 * 2**20
 """A larger block is read again for the next page of it."""
 
@@ -74,7 +76,7 @@ class Shelf:
         self._starts = np.concatenate([[0], np.cumsum([tally.records for tally in tallies], dtype=np.int64)])
         self._footers: dict[int, pq.FileMetaData] = {}
         self._kept: dict[int, Block] = {}
-        self._lock = Lock()
+        self._lock, self._footers_lock = Lock(), Lock()
         self.num_blocks_read = 0
         """Since it was opened: what a page costs."""
 
@@ -168,7 +170,8 @@ class Shelf:
     def _footer(self, shard: int) -> pq.FileMetaData:
         import pyarrow.parquet as pq
 
-        if shard not in self._footers:
+        footer = self._footers.get(shard)
+        if footer is None:
             path, manifest = self._path(shard), self.artifact.folder.join("manifest.json")
             with damage_named(path, remove=f"it and {manifest}"), self.artifact.folder.fs.open(path, "rb") as file:
                 footer = pq.ParquetFile(file).metadata
@@ -178,5 +181,8 @@ class Shelf:
                     f"{path} holds {footer.num_rows:,} records, its seal says {sealed:,}: "
                     f"remove it and {manifest} and run the recipe again, it is made anew"
                 )
-            self._footers[shard] = footer
-        return self._footers[shard]
+            with self._footers_lock:
+                self._footers[shard] = footer
+                while len(self._footers) > _FOOTERS_KEPT:
+                    del self._footers[next(iter(self._footers))]
+        return footer

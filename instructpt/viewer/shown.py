@@ -13,10 +13,10 @@ from itertools import pairwise
 from typing import Any
 
 from instructpt import overlap
-from instructpt.records import Document, Group, Item, Pair, Score, Shot, Text, from_row
+from instructpt.records import Document, Group, Item, Match, Pair, Score, Shot, Text, from_row
 from instructpt.viewer import support
 
-KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Document, Group, Text, Item, Score)}
+KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Document, Group, Text, Item, Score, Match)}
 """The records that can be looked at."""
 
 PREVIEW_CHARACTERS = 260
@@ -47,6 +47,10 @@ def preview(kind: str, row: Mapping[str, Any]) -> dict[str, Any]:
             error = "" if record.stderr is None else f" ± {record.stderr:.4f}"
             tags = [record.metric, _count(record.count, "item")]
             return {"id": record.task, "tags": tags, "text": f"{record.value:.4f}{error}  {record.model}"}
+        case Match():
+            tags = [record.field, f"{record.num_ngrams:,} of its {_count(record.num_item_ngrams, 'n-gram')}"]
+            text = f"item: {_start(record.item)}\ntext: {_start(record.text)}"
+            return {"id": f"{record.task} in {record.id}", "tags": tags, "text": text}
         case _:
             raise AssertionError(kind)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from instructpt.assembly.rows import Rows
 from instructpt.errors import InputError
-from instructpt.lineage import Hop, trace
+from instructpt.lineage import Hop, trace_at
 from instructpt.records import Group
 from instructpt.viewer.library import Library, shelf_of
 
@@ -16,21 +16,15 @@ _SHOWN_CHARACTERS = 160
 
 
 def way(library: Library, name: str, number: int) -> dict[str, Any]:
-    """The hops from a record back to the rows of files, and a note where its id is not its own.
+    """The hops from a record back to the rows of files.
 
     Raises InputError for records that come from no file, ArtifactError if an artifact on the way is damaged.
     """
     opened = library.opened(name)
     if opened.record not in TRACED:
         raise InputError(f"{opened.record} records are not followed back: look at the texts, groups or documents")
-    shelf = shelf_of(opened)
-    place, row = shelf.place_of(number), shelf.row(number)
-    hops = list(trace(library.path_of(name), row["id"]))
-    note = ""
-    if (hops[0].shard, hops[0].row) != place:
-        first = shelf.first_of(hops[0].shard) + hops[0].row
-        note = f"record {first:,} has the same id, {row['id']!r}: this is the way of that one"
-    return {"note": note, "hops": [_shown(library, hop) for hop in hops]}
+    shard, row = shelf_of(opened).place_of(number)
+    return {"hops": [_shown(library, hop) for hop in trace_at(library.path_of(name), shard=shard, row=row)]}
 
 
 def text_of(library: Library, name: str, *, shard: int, document: int) -> dict[str, Any] | None:

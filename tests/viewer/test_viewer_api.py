@@ -18,7 +18,7 @@ from instructpt.artifacts import Run, make
 from instructpt.cli import main
 from instructpt.errors import ArtifactError, InputError
 from instructpt.recipes.augment import augment
-from instructpt.records import Document, Group, Item, Pair, Reject, Score, Shot, Text
+from instructpt.records import Document, Group, Item, Match, Pair, Reject, Score, Shot, Text
 from instructpt.stages.texts import Pack
 from instructpt.storage import ROWS_PER_CHUNK, read_parquet
 from instructpt.tally import Tally
@@ -164,7 +164,7 @@ def test_a_long_text_is_cut_unless_all_is_asked_for(tmp_path: Path) -> None:
     assert (whole["cut"], len(whole["pieces"][0][0])) == (False, 1_000_000)
 
 
-def test_scores_and_items(tmp_path: Path) -> None:
+def test_scores_items_and_matches(tmp_path: Path) -> None:
     write_artifact(
         tmp_path / "scores", Score, [[Score("arc", "acc", 0.5, None, 8, "m"), Score("piqa", "acc", 1, 0.1, 8, "m")]]
     )
@@ -172,6 +172,13 @@ def test_scores_and_items(tmp_path: Path) -> None:
     assert answer(tmp_path / "scores", "/api/scores/records/1")["fields"]["stderr"] == 0.1
     assert hits(answer(tmp_path / "scores", "/api/scores/search?task=piqa")) == [1]
     assert answer(tmp_path / "items", "/api/items/records")["records"][0]["tags"] == ["acc 0"]
+    match = Match("boolq", (1,), "passage", 3, 9, "an item", 0, "doc", "s", None, None, ((0, 4),), "a text")
+    write_artifact(tmp_path / "matches", Match, [[match]])
+    assert answer(tmp_path / "matches", "/api/matches/records")["records"][0]["tags"] == [
+        "passage",
+        "3 of its 9 n-grams",
+    ]
+    assert hits(answer(tmp_path / "matches", "/api/matches/search?task=boolq&text=ITEM")) == [0]
     assert answer(tmp_path / "items", "/api/items/charts")["values"]["task"] == [["arc", 1]]
 
 
@@ -233,20 +240,19 @@ def test_a_search_whose_page_went_away_stops_reading(many: Path) -> None:
 def test_from_a_text_to_the_row_of_its_file(root: Path) -> None:
     said = answer(root / "texts", "/api/texts/records/3/way")
     stages = [hop["stage"] for hop in said["hops"]]
-    assert (stages[0], stages[-1], said["note"]) == ("Template", "Read", "")
+    assert (stages[0], stages[-1]) == ("Template", "Read")
     last = said["hops"][-1]
     assert "my.jsonl, row " in last["notes"][0]
     (document,) = [answer(root / "texts", f"/api/{last['artifact']}/records/{last['row']}")]
     assert document["id"] == last["id"]
 
 
-def test_an_id_that_repeats_is_told(tmp_path: Path) -> None:
+def test_of_records_with_one_id_each_has_its_own_way(tmp_path: Path) -> None:
     write_artifact(tmp_path / "documents", Document, [[Document("same", text, "s") for text in ("a", "b")]])
     (_, first), (_, second) = answers(
         tmp_path / "documents", "/api/documents/records/0/way", "/api/documents/records/1/way"
     )
-    assert first["note"] == ""
-    assert "record 0 has the same id" in second["note"]
+    assert [way["hops"][0]["row"] for way in (first, second)] == [0, 1]
 
 
 def test_a_packed_row_token_by_token(root: Path) -> None:

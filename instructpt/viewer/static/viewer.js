@@ -3,6 +3,7 @@
 "use strict";
 
 const COUNT = 25; // records of a page
+const BLOCK = 4000; // characters that are laid out at once
 const RESERVED = ["artifact", "view", "row", "start", "text"]; // in the address; any other name is a filter
 const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/u;
 const HIDDEN_ONE = new RegExp(`(${HIDDEN.source})`, "u");
@@ -36,6 +37,10 @@ function make(tag, properties = {}, ...children) {
 
 /** Corpus text into an element. Characters that are invisible or turn the direction are spelled out, not obeyed. */
 function put(element, text) {
+  if (text.length > 2 * BLOCK) {
+    for (const block of blocks(text)) element.append(put(make("span", { class: "block" }), block));
+    return element;
+  }
   if (!HIDDEN.test(text)) {
     element.append(text);
     return element;
@@ -47,6 +52,19 @@ function put(element, text) {
     } else if (part) element.append(part);
   }
   return element;
+}
+
+/** A long text in parts that end at a line's end where there is one: a browser lays out each when it comes into view,
+ *  and takes a quarter of a minute for a single line of a million characters. */
+function* blocks(text) {
+  for (let start = 0; start < text.length;) {
+    let stop = Math.min(start + BLOCK, text.length);
+    const line = text.lastIndexOf("\n", stop - 1);
+    if (stop < text.length && line > start) stop = line + 1;
+    else if (/[\ud800-\udbff]/.test(text[stop - 1])) stop += 1; // not inside a character
+    yield text.slice(start, stop);
+    start = stop;
+  }
 }
 
 const said = (tag, name, text) => put(make(tag, { class: name }), text);
@@ -318,7 +336,7 @@ function title(record, path) {
 }
 
 async function showWay(path) {
-  const { note, hops } = await ask(`${path}/way`, reading.signal);
+  const { hops } = await ask(`${path}/way`, reading.signal);
   const items = hops.map((hop) => {
     const name = `${hop.artifact}, record ${number(hop.row)}`;
     const item = make("li", {}, make("div", {}, link({ artifact: hop.artifact, row: hop.row, ...cleared() }, {}, name),
@@ -327,8 +345,7 @@ async function showWay(path) {
     item.style.marginLeft = `${18 * hop.depth}px`;
     return item;
   });
-  const list = make("ol", { class: "hops", tabIndex: -1, ariaLabel: "Where it came from" },
-    note ? said("li", "soft", note) : null, items);
+  const list = make("ol", { class: "hops", tabIndex: -1, ariaLabel: "Where it came from" }, items);
   $("way").replaceChildren(list);
   list.focus({ preventScroll: true });
 }
