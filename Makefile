@@ -13,8 +13,8 @@ demo: $(READY)  ## real text in, three small models, their scores and a report o
 demo-short: $(READY)  ## the same road in a minute, for checks
 	$(BIN)/instructpt run demo --out runs/demo-short --documents 60 --pretraining-tokens 16384 --evaluation-items 8
 
-test: $(READY)  ## the tests, fast ones first
-	$(BIN)/pytest
+test: $(READY)  ## the tests, two files at a time; one thread each, for two that share a core get in each other's way
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 check: $(READY)  ## what a reviewer need not look at: style, types, layers
 	$(BIN)/ruff format --check $(SOURCES)
