@@ -1,72 +1,31 @@
-"""The command `instructpt`. A recipe's flags come from its signature, where and how it runs from `Where`.
+"""The command `instructpt`. What its flags are, `flags` says.
 
 Nothing heavy is imported before a command needs it: `instructpt --help` answers in well under half a second.
 """
 
 from __future__ import annotations
 
-import functools
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from instructpt import __version__, devices
-from instructpt.budget import Budget
 from instructpt.errors import ArtifactError, InputError, InstructptError, RecipeError
+from instructpt.flags import Where, parse, run_of
 from instructpt.interrupts import Stopped
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from instructpt.artifacts import Run, Stage
-    from instructpt.progress import Progress
+    from instructpt.artifacts import Stage
     from instructpt.recipes import Recipe
 
 STOPPED = 130
 """Exit status after Ctrl-C, as shells have it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Where:
-    """Where and how to run; none of it changes what is made."""
-
-    out: str
-    """Output folder or URL. An interrupted run goes on when the same command is given again."""
-    workers: int = os.cpu_count() or 1
-    """Processes for the stages that need no model."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
-    executor: str = "local"
-    """Where shards run: local (processes here), or ray (a Ray cluster, the one at RAY_ADDRESS or one of its own)."""
-    executor_options: tuple[str, ...] = ()
-    """The executor's own settings as name=value; for ray address, engines, cpus, gpus."""
-    scratch: str = "~/.cache/instructpt"
-    """A folder on a disk of this machine's own, for open shards where several machines work on one output folder."""
-    partition: str = "1/1"
-    """Only this part of the shards, as 3/64: one command each on many machines with one output folder."""
-    engine: str = "transformers"
-    """What answers prompts: transformers (in process), http (servers at --endpoints), vllm (starts its own), or
-    scripted (canned answers, for trying things out)."""
-    endpoints: tuple[str, ...] = ()
-    """OpenAI-compatible servers that answer prompts, such as http://gpu1:8000/v1; implies --engine http."""
-    engine_options: tuple[str, ...] = ()
-    """The engine's own settings as name=value, for example max_batch=32."""
-    chains_in_flight: int = 1024
-    """Most requests under way at once; how many are best is found by itself."""
-    training_options: tuple[str, ...] = ()
-    """How models are trained, as name=value: micro_batch_rows, compile, checkpoint_activations, shard_size,
-    checkpoint_every_steps, keep_checkpoints. Start with torchrun to train on many processes."""
-    track: tuple[str, ...] = ()
-    """Where trainings are shown besides metrics.jsonl: tensorboard, wandb, trackio."""
-    budget: Annotated[Budget, tyro.conf.arg(name="")] = field(default_factory=Budget)
-    debug: bool = False
-    """Show tracebacks."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -123,7 +82,7 @@ def augment(words: list[str]) -> None:
     """Raw text files to an instruction-augmented corpus: instructpt augment FILES... --out DIR."""
     from instructpt.recipes import open_recipe
 
-    stage, where = _parse(open_recipe("augment"), words, prog="instructpt augment")
+    stage, where = parse(open_recipe("augment"), words, prog="instructpt augment")
     _make(stage, where, title="Augmented corpus")
     print(f"Texts: {where.out}/{stage.name}/*.parquet (look: instructpt show {where.out}/{stage.name})")
 
@@ -134,11 +93,31 @@ def decontaminate(words: list[str]) -> None:
     from instructpt.recipes.decontaminate import MATCHES
     from instructpt.report.matches import print_matches
 
-    stage, where = _parse(open_recipe("decontaminate"), words, prog="instructpt decontaminate")
+    stage, where = parse(open_recipe("decontaminate"), words, prog="instructpt decontaminate")
     _make(stage, where, title="Test items in a corpus")
     print_matches(f"{where.out}/{MATCHES}", console=_console(error=False))
     folder = f"{where.out}/{stage.name}"
     print(f"{stage.makes.capitalize()}: {folder}/*.parquet (look: instructpt show {folder})")
+
+
+def verify(words: list[str]) -> None:
+    """Take doubtful pairs out of a corpus: instructpt verify ARTIFACT --out DIR; or try the checks: --measure."""
+    from instructpt.artifacts import tree
+    from instructpt.recipes import open_recipe
+    from instructpt.report.checks import print_check_quality, print_checks
+
+    if "--measure" in words:
+        rest = [word for word in words if word != "--measure"]
+        stage, where = parse(open_recipe("checks"), rest, prog="instructpt verify --measure")
+        _make(stage, where, title="Quality of the checks")
+        print_check_quality(f"{where.out}/{stage.name}", console=_console(error=False))
+        return
+    stage, where = parse(open_recipe("verify"), words, prog="instructpt verify")
+    _make(stage, where, title="Verified pairs")
+    for item in tree(stage)[1:]:  # the first is the corpus as it was
+        print_checks(f"{where.out}/{item.name}", console=_console(error=False))
+    folder = f"{where.out}/{stage.name}"
+    print(f"Passages: {folder}/*.parquet (look: instructpt show {folder})")
 
 
 def evaluate(words: list[str]) -> None:
@@ -149,11 +128,11 @@ def evaluate(words: list[str]) -> None:
 
     if "--synthesizer" in words:
         rest = [word for word in words if word != "--synthesizer"]
-        stage, where = _parse(open_recipe("quality"), rest, prog="instructpt evaluate --synthesizer")
+        stage, where = parse(open_recipe("quality"), rest, prog="instructpt evaluate --synthesizer")
         _make(stage, where, title="Quality of a synthesizer")
         print_quality(f"{where.out}/{stage.name}", console=_console(error=False))
         return
-    stage, where = _parse(open_recipe("evaluate"), words, prog="instructpt evaluate")
+    stage, where = parse(open_recipe("evaluate"), words, prog="instructpt evaluate")
     _make(stage, where, title="Scores")
     show_artifact(f"{where.out}/{stage.name}", number=1000, console=_console(error=False))
 
@@ -161,7 +140,7 @@ def evaluate(words: list[str]) -> None:
 def run(words: list[str]) -> None:
     """Run a recipe: instructpt run RECIPE [--flags]; RECIPE is a name or path/to/file.py:function."""
     recipe, rest = _recipe_named(words, command="run")
-    stage, where = _parse(recipe, rest, prog=f"instructpt run {words[0]}")
+    stage, where = parse(recipe, rest, prog=f"instructpt run {words[0]}")
     _make(stage, where, title=f"Recipe {words[0]}")
     if (comparison := Path(where.out, stage.name, "00000", "comparison.json")).exists():
         from instructpt.report.comparison import print_comparison
@@ -178,8 +157,8 @@ def plan(words: list[str]) -> None:
     from instructpt.tally import Tally
 
     recipe, rest = _recipe_named(words, command="plan")
-    stage, where, wishes = _parse(recipe, rest, prog=f"instructpt plan {words[0]}", more=Wishes)
-    settings = _run(where, Silent())
+    stage, where, wishes = parse(recipe, rest, prog=f"instructpt plan {words[0]}", more=Wishes)
+    settings = run_of(where, Silent())
     stages = tree(stage)
     width = max(len(item.name) for item in stages)
     for item in stages:
@@ -300,6 +279,7 @@ def bench(words: list[str]) -> None:
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "augment": augment,
     "decontaminate": decontaminate,
+    "verify": verify,
     "run": run,
     "evaluate": evaluate,
     "plan": plan,
@@ -324,74 +304,6 @@ def _recipe_named(words: list[str], *, command: str) -> tuple[Recipe, list[str]]
     return open_recipe(words[0]), words[1:]
 
 
-def _parse(recipe: Recipe, words: list[str], *, prog: str, more: type[Any] | None = None) -> tuple[Any, ...]:
-    """The recipe's stage and where to run it, from the words of the command line; and a `more` of their rest."""
-
-    @functools.wraps(recipe)
-    def later(*args: Any, **options: Any) -> Callable[[], Stage[Any]]:
-        # The recipe is called after parsing: its errors are ours to print, not the parser's.
-        return functools.partial(recipe, *args, **options)
-
-    parts = [
-        ("make", Annotated[Any, tyro.conf.arg(name="", constructor=later)]),
-        ("where", Annotated[Where, tyro.conf.arg(name="")]),
-    ]
-    if more is not None:
-        parts.append(("more", Annotated[more, tyro.conf.arg(name="")]))
-    description = (recipe.__doc__ or "").split("Args:")[0].strip()
-    command = make_dataclass("Command", parts)
-    parsed: Any = tyro.cli(command, args=words, prog=prog, description=description, config=(tyro.conf.OmitArgPrefixes,))
-    return (parsed.make(), parsed.where, *([parsed.more] if more is not None else []))
-
-
-def _run(where: Where, progress: Progress) -> Run:
-    from instructpt.artifacts import Run
-    from instructpt.partitions import parse_partition
-
-    options = _options(where.engine_options, flag="--engine-options")
-    if where.endpoints:
-        if where.engine not in ("transformers", "http"):
-            raise RecipeError(f"--endpoints are for --engine http, not for {where.engine}: leave one of the two out")
-        options["endpoints"] = where.endpoints
-    return Run(
-        root=where.out,
-        workers=where.workers,
-        executor=where.executor,
-        executor_options=_options(where.executor_options, flag="--executor-options"),
-        scratch=where.scratch,
-        partition=parse_partition(where.partition),
-        device=where.device,
-        engine="http" if where.endpoints else where.engine,
-        engine_options=options,
-        training_options=_options(where.training_options, flag="--training-options"),
-        trackers=where.track,
-        chains_in_flight=where.chains_in_flight,
-        budget=where.budget,
-        progress=progress,
-    )
-
-
-def _options(words: Sequence[str], *, flag: str) -> dict[str, Any]:
-    options = {}
-    for word in words:
-        name, separator, value = word.partition("=")
-        if not separator:
-            raise RecipeError(f"{flag} got {word!r}: give name=value, for example max_batch=32")
-        options[name] = _value(value)
-    return options
-
-
-def _value(text: str) -> bool | int | float | str:
-    if text in ("true", "false"):
-        return text == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
 def _make(stage: Stage[Any], where: Where, *, title: str) -> None:
     """Make the stage, then the report over it, unless all was there already."""
     from instructpt.artifacts import is_finished, make, still_missing
@@ -400,10 +312,10 @@ def _make(stage: Stage[Any], where: Where, *, title: str) -> None:
     from instructpt.storage import Folder
 
     if devices.rank() > 0:  # of torchrun's processes the first one speaks
-        make(stage, _run(where, Silent()))
+        make(stage, run_of(where, Silent()))
         raise SystemExit(0)
     with shown(where.out, console=_console(), partition=parse_partition(where.partition)) as progress:
-        run, folder = _run(where, progress), Folder.at(where.out)
+        run, folder = run_of(where, progress), Folder.at(where.out)
         num_made = make(stage, run)
     if not is_finished(stage, run):
         print(still_missing(stage, run))

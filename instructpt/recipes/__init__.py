@@ -21,6 +21,7 @@ Recipe = Callable[..., "Stage[Any]"]
 
 RECIPES = {
     "augment": "instructpt.recipes.augment:augment",
+    "checks": "instructpt.recipes.verify:measure_checks",
     "compare": "instructpt.recipes.compare:compare",
     "decontaminate": "instructpt.recipes.decontaminate:decontaminate",
     "demo": "instructpt.recipes.demo:demo",
@@ -30,6 +31,7 @@ RECIPES = {
     "instruct": "instructpt.recipes.instruct:instruct",
     "quality": "instructpt.recipes.quality:quality",
     "synthesizer": "instructpt.recipes.synthesizer:synthesizer",
+    "verify": "instructpt.recipes.verify:verify",
 }
 
 

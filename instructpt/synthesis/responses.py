@@ -1,4 +1,4 @@
-"""Responses: many prompts asked at once, answers in the order of the prompts. For measuring a model, not for a corpus.
+"""Responses: many prompts asked at once, answers in their order. To measure a model, or to ask it again.
 
     passages    --fit---------->  prompts  --respond-->  completions  --read_pairs---->  shots with the model's pairs
     questions   --fit_question->  prompts  --respond-->  completions  --read_answers-->  shots with the model's answers

@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from instructpt.records import Document, Pair
-from instructpt.synthesis.checks import CHECKS, Passage, question_key
+from instructpt.records import Document, Pair, Shot
+from instructpt.synthesis.checks import CHECKS, Passage, apply_checks, question_key
+from instructpt.synthesis.checks.speech import remember
 
 TEXT = (
     "The grey heron waits in shallow water for hours. It strikes when a fish comes near, and swallows it whole. "
     "Herons nest in tall trees, often many pairs together, and return to the same colony every spring."
 )
 SEEN = Pair("What does it eat?", "Fish.")
+SAID = Pair("What does the grey heron do when a fish comes near?", "It strikes.")
 
 EXAMPLES: dict[str, tuple[Pair, Pair]] = {
     "empty": (Pair("?!", "Fish."), Pair("Why?", "-")),
@@ -27,11 +31,40 @@ EXAMPLES: dict[str, tuple[Pair, Pair]] = {
     "grounded": (Pair("What does it eat?", "small frogs"), Pair("How long does it wait?", "It waits for hours.")),
     "leaked_markup": (Pair("Where?", "in tall trees allASK>"), Pair("Where?", "ASK > a <b>heron</b>")),
     "copied_context": (Pair("What does the text say?", TEXT), Pair("What does the text say?", TEXT[:150])),
+    "repeated_question": (
+        Pair("What happens after the heron waits in shallow water?", "The heron waits in shallow water."),
+        Pair("What happens after the heron waits in shallow water?", "The heron waits."),
+    ),
+    "unsafe_markup": (Pair("Where?", "in <script>top</script> trees"), Pair("Where?", "in a <b>tall</b> tree")),
+    "language_mismatch": (
+        Pair("Wo nisten die Reiher?", "In hohen Bäumen, oft viele Paare zusammen, und das in jedem Jahr wieder."),
+        Pair("Where do herons nest?", "In tall trees, often many of the pairs together, and that every year again."),
+    ),
+    "wrong_gap": (
+        Pair("Herons nest in tall ____, often many pairs together.", "reeds"),
+        Pair("Herons nest in tall ____, often many pairs together.", "trees"),
+    ),
+    "words_not_used": (
+        Pair('Use "heron" and "water" in a sentence.', "The heron waits.", category="words to sentence"),
+        Pair('Use "heron" and "water" in a sentence.', "The heron waits in water.", category="words to sentence"),
+    ),
+    "wrong_verdict": (
+        Pair("Is it so? Herons nest in low trees, often many pairs together.", "True", options=("True", "False")),
+        Pair("Is it so? Herons nest in low trees, often many pairs together.", "False", options=("True", "False")),
+    ),
+    "unsupported_number": (Pair("When?", "In 1987, in spring."), Pair("When in 1987?", "In spring of 1987.")),
+    "unsupported_name": (Pair("Who?", "a bird that Audubon painted"), Pair("Who?", "a Heron, grey")),
+    "near_duplicate": (
+        Pair("Well, what does the grey heron do when a fish comes near?", "it strikes"),
+        Pair("Well, what does the grey heron do when a fish comes near?", "It swallows it whole."),
+    ),
 }
 
 
 def passage() -> Passage:
-    return Passage(Document("1", TEXT, "birds"), {question_key(SEEN)})
+    known = Passage(Document("1", TEXT, "birds"), {question_key(SEEN)})
+    remember(SAID, known)
+    return known
 
 
 @pytest.mark.parametrize("name", CHECKS)
@@ -52,3 +85,14 @@ def test_keeps_an_ordinary_pair_and_bears_any_text(name: str) -> None:
     assert CHECKS[name](ordinary, passage()) is None
     for text in ("", " ", "\ud800", "\x00" * 50, "鹭" * 300, "a" * 10_000):
         CHECKS[name](Pair(text, text, options=(text,), rationale=text), Passage(Document("", text, "")))
+
+
+TEXTS = st.text()
+
+
+@given(st.lists(st.builds(Pair, TEXTS, TEXTS, st.lists(TEXTS).map(tuple), st.none() | TEXTS)), TEXTS)
+def test_every_pair_is_kept_or_left_out_for_a_reason(pairs: list[Pair], text: str) -> None:
+    shot = Shot(Document("1", text, ""), tuple(pairs))
+    checked = apply_checks(shot, list(CHECKS))
+    assert len(checked.pairs) + len(checked.rejects) == len(pairs)
+    assert apply_checks(checked, list(CHECKS)).pairs == checked.pairs  # what passed once, passes again

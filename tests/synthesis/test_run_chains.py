@@ -160,10 +160,10 @@ def test_the_next_shard_takes_what_the_tail_of_the_first_leaves(shards: Shards, 
     first, second = passages(40), passages(40, prefix="q")
     close_gates(engine, *first[32:40:2], *second[::2])
     futures = shards(first)
-    wait_until(lambda: bool(engine.asked))
-    futures += shards(second)
     # Four chains of the first shard are held back at its end: the second has the other two places, and no more.
-    wait_until(lambda: engine.under_way == 6 and len(engine.asked) >= 38)
+    wait_until(lambda: engine.under_way == 4 and len(engine.asked) == 36)
+    futures += shards(second)
+    wait_until(lambda: engine.under_way == 6 and len(engine.asked) == 38)
     assert sum(" q" in prompt for prompt in engine.asked) == 2
     assert engine.most_under_way == 6
     open_gates(engine, *first[32:40:2])
