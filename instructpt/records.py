@@ -89,6 +89,9 @@ class Text:
     """Character positions, ascending, inside `text` at which one sequence ends and the next begins: an end-of-text and
     a begin-of-text token go in there. Both are plain ids, never text, since a corpus may contain their spelling. An
     end-of-text token carries loss if the character before it does."""
+    layout: str = ""
+    """How pairs and passages are laid out, as `templates.style` names it ("classic", "dialog_inverted"), or "plain"; ""
+    for raw text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +221,17 @@ def _schemas() -> dict[type[Record], pa.Schema]:
     return {
         Document: pa.schema(document),
         Group: pa.schema(columns(id=string, shots=pa.list_(pa.struct(shot)))),
-        Text: pa.schema(columns(id=string, text=text, source=string, kind=string, spans=spans, breaks=pa.list_(whole))),
+        Text: pa.schema(
+            columns(
+                id=string,
+                text=text,
+                source=string,
+                kind=string,
+                spans=spans,
+                breaks=pa.list_(whole),
+                layout=string,
+            )
+        ),
         Step: pa.schema(
             columns(
                 step=whole,
@@ -283,7 +296,8 @@ def from_row(record: type[R], row: Mapping[str, Any]) -> R:
         return Group(row["id"], tuple(_shot_from_row(shot) for shot in row["shots"]))
     if record is Text:
         spans = None if row["spans"] is None else _spans_from_rows(row["spans"])
-        return Text(row["id"], row["text"], row["source"], row["kind"], spans, tuple(row["breaks"]))
+        layout = row.get("layout", "")  # files of versions before have none
+        return Text(row["id"], row["text"], row["source"], row["kind"], spans, tuple(row["breaks"]), layout)
     if record is Item:
         return Item(**{**row, "values": {v["name"]: v["value"] for v in row["values"]}})
     if record is Match:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from instructpt.report import comparison, matches, quality, sections
+from instructpt import __version__
+from instructpt.report import comparison, front, matches, quality, sections
 from instructpt.report.artifacts import load
 from instructpt.report.page import page
 
@@ -13,7 +14,8 @@ def render(root: str, *, title: str, leave_out: str = "") -> str:
     Raises ArtifactError if there are none.
     """
     artifacts = {name: artifact for name, artifact in load(root).items() if name != leave_out}
-    lead = f'<p class="soft">{len(artifacts)} artifacts</p>' + sections.headline(artifacts)
+    lead = f'<p class="soft">{len(artifacts)} artifacts, instructpt {__version__}</p>'
+    lead += front.front(artifacts, scores=sections.found_scores(comparison.without_runs(artifacts)))
     parts = (
         quality.quality(artifacts),
         comparison.comparison(artifacts),

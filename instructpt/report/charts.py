@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from instructpt.report.page import escape
@@ -11,7 +11,9 @@ from instructpt.report.page import escape
 WIDTH, HEIGHT = 860, 300
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 34
 NAMES_WIDTH = 260
-"""Left of lying bars."""
+"""Most that names take, left of lying bars."""
+CHARACTER_WIDTH = 6.6
+"""Of a name, about."""
 BAR_HEIGHT = 12
 """Of a lying one."""
 
@@ -60,6 +62,7 @@ def bars(groups: Mapping[str, Sequence[Bar | None]], *, y_label: str) -> str:
     top = max(bar.value + (bar.error or 0.0) for bar in present)
     y = Scale(0.0, top * 1.08 or 1.0, HEIGHT - BOTTOM, TOP)
     room = (WIDTH - LEFT - RIGHT) / len(groups)
+    is_tight = any(CHARACTER_WIDTH * len(name) > room for name in groups)
     shapes = []
     for g, (name, group) in enumerate(groups.items()):
         width = min(42.0, room * 0.8 / len(group))
@@ -67,33 +70,37 @@ def bars(groups: Mapping[str, Sequence[Bar | None]], *, y_label: str) -> str:
         for i, bar in enumerate(group):
             if bar:
                 shapes.append(_bar(bar, x=left + i * width, width=width * 0.86, y=y, colour=i))
-        middle = LEFT + (g + 0.5) * room
-        shapes.append(_words(name, x=middle, y=HEIGHT - 16))
+        lower = 12 if is_tight and g % 2 else 0  # names that would run into one another stand in two rows
+        shapes.append(_words(name, x=LEFT + (g + 0.5) * room, y=HEIGHT - 18 + lower))
     return _frame(None, y, "".join(shapes), x_label="", y_label=y_label)
 
 
-def lying_bars(groups: Mapping[str, Sequence[float | None]], *, label: str, unit: str) -> str:
+def lying_bars(groups: Mapping[str, Sequence[float | None]], *, label: str, unit: str, width: int = WIDTH) -> str:
     """One row a name, whatever its length and however many there are; each with its bars in the order of the legend."""
+    names_width = _names_width(groups)
     present = [value for values in groups.values() for value in values if value is not None]
     if not present:
         return ""
-    x = Scale(0.0, max(present) or 1.0, NAMES_WIDTH, WIDTH - 60)
+    x = Scale(0.0, max(present) or 1.0, names_width, width - 24 - CHARACTER_WIDTH * (len(unit) + 6))
     parts, top = [], 4.0
     for name, values in groups.items():
-        parts.append(_words(name, x=NAMES_WIDTH - 8, y=top + BAR_HEIGHT * len(values) / 2 + 4, anchor="end"))
+        parts.append(_words(name, x=names_width - 8, y=top + BAR_HEIGHT * len(values) / 2 + 4, anchor="end"))
         for i, value in enumerate(values):
             if value is not None:
-                place = (
-                    f'x="{NAMES_WIDTH}" y="{top:.1f}" width="{x(value) - NAMES_WIDTH:.1f}" height="{BAR_HEIGHT - 2}"'
-                )
+                size = f'width="{x(value) - names_width:.1f}" height="{BAR_HEIGHT - 2}"'
+                place = f'x="{names_width:.1f}" y="{top:.1f}" {size}'
                 parts.append(f'<rect {place} fill="var(--c{i % 6})"/>')
                 parts.append(_words(f"{_short(value)} {unit}", x=x(value) + 6, y=top + BAR_HEIGHT - 2, anchor="start"))
             top += BAR_HEIGHT
         top += 6
-    return f'<svg viewBox="0 0 {WIDTH} {top:.0f}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
+    return f'<svg viewBox="0 0 {width} {top:.0f}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
 
 
-def whiskers(groups: Mapping[str, Sequence[Bar | None]], *, label: str) -> str:
+def _names_width(names: Iterable[str]) -> float:
+    return min(NAMES_WIDTH, 16 + CHARACTER_WIDTH * max(map(len, names), default=0))
+
+
+def whiskers(groups: Mapping[str, Sequence[Bar | None]], *, label: str, width: int = WIDTH) -> str:
     """Differences as dots with their 95 % intervals, a row a name, about an upright line at zero.
 
     The dots of a row stand below one another in the order of the legend.
@@ -102,11 +109,12 @@ def whiskers(groups: Mapping[str, Sequence[Bar | None]], *, label: str) -> str:
     if not present:
         return ""
     reach = max(abs(bar.value) + (bar.error or 0.0) for bar in present) or 1.0
-    x = Scale(-reach * 1.05, reach * 1.05, NAMES_WIDTH, WIDTH - 12)
+    names_width = _names_width(groups)
+    x = Scale(-reach * 1.05, reach * 1.05, names_width, width - 12)
     parts, top = [], 6.0
     for name, group in groups.items():
         height = BAR_HEIGHT * max(1, sum(bar is not None for bar in group))
-        parts.append(_words(name, x=NAMES_WIDTH - 8, y=top + height / 2 + 4, anchor="end"))
+        parts.append(_words(name, x=names_width - 8, y=top + height / 2 + 4, anchor="end"))
         for i, bar in enumerate(group):
             if bar:
                 parts.append(_whisker(bar, x=x, y=top + BAR_HEIGHT / 2, colour=i))
@@ -115,7 +123,7 @@ def whiskers(groups: Mapping[str, Sequence[Bar | None]], *, label: str) -> str:
     ticks = [_words(_short(tick), x=x(tick), y=top + 12) for tick in _ticks(x.low, x.high)]
     zero = f'<path d="M{x(0.0):.1f} 0V{top:.1f}" stroke="var(--soft)" stroke-dasharray="3 3"/>'
     shapes = zero + "".join(ticks) + "".join(parts)
-    return f'<svg viewBox="0 0 {WIDTH} {top + 18:.0f}" role="img" aria-label="{escape(label)}">{shapes}</svg>'
+    return f'<svg viewBox="0 0 {width} {top + 18:.0f}" role="img" aria-label="{escape(label)}">{shapes}</svg>'
 
 
 def _whisker(bar: Bar, *, x: Scale, y: float, colour: int) -> str:

@@ -34,6 +34,7 @@ _COLUMNS = {
         ("kind", "raw, augmented, task or instruction"),
         ("spans", "character ranges that carry loss; null: all of the text"),
         ("breaks", "characters at which one sequence ends and the next begins"),
+        ("layout", "the template's way to lay out passages and pairs; empty for raw text"),
     ),
     "Group": (
         ("id", "of the chain of passages"),

@@ -18,22 +18,29 @@ body { margin: 0 auto; max-width: 1080px; padding: 24px 20px 80px; background: v
 h1 { font-size: 26px; margin: 0 0 4px } h2 { font-size: 19px; margin: 40px 0 8px; padding-top: 8px;
   border-top: 1px solid var(--line) } h3 { font-size: 15px; margin: 20px 0 6px }
 p { margin: 6px 0 } .soft { color: var(--soft) }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin: 16px 0 }
-.card { background: var(--panel); border: 1px solid var(--line); border-radius: 8px; padding: 10px 14px }
-.card b { display: block; font-size: 22px; font-variant-numeric: tabular-nums }
+.answers { display: grid; grid-template-columns: 1fr 1fr; gap: 16px; margin: 12px 0 }
+.answer { background: var(--panel); border: 1px solid var(--line); border-radius: 8px; padding: 4px 16px 10px;
+  min-width: 0 }
+.answer h2 { border: 0; margin: 4px 0; padding: 0 } .answer table { font-size: 13px } .told { font-weight: 600 }
 .scroll { overflow-x: auto } table { border-collapse: collapse; width: 100%; font-size: 14px }
 th, td { text-align: left; padding: 5px 10px 5px 0; border-bottom: 1px solid var(--line); vertical-align: top }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--panel); border: 1px solid var(--line);
   border-radius: 8px; padding: 10px 12px; margin: 6px 0; font: 12.5px/1.5 ui-monospace, monospace; max-height: 26em;
   overflow-y: auto } .two { display: grid; grid-template-columns: 1fr 1fr; gap: 16px } .two > div { min-width: 0 }
-
 .two > div:last-child pre { max-height: none }
-@media (max-width: 760px) { .two { grid-template-columns: 1fr } }
+@media (max-width: 760px) { .two, .answers { grid-template-columns: 1fr } body { padding: 16px 12px 60px } }
 .key { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin: 0 6px 0 0 }
 .legend span { margin-right: 16px; white-space: nowrap } svg { max-width: 100%; height: auto; display: block }
 svg text { fill: var(--soft); font: 12px system-ui, sans-serif } details { margin: 8px 0 } summary { cursor: pointer }
-@media print { body { max-width: none } pre { max-height: none } details { break-inside: avoid } }
+@page { size: A4; margin: 14mm }
+@media print { :root { color-scheme: light; --ink: #000; --soft: #444; --line: #bbb; --paper: #fff; --panel: #fff;
+  --c0: #3b6fd4; --c1: #d9822b; --c2: #2a9d6f; --c3: #a855b5; --c4: #c2413b; --c5: #6b7280 }
+  * { print-color-adjust: exact } body { max-width: none; padding: 0; font-size: 10.5px }
+  .two, .answers { grid-template-columns: 1fr } .scroll { overflow: visible } table, .answer table { font-size: 9px }
+  th, td, td.n, th.n { white-space: normal; overflow-wrap: anywhere; padding-right: 6px }
+  pre { max-height: none; overflow: visible; font-size: 9px } h1, h2, h3, summary { break-after: avoid }
+  svg, tr, .answer { break-inside: avoid } details::details-content { content-visibility: visible; display: block } }
 """
 
 
@@ -65,13 +72,6 @@ def escape(text: object) -> str:
 def printable(text: str) -> str:
     """Text whose control and format characters (terminal codes, direction marks) are spelled out."""
     return "".join(c if c in "\n\t" or c.isprintable() or category(c) == "Zs" else f"\\x{ord(c):02x}" for c in text)
-
-
-def cards(values: Sequence[tuple[str, str]]) -> str:
-    """(number, what it is) as a row of cards."""
-    return (
-        '<div class="cards">' + "".join(f'<div class="card"><b>{n}</b>{escape(w)}</div>' for n, w in values) + "</div>"
-    )
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, numeric: Iterable[int] = ()) -> str:

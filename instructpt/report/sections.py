@@ -12,7 +12,8 @@ from instructpt.records import Group, Score, Text
 from instructpt.report import cells
 from instructpt.report.artifacts import Artifact
 from instructpt.report.charts import bars, histogram, lines, lying_bars
-from instructpt.report.page import Section, cards, escape, legend, table
+from instructpt.report.front import GROUP_STAGES, last_groups
+from instructpt.report.page import Section, escape, legend, table
 from instructpt.synthesis.mix import parse_mix
 
 Artifacts = Mapping[str, Artifact]
@@ -30,25 +31,6 @@ DIRECTIONS = {
 """What a metric's chart is called."""
 MOST_CATEGORIES = 40
 """In a chart; the rest is summed up."""
-GROUP_STAGES = ("Convert", "Mine", "Synthesize", "Verify")
-
-
-def headline(artifacts: Artifacts) -> str:
-    """The first screen: how much came out, and which model did best."""
-    values: list[tuple[str, str]] = []
-    for artifact in artifacts.values():
-        if artifact.stage == "Split":
-            values.append((f"{artifact.tally.made:,}", "passages"))
-        if artifact.stage in ("Synthesize", "Mine"):
-            with_pairs = artifact.tally.counts.get("passages_with_pairs", 0)
-            share = 100 * with_pairs / max(1, artifact.tally.made)
-            values.append(
-                (f"{artifact.tally.counts.get('pairs', 0):,}", f"pairs in {artifact.name} ({share:.0f} % of passages)")
-            )
-    trained = [artifact for artifact in artifacts.values() if artifact.stage == "Train"]
-    if trained:
-        values.append((str(len(trained)), "models trained"))
-    return cards(values)
 
 
 def lineage(artifacts: Artifacts) -> Section:
@@ -90,9 +72,7 @@ def conservation(artifacts: Artifacts) -> Section:
 
 def pairs(artifacts: Artifacts) -> Section:
     """How many pairs a passage got, of which kinds, and what was rejected."""
-    arms = {a.name: a for a in artifacts.values() if a.stage in GROUP_STAGES and a.tally.made}
-    checked = {name for arm in arms.values() for name in arm.inputs}
-    arms = {name: arm for name, arm in arms.items() if name not in checked}
+    arms = last_groups(artifacts)
     if not arms:
         return Section("Pairs", "")
     rows = []
@@ -192,7 +172,7 @@ def _sample(group: Group, text: Text) -> str:
 def curves(artifacts: Artifacts) -> Section:
     """Training loss over tokens, one line a model."""
     series = {}
-    compared = list(dict.fromkeys(score.model for score in _found_scores(artifacts)))
+    compared = list(dict.fromkeys(score.model for score in found_scores(artifacts)))
     # Those that are compared come first, in the order of the scores, so that a model has one colour on the whole page.
     for artifact in sorted(artifacts.values(), key=lambda a: [*compared, a.name].index(a.name)):
         if artifact.stage == "Train" and artifact.folder.exists("00000/metrics.jsonl"):
@@ -215,7 +195,7 @@ def _smooth(points: list[tuple[float, float]], *, window: int = 10) -> list[tupl
 
 def scores(artifacts: Artifacts) -> Section:
     """Scores side by side with 95 % intervals."""
-    every = _found_scores(artifacts)
+    every = found_scores(artifacts)
     found = [score for score in every if not score.metric.endswith((CLEAN, OVERLAPPING))]
     if not found:
         return Section("Scores", "")
@@ -257,7 +237,8 @@ def _contamination(scores: Sequence[Score]) -> str:
     return "<h3>Items that stand in the training text</h3>" + told + table(head, rows, numeric=range(3, 9))
 
 
-def _found_scores(artifacts: Artifacts) -> list[Score]:
+def found_scores(artifacts: Artifacts) -> list[Score]:
+    """The scores of all models: collected ones, else those of each."""
     collected = [a for a in artifacts.values() if a.stage == "Collect"]
     sources = collected or [a for a in artifacts.values() if a.stage in ("Rate", "HeldOut")]
     return [score for artifact in sources for score in artifact.records(Score)]

@@ -63,7 +63,7 @@ def _lines(record: Record) -> list[str]:
         case Document():
             return [record.text, "", f"source: {record.source}"]
         case Text():
-            return [record.text, "", f"source: {record.source}   kind: {record.kind}"]
+            return [record.text, "", f"source: {record.source}   kind: {record.kind}   layout: {record.layout or '–'}"]
         case Group():
             return [line for shot in record.shots for line in (shot.document.text, "", *_pairs(shot.pairs), "")]
         case Item():

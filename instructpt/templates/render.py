@@ -77,9 +77,9 @@ def render(
     source = group.shots[0].document.source
     text = style.shot_separator.join([text for text in texts if text])
     if loss == "all":
-        return [Rendered(Text(group.id, text, source, kind), style)]
+        return [Rendered(Text(group.id, text, source, kind, layout=style.layout), style)]
     text, spans = marks.take_out(text)
-    return [Rendered(Text(group.id, text, source, kind, spans), style)]
+    return [Rendered(Text(group.id, text, source, kind, spans, layout=style.layout), style)]
 
 
 def plain(group: Group, *, kind: Kind = "instruction", loss: Loss = "all") -> list[Text]:
@@ -94,7 +94,7 @@ def plain(group: Group, *, kind: Kind = "instruction", loss: Loss = "all") -> li
             asks, answers = context + _question(pair), " ".join(filter(None, (pair.rationale, pair.answer)))
             text = f"{asks} {answers}"
             spans = None if loss == "all" else ((len(asks), len(text)),)
-            texts.append(Text(f"{group.id}/{j}", text, shot.document.source, kind, spans))
+            texts.append(Text(f"{group.id}/{j}", text, shot.document.source, kind, spans, layout="plain"))
     return texts
 
 

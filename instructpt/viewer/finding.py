@@ -33,7 +33,7 @@ FILTERS: dict[str, dict[str, str]] = {
         "reason": "shots.list.element.rejects.list.element.reason",
         "source": "shots.list.element.document.source",
     },
-    "Text": {"kind": "kind", "source": "source"},
+    "Text": {"kind": "kind", "layout": "layout", "source": "source"},
     "Item": {"task": "task", "part": "part"},
     "Match": {"task": "task", "source": "source"},
     "Score": {"task": "task", "metric": "metric", "model": "model"},

@@ -31,7 +31,11 @@ def preview(kind: str, row: Mapping[str, Any]) -> dict[str, Any]:
         case Document():
             return {"id": record.id, "tags": [_short(record.source)], "text": _start(record.text)}
         case Text():
-            return {"id": record.id, "tags": [record.kind, _short(record.source)], "text": _start(record.text)}
+            return {
+                "id": record.id,
+                "tags": [*filter(None, (record.kind, record.layout)), _short(record.source)],
+                "text": _start(record.text),
+            }
         case Group():
             pairs = sum(len(shot.pairs) for shot in record.shots)
             rejects = sum(len(shot.rejects) for shot in record.shots)
@@ -95,6 +99,7 @@ def _text(record: Text, max_characters: int | None) -> dict[str, Any]:
         "id": record.id,
         "source": record.source,
         "kind": record.kind,
+        "layout": record.layout,
         "all_loss": record.spans is None,
         "text_pieces": pieces,
         "parts": parts,

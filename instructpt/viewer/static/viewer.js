@@ -417,7 +417,7 @@ function textView(record) {
     else text.append(put(make("span", { class: learned ? "learned" : "silent" }), part));
   });
   const loss = record.all_loss ? "every token carries loss" : "underlined: carries loss";
-  return [make("div", { class: "tags" }, tag(record.kind), tag(loss)), ...where(record), text];
+  return [make("div", { class: "tags" }, tag(record.kind), record.layout ? tag(record.layout) : null, tag(loss)), ...where(record), text];
 }
 
 function fieldsView(record) {

@@ -1,0 +1,131 @@
+"""The first screen answers two questions, says what was not measured, and can be read on a phone and on paper."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chromium import chromium_page, find_chromium
+from conftest import corpus_rows, write_corpus
+
+from instructpt.cli import main
+from instructpt.evaluation.comparison import Comparison, Interval, Measure
+from instructpt.records import Score
+from instructpt.report import render
+from instructpt.report.artifacts import load
+from instructpt.report.front import compared, front
+
+WIDE, PHONE, PAPER = (1280, 800), (390, 844), (688, 1000)
+"""Pixels; the last is A4 without its margins."""
+CONTRAST = """
+(() => {
+  const light = (c) => { const v = c.match(/[0-9.]+/g).slice(0, 3).map((x) => { const s = x / 255;
+    return s <= 0.03928 ? s / 12.92 : ((s + 0.055) / 1.055) ** 2.4; });
+    return 0.2126*v[0] + 0.7152*v[1] + 0.0722*v[2]; };
+  const paper = (e) => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor;
+    if (!c.endsWith(', 0)')) return c; } return 'rgb(255, 255, 255)'; };
+  return Math.min(...[...document.querySelectorAll('p, td, th, h1, h2, h3, pre, text')].map((e) => {
+    const style = getComputedStyle(e), ink = e.tagName === 'text' ? style.fill : style.color;
+    const [a, b] = [light(ink), light(paper(e))].sort((x, y) => y - x); return (a + 0.05) / (b + 0.05); }));
+})()
+"""
+"""The least contrast of any words with what they stand on (WCAG 2.2, 1.4.3)."""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("front")
+    corpus = write_corpus(folder / "my.jsonl", corpus_rows(8))
+    assert main(["augment", str(corpus), "--mine", "--out", str(folder / "out")]) == 0
+    return folder / "out"
+
+
+def words(page: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+
+
+def test_a_corpus_without_models_says_what_is_in_it_and_what_is_not_known(root: Path) -> None:
+    said = words(front(load(str(root)), scores=[]))
+    groups = load(str(root))["groups"].tally
+    assert f"{groups.counts['pairs'] / groups.made:.2f} pairs a passage" in said
+    assert "Not measured: no model was trained" in said
+    assert "instructpt run compare" in said
+    assert "Test items were not looked for" in said
+
+
+def test_single_runs_tell_nothing(root: Path) -> None:
+    scores = [Score("held_out", "bits_per_byte", 2.0, 0.1, 9, model) for model in ("raw", "mined")]
+    said = words(front(load(str(root)), scores=scores))
+    assert "Cannot be told: one training run a model" in said
+    assert "2.00 ± 0.20" in said
+    assert "One model alone cannot tell" in words(front(load(str(root)), scores=scores[:1]))
+
+
+def measure(difference: float, half: float | None, **changes: Any) -> Measure:
+    named = {"phase": "", "task": "held_out", "metric": "bits_per_byte", "tokens": 10} | changes
+    return Measure(**named, arms={}, differences={"instruct": Interval(difference, half, 3)})
+
+
+def test_a_difference_counts_only_if_its_interval_excludes_zero() -> None:
+    found = Comparison(
+        arms=("raw", "instruct"),
+        seeds=(0, 1, 2),
+        measures=[
+            measure(0.03, 0.01),
+            measure(-0.1, 0.02, task="unseen"),
+            measure(0.02, 0.1, task="unseen", metric="choice_accuracy"),
+            measure(9.0, 0.1, tokens=5),  # a smaller budget
+        ],
+    )
+    said = words(compared(found))
+    assert "instruct against raw, 3 seeds: better in 1, worse in 1, no difference shown in 1 of 3 measures." in said
+    assert "+0.030 ± 0.010: worse" in said
+    assert "-0.100 ± 0.020: better" in said
+    assert "9.0" not in said
+
+
+def test_one_seed_is_not_enough() -> None:
+    found = Comparison(arms=("raw", "instruct"), seeds=(0,), measures=[measure(-1.0, None)])
+    assert "cannot be told from one seed" in words(compared(found))
+    assert "better" not in words(compared(found)).replace("left of the line is better", "")
+
+
+def in_browser(page: Path, profile: Path, look: Any) -> Any:
+    async def run() -> Any:
+        async with chromium_page(profile) as tab:
+            await tab.size(*WIDE)
+            await tab.open(f"file://{page}")
+            await tab.until("document.querySelectorAll('.answer').length === 2")
+            found = await look(tab)
+            assert tab.requests == [f"file://{page}"]
+            return found
+
+    work: Coroutine[Any, Any, Any] = run()
+    return asyncio.run(work)
+
+
+@pytest.mark.skipif(find_chromium() is None, reason="needs Chromium")
+def test_it_fits_a_screen_a_phone_and_paper_and_can_be_read_in_the_dark(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text(render(str(root), title="Report"))
+
+    async def look(tab: Any) -> None:
+        tops = "[...document.querySelectorAll('.answer h2')].map((e) => e.getBoundingClientRect().top)"
+        assert all(top < WIDE[1] / 2 for top in await tab.run(tops)), "both questions stand on the first screen"
+        for scheme in ("light", "dark"):
+            await tab.scheme(scheme)
+            assert await tab.run(CONTRAST) >= 4.5, scheme
+        await tab.size(*PHONE)
+        assert await tab.run("document.documentElement.scrollWidth") <= PHONE[0]
+        await tab.size(*PAPER)
+        await tab.call("Emulation.setEmulatedMedia", media="print")
+        beyond = (
+            "[...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > innerWidth + 1)"
+        )
+        assert await tab.run(f"{beyond}.map((e) => e.tagName)") == []
+        assert await tab.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+    in_browser(tmp_path / "report.html", tmp_path, look)
