@@ -277,7 +277,7 @@ def to_row(record: Record) -> dict[str, Any]:
             return {"id": record.id, "shots": [_shot_to_row(shot) for shot in record.shots]}
         case Text():
             spans = None if record.spans is None else _spans_to_rows(record.spans)
-            row = {name: getattr(record, name) for name in ("id", "text", "source", "kind")}
+            row = {name: getattr(record, name) for name in ("id", "text", "source", "kind", "layout")}
             return {**row, "spans": spans, "breaks": list(record.breaks)}
         case Item():
             values = [{"name": name, "value": value} for name, value in record.values.items()]

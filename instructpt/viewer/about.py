@@ -108,7 +108,7 @@ def _tally(found: Mapping[str, Counter[Any]], row: Mapping[str, Any]) -> None:
         found["length"][_band(len(shot["document"]["text"]))] += 1
     if "text" in row and "item" not in row:  # of a match that is an excerpt
         found["length"][_band(len(row["text"]))] += 1
-    for name in ("kind", "task", "metric", "model", "part"):
+    for name in ("kind", "layout", "task", "metric", "model", "part"):
         if row.get(name):
             found[name][row[name]] += 1
 
@@ -146,6 +146,7 @@ _CHARTS: tuple[tuple[str, str, Callable[[Counter[Any]], list[tuple[str, int]]]],
     ("reason", "Pairs left out, by reason", _with_others),
     ("length", "Texts by length in characters", _bands),
     ("kind", "Texts by kind", _with_others),
+    ("layout", "Texts by layout of the template", _with_others),
     ("task", "Records by task", _with_others),
     ("source", "Texts by source", _with_others),
 )

@@ -202,6 +202,14 @@ def test_filters_by_category_reason_and_source(groups: Path) -> None:
     assert hits(both) == [n for n in range(300) if n % 2 and n % 3 == 1 and str(n).startswith("2")]
 
 
+def test_filters_texts_by_the_layout_of_their_template(tmp_path: Path) -> None:
+    layouts = ("classic", "dialog", "", "classic")
+    texts = [Text(f"t{i}", "A heron.", "s", "augmented", layout=layout) for i, layout in enumerate(layouts)]
+    write_artifact(tmp_path / "texts", Text, [texts])
+    assert hits(answer(tmp_path / "texts", "/api/texts/search?layout=classic")) == [0, 3]
+    assert answer(tmp_path / "texts", "/api/texts/records/0")["layout"] == "classic"
+
+
 def test_a_search_stops_and_goes_on(groups: Path) -> None:
     first = answer(groups, "/api/groups/search?text=heron")
     assert len(hits(first)) == MAX_HITS

@@ -176,7 +176,7 @@ def hostile_run(root: Path) -> list[str]:
     records = {
         "documents": document,
         "groups": Group(HOSTILE, (shot,)),
-        "texts": Text(HOSTILE, HOSTILE * 3, HOSTILE, "task", ((0, 40), (50, 60)), (45,)),
+        "texts": Text(HOSTILE, HOSTILE * 3, HOSTILE, "task", ((0, 40), (50, 60)), (45,), HOSTILE),
         "scores": Score(HOSTILE, HOSTILE, 0.5, None, 1, HOSTILE),
         '"><img src=x onerror=window.hacked=1>': Item(HOSTILE, 0, HOSTILE, HOSTILE, HOSTILE, {HOSTILE: 1.0}, 1),
     }
