@@ -51,6 +51,8 @@ def _scores(scores: list[Record]) -> Table:
     from rich.table import Table
 
     table = Table("model", "task", "metric", "value", "stderr", "items", box=None)
+    for column in table.columns[1:]:  # of a narrow terminal the model's path has what is left
+        column.no_wrap = True
     for score in scores:
         assert isinstance(score, Score)
         stderr = "" if score.stderr is None else f"{score.stderr:.4f}"
