@@ -67,7 +67,7 @@ def _corpus(artifacts: Artifacts) -> str:
         return _said(f"{raw} instructpt augment writes pairs for it.".strip())
     if arms:
         body = "".join(_said(_told_of(arm)) for arm in shown.values()) + body
-        body += table(("", *shown), _facts(shown), numeric=range(1, 1 + len(shown)))
+        body += table(("", *shown), _facts(shown, artifacts), numeric=range(1, 1 + len(shown)))
         body += _more(len(arms) - len(shown)) + _left_out(shown)
     return body + _test_items(artifacts) + _rightness(artifacts)
 
@@ -81,14 +81,20 @@ def _told_of(arm: Artifact) -> str:
     return f"{arm.name}: {_percent(with_pairs, passages)} of the passages have pairs, {a_passage}{gone}."
 
 
-def _facts(arms: Artifacts) -> Iterable[tuple[str, ...]]:
+def _facts(arms: Artifacts, artifacts: Artifacts) -> Iterable[tuple[str, ...]]:
     """Rows of numbers, a column an arm."""
     counts = {name: arm.tally.counts for name, arm in arms.items()}
     yield ("passages", *(f"{arm.tally.made:,}" for arm in arms.values()))
     yield ("pairs that stay", *(f"{found.get('pairs', 0):,}" for found in counts.values()))
     yield ("left out", *(f"{sum(arm.named_counts('rejects').values()):,}" for arm in arms.values()))
     yield ("categories", *(str(len(arm.named_counts("category")) or "–") for arm in arms.values()))
-    yield ("checks that ran", *(str(len(arm.settings.get("checks") or ()) or "–") for arm in arms.values()))
+    yield ("checks that ran", *(str(_num_checks(arm, artifacts) or "–") for arm in arms.values()))
+
+
+def _num_checks(arm: Artifact, artifacts: Artifacts) -> int:
+    """Of an arm and of what it was made from; a second answer and a judge are one each."""
+    own = len(arm.settings.get("checks") or ()) + (arm.stage in ("Consistency", "Judged"))
+    return own + sum(_num_checks(artifacts[name], artifacts) for name in arm.inputs if name in artifacts)
 
 
 def _left_out(arms: Artifacts) -> str:
@@ -197,9 +203,11 @@ def _summary(arm: str, measures: Sequence[Measure], found: Comparison) -> str:
     num_seeds = len(found.seeds)
     if num_seeds < 2:
         return f"{arm} against {found.arms[0]}: cannot be told from one seed."
+    alone = sum(arm in m.differences and m.differences[arm].half is None for m in measures)
+    rest = shown.total() - shown["better"] - shown["worse"] - alone
     parts = [f"{word} in {shown[word]}" for word in ("better", "worse") if shown[word]]
-    rest = shown.total() - shown["better"] - shown["worse"]
     parts += [f"no difference shown in {rest}"] if rest else []
+    parts += [f"cannot be told in {alone} (one seed)"] if alone else []
     return f"{arm} against {found.arms[0]}, {num_seeds} seeds: {', '.join(parts)} of {shown.total()} measures."
 
 

@@ -84,11 +84,22 @@ def pairs(artifacts: Artifacts) -> Section:
         why = ", ".join(f"{reason} {count:,}" for reason, count in islice(rejects.items(), 6))
         rows.append((arm.name, f"{passages:,}", f"{number:,}", *shares, why))
     head = ("artifact", "passages", "pairs", "with pairs", "a passage", "rejected", "why")
-    body = table(head, rows, numeric=(1, 2, 3, 4, 5))
+    body = table(head, rows, numeric=(1, 2, 3, 4, 5)) + _rejects(arms)
     counts = {n: {int(k): v for k, v in arm.named_counts("pairs_per_passage").items()} for n, arm in arms.items()}
     body += "<h3>Pairs per passage</h3>" + legend(list(arms))
     body += histogram(counts, x_label="pairs", y_label="% of passages")
     return Section("Pairs", body + _kinds(arms) + "".join(_categories(arm, artifacts) for arm in arms.values()))
+
+
+def _rejects(arms: Artifacts) -> str:
+    """Pairs left out by reason, each with an example."""
+    rows = [
+        (arm.name, reason, f"{number:,}", (arm.tally.samples.get(f"rejects/{reason}") or [""])[0][:160])
+        for arm in arms.values()
+        for reason, number in arm.named_counts("rejects").items()
+    ]
+    head = ("artifact", "reason", "number", "for example")
+    return "<h3>Pairs left out, by reason</h3>" + table(head, rows, numeric=(2,)) if rows else ""
 
 
 def _kinds(arms: Mapping[str, Artifact]) -> str:

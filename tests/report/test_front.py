@@ -92,6 +92,8 @@ def test_one_seed_is_not_enough() -> None:
     found = Comparison(arms=("raw", "instruct"), seeds=(0,), measures=[measure(-1.0, None)])
     assert "cannot be told from one seed" in words(compared(found))
     assert "better" not in words(compared(found)).replace("left of the line is better", "")
+    unfinished = Comparison(arms=("raw", "instruct"), seeds=(0, 1, 2), measures=[measure(-1.0, None)])
+    assert "cannot be told in 1 (one seed)" in words(compared(unfinished)), "of three seeds this arm has one"
 
 
 def in_browser(page: Path, profile: Path, look: Any) -> Any:
