@@ -8,6 +8,7 @@ What was not measured is said, with the command that would measure it.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -43,7 +44,7 @@ _QUALITY = {
 def front(artifacts: Artifacts, *, scores: Sequence[Score]) -> str:
     """Both answers side by side. scores: of the models, as the section on scores has them."""
     parts = (("Is this corpus good?", _corpus(artifacts)), ("Did it help?", _models(artifacts, scores)))
-    shown = "".join(f'<div class="answer"><h2>{title}</h2>{body}</div>' for title, body in parts)
+    shown = "".join(f'<div class="answer" data-title="{title}"><h2>{title}</h2>{body}</div>' for title, body in parts)
     return f'<div class="answers">{shown}</div>'
 
 
@@ -69,7 +70,7 @@ def _corpus(artifacts: Artifacts) -> str:
         body = "".join(_said(_told_of(arm)) for arm in shown.values()) + body
         body += table(("", *shown), _facts(shown, artifacts), numeric=range(1, 1 + len(shown)))
         body += _more(len(arms) - len(shown)) + _left_out(shown)
-    return body + _test_items(artifacts) + _rightness(artifacts)
+    return body + _copies(artifacts) + _test_items(artifacts) + _rightness(artifacts)
 
 
 def _told_of(arm: Artifact) -> str:
@@ -129,10 +130,19 @@ def _quality(artifacts: Artifacts) -> str:
     return ""
 
 
+def _copies(artifacts: Artifacts) -> str:
+    """Documents that were left out since an earlier one has the same text."""
+    filters = [a for a in artifacts.values() if a.stage == "Filter" and a.settings.get("duplicates")]
+    if not filters:
+        return _soft("Copies of documents were not looked for: `instructpt augment` leaves them out of its files.")
+    copies = sum(artifact.tally.dropped.get("exact_duplicate", 0) for artifact in filters)
+    return _soft(f"Copies of documents, left out: {copies:,} of {sum(a.tally.taken for a in filters):,}.")
+
+
 def _test_items(artifacts: Artifacts) -> str:
     searched = [artifact for artifact in artifacts.values() if artifact.stage == "Overlap"]
     if not searched:
-        return _soft("Test items were not looked for: instructpt decontaminate … --action report does.")
+        return _soft("Test items were not looked for: `instructpt decontaminate … --action report` does.")
     rows: Counter[str] = Counter()
     found: Counter[str] = Counter()
     for artifact in searched:
@@ -144,7 +154,7 @@ def _test_items(artifacts: Artifacts) -> str:
 def _rightness(artifacts: Artifacts) -> str:
     if any(artifact.stage in ("Judged", "Judge") for artifact in artifacts.values()):
         return ""
-    return _soft("Whether what stays is right, checks tell in part: read some below, or ask instructpt verify --judge.")
+    return _soft("Whether what stays is right, checks tell in part: read some, or ask `instructpt verify --judge`.")
 
 
 def _models(artifacts: Artifacts, scores: Sequence[Score]) -> str:
@@ -161,7 +171,7 @@ def _models(artifacts: Artifacts, scores: Sequence[Score]) -> str:
 
 
 def _how() -> str:
-    return _soft("instructpt run compare trains models with and without the pairs, several seeds each, and tells.")
+    return _soft("`instructpt run compare` trains models with and without the pairs, several seeds each, and tells.")
 
 
 def compared(found: Comparison) -> str:
@@ -249,7 +259,8 @@ def _single_runs(scores: Sequence[Score], models: Sequence[str]) -> str:
 
 
 def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / max(1, whole):.0f} %"
+    share = 100 * part / max(1, whole)
+    return "under 1 %" if 0 < share < 0.5 else f"{share:.0f} %"
 
 
 def _said(text: str) -> str:
@@ -257,7 +268,8 @@ def _said(text: str) -> str:
 
 
 def _soft(text: str) -> str:
-    return f"<p class=soft>{escape(text)}</p>"
+    """A side remark; commands stand in backticks."""
+    return "<p class=soft>" + re.sub("`([^`]+)`", r"<code>\1</code>", escape(text)) + "</p>"
 
 
 def _more(number: int) -> str:

@@ -22,6 +22,7 @@ p { margin: 6px 0 } .soft { color: var(--soft) }
 .answer { background: var(--panel); border: 1px solid var(--line); border-radius: 8px; padding: 4px 16px 10px;
   min-width: 0 }
 .answer h2 { border: 0; margin: 4px 0; padding: 0 } .answer table { font-size: 13px } .told { font-weight: 600 }
+code { font: 13px ui-monospace, monospace; white-space: nowrap }
 .scroll { overflow-x: auto } table { border-collapse: collapse; width: 100%; font-size: 14px }
 th, td { text-align: left; padding: 5px 10px 5px 0; border-bottom: 1px solid var(--line); vertical-align: top }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
@@ -29,7 +30,10 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--panel); 
   border-radius: 8px; padding: 10px 12px; margin: 6px 0; font: 12.5px/1.5 ui-monospace, monospace; max-height: 26em;
   overflow-y: auto } .two { display: grid; grid-template-columns: 1fr 1fr; gap: 16px } .two > div { min-width: 0 }
 .two > div:last-child pre { max-height: none }
-@media (max-width: 760px) { .two, .answers { grid-template-columns: 1fr } body { padding: 16px 12px 60px } }
+@media screen and (max-width: 760px) { .two, .answers { grid-template-columns: 1fr } body { padding: 16px 12px 60px }
+  code { white-space: normal } .answers { gap: 4px } .answer { display: contents } .answer > * { order: 1;
+  min-width: 0 } .answer > h2, .answer > .told { order: 0 } .told { font-size: 14px; margin: 2px 0 }
+  .answer::before { content: attr(data-title); order: 1; margin: 16px 0 4px; font-weight: 700 } }
 .key { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin: 0 6px 0 0 }
 .legend span { margin-right: 16px; white-space: nowrap } svg { max-width: 100%; height: auto; display: block }
 svg text { fill: var(--soft); font: 12px system-ui, sans-serif } details { margin: 8px 0 } summary { cursor: pointer }
@@ -38,9 +42,11 @@ svg text { fill: var(--soft); font: 12px system-ui, sans-serif } details { margi
   --c0: #3b6fd4; --c1: #d9822b; --c2: #2a9d6f; --c3: #a855b5; --c4: #c2413b; --c5: #6b7280 }
   * { print-color-adjust: exact } body { max-width: none; padding: 0; font-size: 10.5px }
   .two, .answers { grid-template-columns: 1fr } .scroll { overflow: visible } table, .answer table { font-size: 9px }
-  th, td, td.n, th.n { white-space: normal; overflow-wrap: anywhere; padding-right: 6px }
+  th, td, td.n, th.n { white-space: normal; overflow-wrap: break-word; padding-right: 6px }
   pre { max-height: none; overflow: visible; font-size: 9px } h1, h2, h3, summary { break-after: avoid }
-  svg, tr, .answer { break-inside: avoid } details::details-content { content-visibility: visible; display: block } }
+  section { break-before: page } section > h2 { margin-top: 0; border: 0 } .answer svg { max-width: 360px }
+  code { font-size: 9px; white-space: normal } .scroll, svg, tr, .answer { break-inside: avoid }
+  details::details-content { content-visibility: visible; display: block } }
 """
 
 

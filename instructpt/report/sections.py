@@ -93,13 +93,28 @@ def pairs(artifacts: Artifacts) -> Section:
 
 def _rejects(arms: Artifacts) -> str:
     """Pairs left out by reason, each with an example."""
-    rows = [
-        (arm.name, reason, f"{number:,}", (arm.tally.samples.get(f"rejects/{reason}") or [""])[0][:160])
-        for arm in arms.values()
-        for reason, number in arm.named_counts("rejects").items()
-    ]
+    rows = []
+    for arm in arms.values():
+        counts, examples = arm.named_counts("rejects"), _examples(arm)
+        rows += [(arm.name, reason, f"{n:,}", examples.get(reason, "")[:160]) for reason, n in counts.items()]
     head = ("artifact", "reason", "number", "for example")
     return "<h3>Pairs left out, by reason</h3>" + table(head, rows, numeric=(2,)) if rows else ""
+
+
+def _examples(arm: Artifact) -> dict[str, str]:
+    """Reason -> a pair left out for it: one that the arm kept, else, of a stage before it, one in its first groups."""
+    found = {
+        reject.reason: reject.text
+        for group in islice(arm.records(Group), GROUPS_LOOKED_AT)
+        for shot in group.shots
+        for reject in shot.rejects
+    }
+    kept = {
+        name.partition("/")[2]: texts[0]
+        for name, texts in arm.tally.samples.items()
+        if texts and name.startswith(("rejects/", "left_out/"))
+    }
+    return found | kept
 
 
 def _kinds(arms: Mapping[str, Artifact]) -> str:

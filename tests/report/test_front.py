@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from chromium import chromium_page, find_chromium
 from conftest import corpus_rows, write_corpus
 
+from instructpt.artifacts import Run, Stage, make
 from instructpt.cli import main
 from instructpt.evaluation.comparison import Comparison, Interval, Measure
-from instructpt.records import Score
+from instructpt.records import Document, Group, Pair, Score, Shot
 from instructpt.report import render
 from instructpt.report.artifacts import load
 from instructpt.report.front import compared, front
+from instructpt.report.page import page
 
 WIDE, PHONE, PAPER = (1280, 800), (390, 844), (688, 1000)
 """Pixels; the last is A4 without its margins."""
@@ -28,7 +31,7 @@ CONTRAST = """
     return 0.2126*v[0] + 0.7152*v[1] + 0.0722*v[2]; };
   const paper = (e) => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor;
     if (!c.endsWith(', 0)')) return c; } return 'rgb(255, 255, 255)'; };
-  return Math.min(...[...document.querySelectorAll('p, td, th, h1, h2, h3, pre, text')].map((e) => {
+  return Math.min(...[...document.querySelectorAll('p, td, th, h1, h2, h3, pre, summary, span, text')].map((e) => {
     const style = getComputedStyle(e), ink = e.tagName === 'text' ? style.fill : style.color;
     const [a, b] = [light(ink), light(paper(e))].sort((x, y) => y - x); return (a + 0.05) / (b + 0.05); }));
 })()
@@ -44,8 +47,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
-def words(page: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+def words(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
 
 
 def test_a_corpus_without_models_says_what_is_in_it_and_what_is_not_known(root: Path) -> None:
@@ -55,6 +58,32 @@ def test_a_corpus_without_models_says_what_is_in_it_and_what_is_not_known(root: 
     assert "Not measured: no model was trained" in said
     assert "instructpt run compare" in said
     assert "Test items were not looked for" in said
+    assert "Copies of documents, left out: 0 of 8." in said
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doubtful(Stage[Any]):
+    """A passage with a pair whose number is not in it."""
+
+    record: ClassVar[Any] = Group
+    takes: ClassVar[str] = "passages"
+    makes: ClassVar[str] = "passages"
+
+    def num_shards(self, run: Run) -> int:
+        return 1
+
+    def shard(self, index: int, run: Run) -> Iterator[Any]:
+        run.tally.take()
+        run.tally.keep()
+        pairs = (Pair("What was built here?", "A bridge"), Pair("When did it open?", "It opened in the year 1912."))
+        yield Group("g", (Shot(Document("p", "A bridge was built here in 1843, of stone.", "tales"), pairs),))
+
+
+def test_pairs_that_a_check_left_out_stand_below_with_an_example(tmp_path: Path) -> None:
+    make(Doubtful(name="doubtful"), Run(root=str(tmp_path), workers=1))
+    assert main(["verify", str(tmp_path / "doubtful"), "--out", str(tmp_path / "out"), "--workers", "1"]) == 0
+    said = words(render(str(tmp_path / "out"), title="Checked"))
+    assert "unsupported_number 1 When did it open? It opened in the year 1912." in said
 
 
 def test_single_runs_tell_nothing(root: Path) -> None:
@@ -96,23 +125,46 @@ def test_one_seed_is_not_enough() -> None:
     assert "cannot be told in 1 (one seed)" in words(compared(unfinished)), "of three seeds this arm has one"
 
 
-def in_browser(page: Path, profile: Path, look: Any) -> Any:
+def in_browser(file: Path, profile: Path, look: Any) -> Any:
     async def run() -> Any:
         async with chromium_page(profile) as tab:
             await tab.size(*WIDE)
-            await tab.open(f"file://{page}")
+            await tab.open(f"file://{file}")
             await tab.until("document.querySelectorAll('.answer').length === 2")
             found = await look(tab)
-            assert tab.requests == [f"file://{page}"]
+            assert tab.requests == [f"file://{file}"]
             return found
 
     work: Coroutine[Any, Any, Any] = run()
     return asyncio.run(work)
 
 
+def three_arms() -> str:
+    """A page of nothing but two comparisons."""
+    arms = ("raw", "without_corpora", "instruct")
+    measures = [
+        Measure(
+            phase=phase,
+            task=task,
+            metric=metric,
+            tokens=10,
+            arms={},
+            differences={arm: Interval(-0.0123, 0.0456, 3) for arm in arms[1:]},
+        )
+        for phase in ("", "tuned")
+        for task, metric in (("held_out", "bits_per_byte"), ("unseen", "choice_accuracy"), ("average", "of 8 tasks"))
+    ]
+    answer = (
+        f'<div class="answer"><h2>?</h2>{compared(Comparison(arms=arms, seeds=(0, 1, 2), measures=measures))}</div>'
+    )
+    return page("Report", lead=f'<div class="answers">{answer * 2}</div>', sections=())
+
+
 @pytest.mark.skipif(find_chromium() is None, reason="needs Chromium")
-def test_it_fits_a_screen_a_phone_and_paper_and_can_be_read_in_the_dark(root: Path, tmp_path: Path) -> None:
-    (tmp_path / "report.html").write_text(render(str(root), title="Report"))
+@pytest.mark.parametrize("kind", ["corpus", "comparison"])
+def test_it_fits_a_screen_a_phone_and_paper_and_can_be_read_in_the_dark(root: Path, tmp_path: Path, kind: str) -> None:
+    html = render(str(root), title="Report") if kind == "corpus" else three_arms()
+    (tmp_path / "report.html").write_text(html)
 
     async def look(tab: Any) -> None:
         tops = "[...document.querySelectorAll('.answer h2')].map((e) => e.getBoundingClientRect().top)"
@@ -122,6 +174,8 @@ def test_it_fits_a_screen_a_phone_and_paper_and_can_be_read_in_the_dark(root: Pa
             assert await tab.run(CONTRAST) >= 4.5, scheme
         await tab.size(*PHONE)
         assert await tab.run("document.documentElement.scrollWidth") <= PHONE[0]
+        bottoms = "[...document.querySelectorAll('.answer > .told')].map((e) => e.getBoundingClientRect().bottom)"
+        assert all(bottom < PHONE[1] for bottom in await tab.run(bottoms)), "both answers, before any table"
         await tab.size(*PAPER)
         await tab.call("Emulation.setEmulatedMedia", media="print")
         beyond = (
@@ -129,5 +183,9 @@ def test_it_fits_a_screen_a_phone_and_paper_and_can_be_read_in_the_dark(root: Pa
         )
         assert await tab.run(f"{beyond}.map((e) => e.tagName)") == []
         assert await tab.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        folded = "[...document.querySelectorAll('details:not([open]) > pre')].map((e) => e.checkVisibility())"
+        seen = await tab.run(folded)
+        assert bool(seen) == (kind == "corpus"), "settings are folded"
+        assert all(seen), "paper cannot be unfolded"
 
     in_browser(tmp_path / "report.html", tmp_path, look)

@@ -520,7 +520,7 @@ function reasons(counted, samples) {
   if (!counted.length) return [make("p", { class: "soft" }, "none")];
   return counted.sort((a, b) => b[1] - a[1]).map(([name, count]) => make("details", {},
     make("summary", {}, `${name.replace("rejects/", "").replaceAll("_", " ")}: ${number(count)}`),
-    (samples[name] || []).map((text) => said("pre", "", text))));
+    (samples[name] || samples[name.replace("rejects/", "left_out/")] || []).map((text) => said("pre", "", text))));
 }
 
 /** The artifact above what it was made from; one that stands in several places is unfolded in the first. */
