@@ -26,10 +26,10 @@ import torch
 from transformers import MistralConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
-from instructpt import vocabulary
 from instructpt.engines import Form, Sampling, open_engine
 from instructpt.seeds import rng
 from instructpt.synthesis.steered import Steered
+from instructpt.words import vocabulary
 
 MODELS = {
     "small": {"num_hidden_layers": 4, "hidden_size": 192, "num_attention_heads": 4, "vocab_size": 4096},

@@ -22,9 +22,9 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from benchmarks.tokenize_pack import SAMPLE, read
-from instructpt.ngrams import Index, index
-from instructpt.overlap import CONTAMINATION_GRAM
 from instructpt.seeds import rng
+from instructpt.words.ngrams import Index, index
+from instructpt.words.overlap import CONTAMINATION_GRAM
 
 NUM_ITEMS = 50_000
 ITEM_WORDS = 40

@@ -16,12 +16,12 @@ from typing import Any
 import orjson
 import pyarrow.parquet as pq
 
-from instructpt import vocabulary
 from instructpt.artifacts import Stage
+from instructpt.corpus.stages import Read
 from instructpt.recipes.augment import augment
 from instructpt.seeds import rng
-from instructpt.stages.corpus import Read
-from instructpt.stages.texts import Template
+from instructpt.templates.stages import Template
+from instructpt.words import vocabulary
 
 APART = ("timing", "status.json", "spending.json", "report.html", ".lock", ".claim")
 """How files begin that tell of the run, not of its result."""

@@ -35,17 +35,17 @@ from typing import Literal
 import orjson
 
 from benchmarks.reports import Corpus, contents, passages, sharded, texts, write_corpus
-from instructpt import vocabulary
 from instructpt.artifacts import Run, tree
 from instructpt.engines import Sampling
+from instructpt.engines.models import model_identity
+from instructpt.engines.serving.scripted import StartedServer, started_server
 from instructpt.errors import RunError
 from instructpt.seeds import rng
-from instructpt.serving.scripted import StartedServer, started_server
-from instructpt.stages.models import model_identity
-from instructpt.stages.synthesis import Synthesize
 from instructpt.synthesis import ledger as ledgers
 from instructpt.synthesis.dialects import open_dialect
-from instructpt.vocabulary import Vocabulary
+from instructpt.synthesis.stages import Synthesize
+from instructpt.words import vocabulary
+from instructpt.words.vocabulary import Vocabulary
 
 _POLL_SECONDS = 0.001
 _TIMEOUT_SECONDS = 600.0
@@ -129,7 +129,7 @@ class Field:
         settings = ["--model", str(self.corpus.model), "--shard-bytes", str(self.corpus.shard_bytes)]
         where = ["--out", str(out), "--workers", str(self.workers), "--engine", "http", "--endpoints", self.server.url]
         recipe = f"{Path(__file__).resolve().with_name('reports.py')}:sharded"
-        return [sys.executable, "-m", "instructpt.cli", "run", recipe, "--files", *files, *settings, *where]
+        return [sys.executable, "-m", "instructpt.cli.commands", "run", recipe, "--files", *files, *settings, *where]
 
     def settle(self) -> None:
         """Wait until the server has read all that was sent before; take in what it was asked."""

@@ -31,12 +31,13 @@ from typing import Any, ClassVar
 import orjson
 
 from benchmarks.tokenize_pack import SAMPLE, read
-from instructpt.artifacts import Run, Stage, make
+from instructpt.artifacts import Run, Stage
+from instructpt.engines.models import SHIPPED
 from instructpt.engines.scripted import write_pairs
+from instructpt.engines.serving.scripted import started_server
+from instructpt.executors.make import make
 from instructpt.records import Document
-from instructpt.serving.scripted import started_server
-from instructpt.stages.models import SHIPPED
-from instructpt.stages.synthesis import Synthesize
+from instructpt.synthesis.stages import Synthesize
 
 PASSAGE_CHARACTERS = 450
 """About 150 tokens of the vocabulary that ships."""

@@ -24,11 +24,11 @@ from pathlib import Path
 import orjson
 import zstandard
 
-from instructpt import vocabulary
 from instructpt.assembly.rows import Packed, open_rows, pack
 from instructpt.assembly.tokenize import tokenize
 from instructpt.records import Text
-from instructpt.vocabulary import Vocabulary
+from instructpt.words import vocabulary
+from instructpt.words.vocabulary import Vocabulary
 
 SAMPLE = Path(vocabulary.__file__).parent / "sample" / "passages.jsonl.zst"
 VOCABULARY_SIZE = 32_000

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from instructpt import vocabulary
 from instructpt.records import Batch
 from instructpt.seeds import rng
 from instructpt.training.loop import train
 from instructpt.training.settings import Execution, TrainSettings
 from instructpt.training.shapes import new_model, shape_named
+from instructpt.words import vocabulary
 
 SHAPE, VOCABULARY_SIZE = "7m", 8192
 NUM_ROWS, ROW_TOKENS = 8, 512

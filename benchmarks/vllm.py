@@ -37,26 +37,28 @@ import aiohttp
 import orjson
 
 from benchmarks.tokenize_pack import SAMPLE, read
-from instructpt import models, vocabulary
+from instructpt import models
 from instructpt.engines import Completion, EngineState, Prompt, Sampling
+from instructpt.engines.event_loop import run_in_loop
 from instructpt.engines.health import read_metrics
 from instructpt.engines.http import HttpEngine
+from instructpt.engines.models import SHIPPED, Speech, read_speech
 from instructpt.engines.openai_format import Manners, completion_body
+from instructpt.engines.serving.environment import find_environment
+from instructpt.engines.serving.presets import Settings
+from instructpt.engines.serving.vllm import serve
 from instructpt.errors import InputError
 from instructpt.records import Document, Shot
 from instructpt.seeds import rng
-from instructpt.serving.environment import find_environment
-from instructpt.serving.presets import Settings
-from instructpt.serving.vllm import serve
-from instructpt.stages.models import SHIPPED, Speech, read_speech
-from instructpt.stages.synthesis import Talk, default_checks, talk
 from instructpt.synthesis.asking import Synthesis
 from instructpt.synthesis.capacity import Capacity
 from instructpt.synthesis.chains import fit
-from instructpt.synthesis.checks import apply_checks
 from instructpt.synthesis.ledger import Ledger
 from instructpt.synthesis.mix import draw
-from instructpt.synthesis.scheduler import run_chains, run_in_loop
+from instructpt.synthesis.scheduler import run_chains
+from instructpt.synthesis.stages import Talk, default_checks, talk
+from instructpt.verification.checks import apply_checks
+from instructpt.words import vocabulary
 
 NUM_CHAINS = 320
 """Ten times what is under way, so that the last chains, which leave places empty, weigh little: with four times as many

@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from instructpt import vocabulary
+from instructpt.words import vocabulary
 
 SENTENCES = (
     "The bridge over the river Cole was built in 1843 by the engineer Mary Ashworth.",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from toy_stages import SCORE
 
+from instructpt.artifacts.storage import ROWS_PER_CHUNK, read_parquet, write_parquet
 from instructpt.records import (
     Document,
     Group,
@@ -22,7 +23,6 @@ from instructpt.records import (
     _schemas,
     schema,
 )
-from instructpt.storage import ROWS_PER_CHUNK, read_parquet, write_parquet
 
 DOCUMENT = Document("a", "text \x00 ünï 🙂", "here", {"licence": "CC0", "n": [1, None, {"x": 0.5}]})
 PAIRS = (Pair("q", "a"), Pair("q?", "yes", ("yes", "no"), "since", "boolean QA"))

@@ -34,7 +34,7 @@ import orjson
 from instructpt.assembly import packing, tokenize
 from instructpt.errors import InputError
 from instructpt.records import Batch
-from instructpt.vocabulary import Vocabulary
+from instructpt.words.vocabulary import Vocabulary
 
 FORMAT = 1
 """Raised when the files change their meaning."""

@@ -28,7 +28,7 @@ import numpy as np
 import orjson
 
 from instructpt.records import Text
-from instructpt.vocabulary import Vocabulary
+from instructpt.words.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -16,11 +16,12 @@ from typing import Any
 
 import orjson
 
-from instructpt import ngrams, streams
+from instructpt.artifacts import streams
 from instructpt.collection.neutral import TaskRecord
 from instructpt.errors import InputError
-from instructpt.overlap import CONTAMINATION_GRAM
-from instructpt.wordforms import words
+from instructpt.words import ngrams
+from instructpt.words.overlap import CONTAMINATION_GRAM
+from instructpt.words.wordforms import words
 
 MIN_ITEM_WORDS = 5
 """Shorter texts of a test file are choices, labels and names, which many a question may be."""

@@ -23,8 +23,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from instructpt.collection.neutral import TaskRecord
-from instructpt.overlap import is_span, words
 from instructpt.seeds import rng
+from instructpt.words.overlap import is_span, words
 
 MIN_STORY_WORDS = 6
 """A shorter beginning is a heading or the number of the item ("27."), no text to ask about."""

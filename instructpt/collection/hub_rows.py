@@ -21,7 +21,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from instructpt.overlap import is_span, words
+from instructpt.words.overlap import is_span, words
 
 Values = Mapping[str, Any]
 """Neutral field -> value, still as the Hub has it: text, number, list of texts or None."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from instructpt import streams
+from instructpt.artifacts import streams
 from instructpt.records import Reject
 
 

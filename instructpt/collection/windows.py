@@ -23,9 +23,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from instructpt import overlap
 from instructpt.collection.catalog import Answers
 from instructpt.collection.neutral import TaskRecord
+from instructpt.words import overlap
 
 MIN_TABLE_LINES = 3
 MIN_FREE_SHARE = 0.5

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from instructpt.corpus.files import File, Part, Row, balanced
+from instructpt.artifacts.files import File, Part, Row, balanced
 from instructpt.corpus.tables import rows_of
 from instructpt.errors import InputError
 from instructpt.records import Reject

@@ -18,9 +18,9 @@ from typing import IO
 
 import orjson
 
-from instructpt.corpus.files import File, Part, Row, balanced, base_name, expansion
+from instructpt.artifacts.files import File, Part, Row, balanced, base_name, expansion
+from instructpt.artifacts.streams import compression, opened
 from instructpt.records import Reject
-from instructpt.streams import compression, opened
 
 _CHUNK_BYTES = 1 << 20
 _SAMPLE_BYTES = 1000

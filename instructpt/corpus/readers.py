@@ -29,8 +29,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from instructpt.corpus import files, hub, lines, tables, texts
-from instructpt.corpus.files import File, Part, Row
+from instructpt.artifacts import files
+from instructpt.artifacts.files import File, Part, Row
+from instructpt.corpus import hub, lines, tables, texts
 from instructpt.errors import InputError, RecipeError
 from instructpt.records import Document, Reject
 

@@ -27,10 +27,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from instructpt.corpus.sentences import sentence_starts
 from instructpt.errors import RecipeError
 from instructpt.records import Document
-from instructpt.vocabulary import Vocabulary
+from instructpt.words.sentences import sentence_starts
+from instructpt.words.vocabulary import Vocabulary
 
 MIN_BUDGET_TOKENS = 16
 """A single character may need several tokens."""

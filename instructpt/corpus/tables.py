@@ -9,9 +9,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from instructpt.corpus.files import File, Part, Row, base_name
+from instructpt.artifacts.files import File, Part, Row, base_name
+from instructpt.artifacts.streams import opened
 from instructpt.records import Reject
-from instructpt.streams import opened
 
 if TYPE_CHECKING:
     import pyarrow as pa

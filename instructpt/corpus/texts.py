@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from instructpt.corpus.files import File, Part, Row, base_name
+from instructpt.artifacts.files import File, Part, Row, base_name
+from instructpt.artifacts.streams import opened
 from instructpt.records import Reject
-from instructpt.streams import opened
 
 FIELD = "text"
 """Where a row of these files holds its text."""

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from instructpt import vocabulary
 from instructpt.engines import Conversation
 from instructpt.errors import EngineError
+from instructpt.words import vocabulary
 
 _FILES = ("*.json", "*.jinja", "*.model", "*.txt")
 

@@ -32,7 +32,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
 
-from instructpt import vocabulary
 from instructpt.engines import Completion, Conversation, EngineState, Form, Prompt, Sampling
 from instructpt.engines.addresses import read_addresses
 from instructpt.engines.calls import FailureError, MovedError, TooManyError, open_session, post
@@ -51,6 +50,7 @@ from instructpt.engines.openai_format import (
     without,
 )
 from instructpt.errors import EngineError, PromptRefusedError, RecipeError
+from instructpt.words import vocabulary
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession

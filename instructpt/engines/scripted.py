@@ -24,11 +24,11 @@ from random import Random
 import numpy as np
 import orjson
 
-from instructpt import vocabulary
 from instructpt.engines import Completion, Conversation, EngineState, Form, Prompt, Sampling
 from instructpt.errors import EngineError, RecipeError, StorageError
 from instructpt.records import Pair
 from instructpt.seeds import rng
+from instructpt.words import vocabulary
 
 Script = Callable[[str], str]
 """From the text of a prompt to the answer."""

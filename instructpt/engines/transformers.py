@@ -21,13 +21,14 @@ from typing import Any, Literal
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
-from instructpt import devices, vocabulary
+from instructpt import devices
 from instructpt.engines import Completion, Conversation, EngineState, Prompt, Sampling
 from instructpt.engines.batching import Forward, Request, Scoring
 from instructpt.engines.conversations import ChatTemplate
 from instructpt.engines.forms import Forms
 from instructpt.engines.worker import Worker
 from instructpt.errors import EngineError, InputError, PromptRefusedError, RecipeError
+from instructpt.words import vocabulary
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from instructpt.engines import Completion, EngineState, Prompt, Sampling
 from instructpt.engines.http import HttpEngine
+from instructpt.engines.serving.presets import GPU_MEMORY_SHARE, Settings
+from instructpt.engines.serving.vllm import serve
 from instructpt.errors import EngineError, EngineGoneError
-from instructpt.serving.presets import GPU_MEMORY_SHARE, Settings
-from instructpt.serving.vllm import serve
 
 _QUEUED = 1.25
 """Requests to send for each one that a server works on, so that a place freed is taken at once."""

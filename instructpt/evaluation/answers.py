@@ -27,9 +27,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from instructpt import vocabulary
 from instructpt.evaluation.models import loading
 from instructpt.records import Item, Pair, Shot
+from instructpt.words import vocabulary
 
 if TYPE_CHECKING:
     import numpy as np

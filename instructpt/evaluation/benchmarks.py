@@ -29,7 +29,7 @@ from typing import Any
 
 import orjson
 
-from instructpt import streams
+from instructpt.artifacts import streams
 from instructpt.errors import InputError
 
 SUITES = {

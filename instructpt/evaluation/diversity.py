@@ -18,8 +18,8 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 
 from instructpt.evaluation.bootstrap import Measure, measure
-from instructpt.overlap import grams, words
 from instructpt.records import Pair, Shot
+from instructpt.words.overlap import grams, words
 
 GRAM_LENGTHS = (1, 2, 3)
 

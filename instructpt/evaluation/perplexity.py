@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from instructpt import vocabulary
 from instructpt.errors import InputError
 from instructpt.evaluation.models import loading
 from instructpt.records import Document, Score
+from instructpt.words import vocabulary
 
 if TYPE_CHECKING:
     import torch

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from instructpt.evaluation.assignment import best_assignment
 from instructpt.evaluation.bootstrap import Measure, measure
 from instructpt.evaluation.diversity import diversity_measures
-from instructpt.overlap import exact_match, f1, is_span, looks_extractive, supported, words
 from instructpt.records import Pair, Reject, Shot
+from instructpt.words.overlap import exact_match, f1, is_span, looks_extractive, supported, words
 
 CUT_OFF = "cut_off"
 """The reason of a reject that is a last piece without its end, where the tokens for an answer ran out."""

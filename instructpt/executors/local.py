@@ -15,9 +15,9 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
+from instructpt.artifacts.news import Silent
 from instructpt.errors import RunError
 from instructpt.executors import driver
-from instructpt.progress import Silent
 
 if TYPE_CHECKING:
     from instructpt.artifacts import Run, Stage

@@ -33,15 +33,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from instructpt.artifacts.news import Silent
+from instructpt.artifacts.storage import Folder
 from instructpt.errors import InputError, RecipeError
 from instructpt.executors.ray_pool import MAX_LOSSES, Pool, given_up
 from instructpt.executors.ray_worker import Order, Outcome, build, seconds_of
-from instructpt.progress import Silent
-from instructpt.storage import Folder
 
 if TYPE_CHECKING:
+    from instructpt.artifacts.stage import Run, Stage
     from instructpt.executors import Work
-    from instructpt.stage import Run, Stage
 
 STORE_BYTES = 80 * 2**20
 """Of shared memory for a cluster of our own: only orders and counts go through it, and Ray takes no less than 75 MB."""

@@ -16,13 +16,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from instructpt.artifacts.locking import alone
+from instructpt.artifacts.news import Silent
 from instructpt.errors import ArtifactError, InstructptError, RunError
-from instructpt.locking import alone
-from instructpt.progress import Silent
 
 if TYPE_CHECKING:
+    from instructpt.artifacts.stage import Run, Stage
     from instructpt.executors import Work
-    from instructpt.stage import Run, Stage
 
 Outcome = float | InstructptError
 """The seconds that a shard took, or why it was not made."""

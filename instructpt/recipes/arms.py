@@ -23,14 +23,16 @@ from difflib import get_close_matches
 from typing import Literal
 
 from instructpt.artifacts import Stage
+from instructpt.assembly.blending import Part
+from instructpt.corpus.portions import Portion
+from instructpt.corpus.stages import Split
 from instructpt.errors import RecipeError
+from instructpt.mining.stages import Mine
 from instructpt.recipes.augment import USUAL_LENGTHS, USUAL_PAIRS, told
 from instructpt.records import Document, Group
-from instructpt.stages.blending import Part, Portion
-from instructpt.stages.corpus import Split
-from instructpt.stages.pairs import Mine, Verify
-from instructpt.stages.synthesis import Synthesize, default_checks
-from instructpt.stages.texts import Template
+from instructpt.synthesis.stages import Synthesize, default_checks
+from instructpt.templates.stages import Template
+from instructpt.verification.stages import Verify
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,16 +7,18 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from instructpt import vocabulary
 from instructpt.artifacts import Stage
+from instructpt.corpus.stages import SHARD_BYTES, BuildVocabulary, Duplicates, Filter, Read, Split
+from instructpt.engines.models import REMOTE_SPEECH, SHIPPED, Model, Speech, is_local, read_speech
 from instructpt.errors import RecipeError
+from instructpt.mining.stages import Mine
 from instructpt.models import is_remote
 from instructpt.records import Document, Group
-from instructpt.stages.corpus import SHARD_BYTES, BuildVocabulary, Duplicates, Filter, Read, Split
-from instructpt.stages.models import REMOTE_SPEECH, SHIPPED, Model, Speech, is_local, read_speech
-from instructpt.stages.pairs import DEFAULT_CHECKS, Mine, Verify
-from instructpt.stages.synthesis import AUTO, Synthesize, default_checks, talk
-from instructpt.stages.texts import Template
+from instructpt.synthesis.stages import AUTO, Synthesize, default_checks, talk
+from instructpt.templates.stages import Template
+from instructpt.verification.checks import DEFAULT_CHECKS
+from instructpt.verification.stages import Verify
+from instructpt.words import vocabulary
 
 USUAL_LENGTHS = (512, 4096, 400)
 """Tokens of passage, window and answer for a model that does not say; the last two are the paper's (section 2)."""

@@ -18,9 +18,9 @@ from typing import Literal
 from instructpt import devices
 from instructpt.errors import RecipeError
 from instructpt.recipes.tuning import context_of_base, width_of_base
-from instructpt.stages.training import steps_for
 from instructpt.training.settings import TrainSettings
 from instructpt.training.shapes import RATE_TIMES_WIDTH, shape_named
+from instructpt.training.stages import steps_for
 
 Precision = Literal["auto", "float32", "bfloat16"]
 

@@ -18,7 +18,14 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from instructpt.artifacts import Stage
+from instructpt.collection.stages import Convert
+from instructpt.corpus.portions import Portion
+from instructpt.corpus.stages import Read
+from instructpt.engines.models import SHIPPED
 from instructpt.errors import RecipeError
+from instructpt.evaluation.comparison_stage import Cell, Compare
+from instructpt.evaluation.stages import Answering, Evaluate, HeldOut, Rate
+from instructpt.evaluation.synthesizer_stages import Draw
 from instructpt.recipes.arms import ARMS, DOMAIN_ARMS, Corpus, check_arms
 from instructpt.recipes.augment import clean
 from instructpt.recipes.budgets import (
@@ -45,15 +52,8 @@ from instructpt.recipes.general import (
 from instructpt.recipes.instruct import EPOCHS, Tuning, tuning_for
 from instructpt.recipes.tuning import width_of_base
 from instructpt.records import Document, Group, Score
-from instructpt.stages.blending import Portion
-from instructpt.stages.comparison import Cell, Compare
-from instructpt.stages.corpus import Read
-from instructpt.stages.models import SHIPPED
-from instructpt.stages.quality import Draw
-from instructpt.stages.results import Answering, Evaluate, HeldOut, Rate
-from instructpt.stages.tasks import Convert
-from instructpt.stages.training import Train
 from instructpt.training.shapes import shape_named
+from instructpt.training.stages import Train
 
 TASKS = ("arc_easy", "arc_challenge", "boolq", "piqa", "winogrande")
 UNSEEN_CONTEXTS = 50

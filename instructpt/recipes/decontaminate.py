@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from instructpt.artifacts import Stage, read_manifest
+from instructpt.artifacts.storage import Folder
+from instructpt.corpus.stages import SHARD_BYTES, Read
 from instructpt.errors import RecipeError
-from instructpt.overlap import CONTAMINATION_GRAM
-from instructpt.stages.corpus import SHARD_BYTES, Read
-from instructpt.stages.decontaminate import Decontaminate
-from instructpt.stages.overlap import Overlap, Stored
-from instructpt.stages.testsets import HUB
-from instructpt.storage import Folder
+from instructpt.evaluation.decontamination import Decontaminate
+from instructpt.evaluation.overlap import Overlap, Stored
+from instructpt.evaluation.testsets import HUB
+from instructpt.words.overlap import CONTAMINATION_GRAM
 
 MATCHES = "matches"
 """The artifact that says what was found where."""

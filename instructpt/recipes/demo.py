@@ -15,16 +15,18 @@ from typing import Literal
 
 from instructpt import devices
 from instructpt.artifacts import Stage
+from instructpt.assembly.stages import Pack
+from instructpt.corpus.stages import BuildVocabulary, Read, Split
+from instructpt.engines.models import SHIPPED
+from instructpt.evaluation.stages import Collect, Evaluate, HeldOut, Rate
+from instructpt.mining.stages import Mine
 from instructpt.recipes.augment import USUAL_PAIRS, clean, told
 from instructpt.records import Document, Group, Score
-from instructpt.stages.corpus import BuildVocabulary, Read, Split
-from instructpt.stages.models import SHIPPED
-from instructpt.stages.pairs import Mine, Verify
-from instructpt.stages.results import Collect, Evaluate, HeldOut, Rate
-from instructpt.stages.synthesis import Synthesize, default_checks
-from instructpt.stages.texts import Pack, Template
-from instructpt.stages.training import Source, Train, steps_for
+from instructpt.synthesis.stages import Synthesize, default_checks
+from instructpt.templates.stages import Template
 from instructpt.training.settings import TrainSettings
+from instructpt.training.stages import Source, Train, steps_for
+from instructpt.verification.stages import Verify
 
 LEARNING_RATE = 3e-3
 """1.5e-3 to 3e-3 are equally good for a model of this size, 6e-3 is worse (docs/log.md)."""

@@ -11,6 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from instructpt.artifacts import Stage
+from instructpt.assembly.blending import Blend
+from instructpt.assembly.stages import Pack
+from instructpt.collection.instructions import Instructions
+from instructpt.corpus.stages import Read
+from instructpt.engines.models import SHIPPED
 from instructpt.errors import RecipeError
 from instructpt.recipes.arms import ARMS, DOMAIN_ARMS, Corpus, check_arms
 from instructpt.recipes.augment import clean
@@ -24,12 +29,8 @@ from instructpt.recipes.budgets import (
     budget_from_base,
 )
 from instructpt.records import Text
-from instructpt.stages.blending import Blend
-from instructpt.stages.corpus import Read
-from instructpt.stages.instructions import Instructions
-from instructpt.stages.models import SHIPPED
-from instructpt.stages.texts import Pack, Template
-from instructpt.stages.training import Source, Train
+from instructpt.templates.stages import Template
+from instructpt.training.stages import Source, Train
 
 ROUNDS = 3
 SAMPLE_TASKS = "sample:tasks.jsonl.zst"

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from instructpt.corpus.stages import Read
 from instructpt.errors import RecipeError
 from instructpt.evaluation.benchmarks import SAMPLE, SAMPLED, resolve
-from instructpt.stages.corpus import Read
-from instructpt.stages.overlap import Overlap
-from instructpt.stages.results import Evaluate, Rate
+from instructpt.evaluation.overlap import Overlap
+from instructpt.evaluation.stages import Evaluate, Rate
 
 
 def evaluate(

@@ -12,18 +12,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from instructpt.artifacts import Stage
+from instructpt.assembly.blending import Blend, Part
+from instructpt.assembly.stages import Pack
+from instructpt.collection.stages import Convert
+from instructpt.corpus.stages import BuildVocabulary, Read
+from instructpt.engines.models import SHIPPED, Model
 from instructpt.errors import RecipeError
 from instructpt.recipes.arms import ARMS, Corpus, check_arms
 from instructpt.recipes.augment import clean
 from instructpt.recipes.budgets import WARMUP_STEPS, Budget, Precision, Wanted, budget_from_scratch
 from instructpt.records import Document, Text
-from instructpt.stages.blending import Blend, Part
-from instructpt.stages.corpus import BuildVocabulary, Read
-from instructpt.stages.models import SHIPPED, Model
-from instructpt.stages.tasks import Convert
-from instructpt.stages.texts import Pack, Template
-from instructpt.stages.training import Source, Train
+from instructpt.templates.stages import Template
 from instructpt.training.shapes import shape_named
+from instructpt.training.stages import Source, Train
 
 SAMPLE_PASSAGES = "sample:passages.jsonl.zst"
 SAMPLE_TASKS = "sample:tasks.jsonl.zst"

@@ -14,16 +14,17 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from instructpt.assembly.blending import Blend, Part
+from instructpt.assembly.stages import Pack
+from instructpt.collection.instructions import Instructions
+from instructpt.collection.stages import Convert
+from instructpt.engines.models import Model
 from instructpt.errors import RecipeError
 from instructpt.recipes.budgets import Precision, fast_precision, fitting_row_tokens, tuning_rate
 from instructpt.recipes.tuning import LORA_RATE_FACTOR, width_of_base
-from instructpt.stages.blending import Blend, Part
-from instructpt.stages.instructions import Instructions
-from instructpt.stages.models import Model
-from instructpt.stages.tasks import Convert
-from instructpt.stages.texts import Pack, Template
-from instructpt.stages.training import Source, Train
+from instructpt.templates.stages import Template
 from instructpt.training.settings import Lora, TrainSettings
+from instructpt.training.stages import Source, Train
 
 SAMPLE_TASKS = "sample:tasks.jsonl.zst"
 ROW_TOKENS = 2048

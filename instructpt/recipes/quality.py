@@ -15,17 +15,17 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from instructpt import vocabulary
 from instructpt.artifacts import Stage
+from instructpt.collection.stages import Convert
+from instructpt.corpus.stages import Read, Split
+from instructpt.engines.models import SPEECH_FILE, Model, Speech, model_name, read_speech
 from instructpt.errors import RecipeError
+from instructpt.evaluation.judging import Judge
+from instructpt.evaluation.synthesizer_stages import Attempt, Draw, Quality, Trial
 from instructpt.recipes.augment import USUAL_LENGTHS
 from instructpt.records import Document, Group
-from instructpt.stages.corpus import Read, Split
-from instructpt.stages.judging import Judge
-from instructpt.stages.models import SPEECH_FILE, Model, Speech, model_name, read_speech
-from instructpt.stages.quality import Attempt, Draw, Quality, Trial
-from instructpt.stages.synthesis import AUTO, talk
-from instructpt.stages.tasks import Convert
+from instructpt.synthesis.stages import AUTO, talk
+from instructpt.words import vocabulary
 
 PASSAGE_TOKENS, WINDOW_TOKENS, MAX_NEW_TOKENS = USUAL_LENGTHS
 """Of a model that says nothing of its own: what `augment` takes."""

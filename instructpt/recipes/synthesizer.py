@@ -18,21 +18,24 @@ from collections.abc import Mapping
 from typing import Literal
 
 from instructpt.artifacts import Stage
+from instructpt.assembly.stages import Pack
+from instructpt.collection.stages import Convert
+from instructpt.corpus.stages import BuildVocabulary, Filter, Read, Split
+from instructpt.engines.models import Model
 from instructpt.errors import RecipeError
+from instructpt.evaluation.stages import Recorded
+from instructpt.mining import RULES
+from instructpt.mining.stages import Mine
 from instructpt.recipes.augment import clean
 from instructpt.recipes.budgets import Precision, fast_precision
 from instructpt.recipes.tuning import Way, way_for
 from instructpt.records import Document, Text
-from instructpt.stages.corpus import BuildVocabulary, Filter, Read, Split
-from instructpt.stages.models import Model
-from instructpt.stages.pairs import Mine, Verify
-from instructpt.stages.release import Release
-from instructpt.stages.results import Recorded
-from instructpt.stages.tasks import Convert
-from instructpt.stages.texts import Pack, Tag, Template
-from instructpt.stages.training import Source, Train, steps_for
-from instructpt.synthesis.rules import RULES
+from instructpt.report.release import Release
+from instructpt.synthesis.tagging import Tag
+from instructpt.templates.stages import Template
 from instructpt.training.settings import Lora, TrainSettings
+from instructpt.training.stages import Source, Train, steps_for
+from instructpt.verification.stages import Verify
 
 SAMPLE_PASSAGES = "sample:passages.jsonl.zst"
 SAMPLE_TASKS = "sample:tasks.jsonl.zst"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import orjson
 
-from instructpt import vocabulary
+from instructpt.engines.models import context_tokens
 from instructpt.errors import InputError, RecipeError
-from instructpt.stages.models import context_tokens
+from instructpt.words import vocabulary
 
 LORA_RATE_FACTOR = 10
 """Adapters learn best at about ten times the rate of full tuning (Schulman et al., "LoRA Without Regret", 2025)."""

@@ -11,16 +11,17 @@ import orjson
 from tyro.conf import Positional, arg
 
 from instructpt.artifacts import Stage, read_manifest
+from instructpt.artifacts.storage import Folder
+from instructpt.collection.stages import Convert
+from instructpt.engines.models import is_local
 from instructpt.errors import RecipeError
+from instructpt.evaluation.overlap import Stored
 from instructpt.records import Group
-from instructpt.stages.check_quality import CheckQuality, Spoil
-from instructpt.stages.models import is_local
-from instructpt.stages.overlap import Stored
-from instructpt.stages.pairs import VERIFY_CHECKS, Verify
-from instructpt.stages.synthesis import AUTO
-from instructpt.stages.tasks import Convert
-from instructpt.stages.verification import MIN_F1, MIN_SCORE, Consistency, Judged
-from instructpt.storage import Folder
+from instructpt.synthesis.stages import AUTO
+from instructpt.verification.checks import VERIFY_CHECKS
+from instructpt.verification.consistency import MIN_F1, MIN_SCORE, Consistency, Judged
+from instructpt.verification.measured import CheckQuality, Spoil
+from instructpt.verification.stages import Verify
 
 SAMPLE_SETS = (
     "copa",
@@ -164,8 +165,8 @@ def _asked(
 
 def _writer(folder: Folder) -> str | None:
     """The model that the artifact's recipe names as the one that wrote it, if it is here and says what it writes."""
-    from instructpt import vocabulary
-    from instructpt.stages.models import read_speech
+    from instructpt.engines.models import read_speech
+    from instructpt.words import vocabulary
 
     if not folder.exists("recipe.json"):
         return None

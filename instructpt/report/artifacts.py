@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 
 from instructpt.artifacts import read_manifest
+from instructpt.artifacts.storage import Folder, read_parquet
+from instructpt.artifacts.tally import Tally
 from instructpt.errors import ArtifactError
 from instructpt.records import R
-from instructpt.storage import Folder, read_parquet
-from instructpt.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ def _table(*heads: str, numeric: range) -> Table:
 
 def _share(score: Score | None) -> str:
     """A share with its interval in percent, "87 (79-93)"; blank where there was no case."""
-    from instructpt.evaluation.check_quality import interval
+    from instructpt.verification.check_quality import interval
 
     if score is None:
         return ""

@@ -7,15 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from instructpt.evaluation.comparison import (
-    AVERAGE,
-    LOWER_IS_BETTER,
-    Comparison,
-    Interval,
-    Measure,
-    Reach,
-    verdict,
-)
+from instructpt.evaluation.comparison import AVERAGE, LOWER_IS_BETTER, Comparison, Interval, Measure, Reach, verdict
 from instructpt.report.artifacts import Artifact, load_one
 from instructpt.report.charts import Bar, lines, whiskers
 from instructpt.report.page import Section, escape, legend, printable, table

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from instructpt.evaluation.exam import spread
 from instructpt.evaluation.quality import HEADLINES, METRICS
-from instructpt.overlap import is_span, looks_extractive, supported, words
 from instructpt.records import Group, Pair, Score, Shot
 from instructpt.report import cells
 from instructpt.report.artifacts import Artifact, load_one
 from instructpt.report.charts import bars
 from instructpt.report.page import Html, Section, escape, legend, printable, table
+from instructpt.words.overlap import is_span, looks_extractive, supported, words
 
 if TYPE_CHECKING:
     from rich.console import Console

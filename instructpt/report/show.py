@@ -7,13 +7,13 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from instructpt.artifacts import read_manifest
+from instructpt.artifacts.storage import Folder
+from instructpt.artifacts.tally import Tally
 from instructpt.errors import ArtifactError
-from instructpt.progress import summary
+from instructpt.progress.shown import summary
 from instructpt.records import Document, Group, Item, Match, Pair, Record, Score, Text
 from instructpt.report.artifacts import load_one
 from instructpt.report.page import printable
-from instructpt.storage import Folder
-from instructpt.tally import Tally
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -19,10 +19,10 @@ from instructpt.records import Reject, Shot
 from instructpt.synthesis import ledger as ledgers
 from instructpt.synthesis.capacity import Capacity
 from instructpt.synthesis.chains import Prompt
-from instructpt.synthesis.checks import find_checks
 from instructpt.synthesis.dialects import Dialect
 from instructpt.synthesis.ledger import Ledger
-from instructpt.vocabulary import Vocabulary
+from instructpt.verification.checks import find_checks
+from instructpt.words.vocabulary import Vocabulary
 
 MAX_FAILURES_IN_A_ROW = 32
 """Requests that may fail one after the other before the engine counts as dead, if none asked before them is still

@@ -26,7 +26,7 @@ from instructpt.engines import Conversation, Form
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Shot
 from instructpt.synthesis.dialects import Dialect
-from instructpt.vocabulary import Vocabulary
+from instructpt.words.vocabulary import Vocabulary
 
 MESSAGE_TOKENS = 8
 """Allowed for what a chat template puts around one message. ChatML, Llama 3 and Gemma put 5."""

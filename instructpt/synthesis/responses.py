@@ -15,13 +15,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from instructpt.engines import Completion
+from instructpt.engines.event_loop import run_in_loop
 from instructpt.errors import BudgetError, EngineError, EngineGoneError
 from instructpt.records import Document, Pair, Reject, Shot
 from instructpt.synthesis.asking import SECONDS_BETWEEN_NEWS, Session, Synthesis, ask, refusal
 from instructpt.synthesis.chains import Prompt, measure
 from instructpt.synthesis.dialects import Dialect
-from instructpt.synthesis.scheduler import run_in_loop
-from instructpt.vocabulary import Vocabulary
+from instructpt.words.vocabulary import Vocabulary
 
 CUT_OFF = "cut_off"
 """The reason of a last piece without its end, in an answer that ran out of tokens."""

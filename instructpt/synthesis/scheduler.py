@@ -15,22 +15,20 @@ place for it, so that what is held in memory hangs on the engine and not on the 
 from __future__ import annotations
 
 import asyncio
-import atexit
-import functools
 import os
-import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from instructpt.engines.event_loop import event_loop
 from instructpt.errors import BudgetError, EngineError, EngineGoneError
 from instructpt.records import Document, Group, Reject, Shot
 from instructpt.synthesis.asking import Progress, Session, Synthesis, ask, refusal
 from instructpt.synthesis.capacity import READ_AHEAD, Capacity
 from instructpt.synthesis.chains import fit
-from instructpt.synthesis.checks import apply_checks
+from instructpt.verification.checks import apply_checks
 
 T = TypeVar("T")
 
@@ -83,7 +81,7 @@ def run_chains(
     `chains` is read and `on_progress` called in the event loop's thread. Leaving early (an error, Ctrl-C, closing this
     iterator) cancels all that is under way and returns when it has stopped; `cancel` does the same from any thread.
     """
-    loop, line = _event_loop(os.getpid()), _Line(Session(synthesis, on_progress), id_prefix)
+    loop, line = event_loop(os.getpid()), _Line(Session(synthesis, on_progress), id_prefix)
     ready: SimpleQueue[list[Group] | asyncio.Task[None]] = SimpleQueue()
     feeding: list[asyncio.Task[None]] = []
 
@@ -113,43 +111,9 @@ def run_chains(
                 item = ready.get()
 
 
-def run_in_loop(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Wait for `coroutine`, run in the loop that `run_chains` uses: `run_in_loop(engine.close())`."""
-    return asyncio.run_coroutine_threadsafe(coroutine, _event_loop(os.getpid())).result()
-
-
 def cancel(capacity: Capacity) -> None:
     """From any thread: end all that `run_chains` and `respond` do on an engine. They raise CancelledError."""
-    _event_loop(os.getpid()).call_soon_threadsafe(capacity.cancel)
-
-
-def _event_loop(process: int) -> asyncio.AbstractEventLoop:
-    """The process's event loop, in a thread of its own (keyed by process, since threads do not survive a fork).
-
-    One for all shards: what an engine keeps open (connections, queues) belongs to the loop it was first used in.
-    """
-    with _ONE_AT_A_TIME:  # a cache alone lets two threads that come first make two
-        return _started_loop(process)
-
-
-_ONE_AT_A_TIME = threading.Lock()
-
-
-@functools.cache
-def _started_loop(process: int) -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name=f"event-loop-{process}", daemon=True)
-    thread.start()
-
-    def stop() -> None:
-        if os.getpid() != process:
-            return
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-    atexit.register(stop)
-    return loop
+    event_loop(os.getpid()).call_soon_threadsafe(capacity.cancel)
 
 
 class _Line:

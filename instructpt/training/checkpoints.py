@@ -32,8 +32,8 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
+from instructpt.artifacts.storage import Folder, refusals_named
 from instructpt.errors import StorageError
-from instructpt.storage import Folder, refusals_named
 from instructpt.training import adapters
 
 FOLDER = "checkpoints"

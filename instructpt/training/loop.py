@@ -33,10 +33,10 @@ import orjson
 import torch
 from transformers import PreTrainedModel
 
+from instructpt.artifacts.storage import Folder
 from instructpt.errors import ArtifactError, InputError, RecipeError, TrainingError
 from instructpt.records import Batch, Step
 from instructpt.seeds import digest
-from instructpt.storage import Folder
 from instructpt.training import adapters, attention, checkpoints, metrics, parallel
 from instructpt.training.flops import utilisation
 from instructpt.training.keeper import Keeper

@@ -13,9 +13,9 @@ from types import TracebackType
 
 import orjson
 
+from instructpt.artifacts.storage import Folder, refusals_named
 from instructpt.errors import ArtifactError
 from instructpt.records import Step, from_row, to_row
-from instructpt.storage import Folder, refusals_named
 
 NAME = "metrics.jsonl"
 

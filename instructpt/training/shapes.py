@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from instructpt.errors import InputError, RecipeError
 from instructpt.seeds import digest
-from instructpt.vocabulary import local_folder
+from instructpt.words.vocabulary import local_folder
 
 if TYPE_CHECKING:
     import torch

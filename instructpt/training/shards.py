@@ -29,8 +29,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
+from instructpt.artifacts.storage import Folder, refusals_named
 from instructpt.errors import InputError
-from instructpt.storage import Folder, refusals_named
 from instructpt.training import checkpoints
 from instructpt.training.parallel import World
 

@@ -12,10 +12,10 @@ from threading import Lock
 from typing import Any
 
 from instructpt.artifacts import read_manifest
+from instructpt.artifacts.storage import Folder, damage_named
 from instructpt.assembly.rows import Rows, open_rows
 from instructpt.errors import ArtifactError, InputError
 from instructpt.report.artifacts import Artifact, load, load_one
-from instructpt.storage import Folder, damage_named
 from instructpt.viewer.shelf import Shelf
 from instructpt.viewer.shown import KINDS
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from instructpt import vocabulary
 from instructpt.assembly.rows import Rows
 from instructpt.errors import InputError
-from instructpt.vocabulary import Vocabulary
+from instructpt.words import vocabulary
+from instructpt.words.vocabulary import Vocabulary
 
 MAX_PLACES = 16_384
 """Of a longer row only so many are shown."""

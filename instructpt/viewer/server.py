@@ -29,7 +29,7 @@ from instructpt.assembly.rows import Rows
 from instructpt.errors import InputError, InstructptError
 from instructpt.viewer import about, finding, packed, shown, way
 from instructpt.viewer.library import Library, Opened, shelf_of
-from instructpt.vocabulary import Vocabulary
+from instructpt.words.vocabulary import Vocabulary
 
 MAX_HITS = 50
 """Of one search; the page asks for more."""

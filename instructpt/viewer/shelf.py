@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from instructpt.artifacts import read_tally
+from instructpt.artifacts.storage import ROWS_PER_CHUNK, damage_named
 from instructpt.errors import ArtifactError, InputError
 from instructpt.report.artifacts import Artifact
-from instructpt.storage import ROWS_PER_CHUNK, damage_named
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from instructpt import overlap
 from instructpt.records import Document, Group, Item, Match, Pair, Score, Shot, Text, from_row
 from instructpt.viewer import support
+from instructpt.words import overlap
 
 KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Document, Group, Text, Item, Score, Match)}
 """The records that can be looked at."""

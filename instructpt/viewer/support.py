@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from instructpt import overlap
+from instructpt.words import overlap
 
 _WORD = re.compile(r"[^\W_]+(?:[.,:'’][^\W_]+)*")
 """What `overlap.words` takes for a word, here in the text as it is."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from instructpt.assembly.rows import Rows
 from instructpt.errors import InputError
-from instructpt.lineage import Hop, trace_at
 from instructpt.records import Group
+from instructpt.report.lineage import Hop, trace_at
 from instructpt.viewer.library import Library, shelf_of
 
 TRACED = ("Document", "Group", "Text")

@@ -11,13 +11,13 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
-from instructpt import vocabulary
 from instructpt.assembly.exports import ROW_FORMATS, TOKEN_FORMATS, export_rows, export_tokens
 from instructpt.assembly.rows import Rows, open_rows, pack
 from instructpt.assembly.tokenize import tokenize
 from instructpt.errors import RecipeError
 from instructpt.records import Text
-from instructpt.vocabulary import Vocabulary
+from instructpt.words import vocabulary
+from instructpt.words.vocabulary import Vocabulary
 
 TEXTS = [
     Text("a", "Herons wade in the shallow water. They eat fish.", "birds", "raw"),

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from instructpt import vocabulary
 from instructpt.assembly.mixture import plan
 from instructpt.assembly.order import Order
 from instructpt.assembly.rows import open_rows, pack
 from instructpt.assembly.tokenize import tokenize
 from instructpt.errors import RecipeError
 from instructpt.records import Batch, Text
+from instructpt.words import vocabulary
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from instructpt import vocabulary
 from instructpt.assembly import tokenize as tokenize_module
 from instructpt.assembly.packing import POLICIES
 from instructpt.assembly.rows import Rows, check_vocabulary, open_rows, pack
 from instructpt.assembly.tokenize import tokenize
 from instructpt.errors import InputError
 from instructpt.records import Batch, Text
-from instructpt.vocabulary import Vocabulary
+from instructpt.words import vocabulary
+from instructpt.words.vocabulary import Vocabulary
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "rows.txt"
 

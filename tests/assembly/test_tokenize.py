@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from instructpt import vocabulary
 from instructpt.assembly import tokenize as tokenize_module
 from instructpt.assembly.tokenize import Counts, token_type, tokenize
 from instructpt.records import Text
-from instructpt.vocabulary import Vocabulary
+from instructpt.words import vocabulary
+from instructpt.words.vocabulary import Vocabulary
 
 CHARACTERS = st.text(st.sampled_from("ab eT.\n\u00e9\u4e2d\U0001f600"), max_size=30)
 

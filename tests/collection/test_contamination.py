@@ -12,7 +12,7 @@ from task_rows import converted, row
 
 from instructpt.collection.contamination import index, read_items
 from instructpt.errors import InputError
-from instructpt.overlap import CONTAMINATION_GRAM, grams
+from instructpt.words.overlap import CONTAMINATION_GRAM, grams
 
 ITEM = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
 RUN = ITEM.rpartition(" ")[0]

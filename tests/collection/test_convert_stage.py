@@ -10,11 +10,12 @@ from typing import Any
 import orjson
 import pytest
 
-from instructpt.artifacts import Run, describe, make
+from instructpt.artifacts import Run, describe
+from instructpt.collection.stages import Convert
 from instructpt.errors import RecipeError
+from instructpt.executors.make import make
 from instructpt.records import Group, Text
-from instructpt.stages.tasks import Convert
-from instructpt.stages.texts import Tag
+from instructpt.synthesis.tagging import Tag
 
 ROOT = Path(__file__).parents[1]
 ROWS = ROOT / "fixtures" / "collection" / "four_formats.jsonl"

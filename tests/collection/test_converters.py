@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from instructpt.collection.converters import CONVERTERS, MISCELLANEOUS
 from instructpt.collection.neutral import TaskRecord
-from instructpt.overlap import is_span, words
+from instructpt.words.overlap import is_span, words
 
 RECORD = TaskRecord(dataset="some", context="", question="", answer="", id="1")
 TYPES = ("person", "location", MISCELLANEOUS)

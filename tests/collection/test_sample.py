@@ -19,9 +19,9 @@ from instructpt.collection.catalog import load
 from instructpt.collection.choice import Choice
 from instructpt.collection.convert import Conversion, convert
 from instructpt.collection.neutral import TaskRecord, read_records
-from instructpt.corpus.sentences import sentence_starts
 from instructpt.records import Group, Reject, Shot
 from instructpt.synthesis.tags import Tags
+from instructpt.words.sentences import sentence_starts
 
 SAMPLE = Path(instructpt.__file__).parent / "sample"
 OVERLAP_WORDS = 13

@@ -9,7 +9,7 @@ from task_rows import converted, row
 
 from instructpt.collection.budget import in_characters
 from instructpt.collection.windows import assign, cut
-from instructpt.corpus.sentences import sentence_starts
+from instructpt.words.sentences import sentence_starts
 
 STORY = (
     "A fox met a crow on a hill. The crow held a piece of cheese. It said nothing at all.\n\n"

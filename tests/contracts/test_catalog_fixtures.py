@@ -17,7 +17,7 @@ from instructpt.collection.catalog import Entry
 from instructpt.collection.converters import CONVERTERS
 from instructpt.collection.neutral import TaskRecord
 from instructpt.errors import InputError
-from instructpt.overlap import is_span, words
+from instructpt.words.overlap import is_span, words
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "collection" / "hub"
 PAPER = Path(catalog.__file__).parent / "paper.toml"

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instructpt import vocabulary
 from instructpt.engines import Conversation
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Group, Pair, Reject, Shot
 from instructpt.synthesis.dialects import DIALECTS, Dialect, keep_writable, open_dialect
-from instructpt.vocabulary import Vocabulary
+from instructpt.words import vocabulary
+from instructpt.words.vocabulary import Vocabulary
 
 FOUR_KINDS = (
     Pair("What does it eat?", "Fish."),

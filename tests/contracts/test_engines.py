@@ -11,17 +11,17 @@ import torch
 from transformers import LlamaConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
-from instructpt import vocabulary
 from instructpt.engines import ENGINES, Completion, Engine, EngineState, Form, Prompt, Sampling, open_engine
+from instructpt.engines.serving.scripted import started_server
 from instructpt.errors import EngineError, PromptRefusedError, RecipeError
-from instructpt.serving.scripted import started_server
+from instructpt.words import vocabulary
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "transformers": {"precision": "float32", "max_batch": 3},
     "scripted": {"delay_seconds": 0.005},
     "http": {"endpoints": "of a scripted server"},
 }
-ELSEWHERE = {"vllm": "it needs an environment of its own: tests/serving/test_vllm.py"}
+ELSEWHERE = {"vllm": "it needs an environment of its own: tests/engines/serving/test_vllm.py"}
 TEXTS = [f"The cat number {number} sat on the mat. " + "It sat and sat. " * (number % 4) for number in range(10)]
 
 T = TypeVar("T")

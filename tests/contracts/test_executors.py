@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from toy_stages import Asked, Calm, Count, Odd, Refuse
 
-from instructpt.artifacts import Run, Stage, build_shard, make
+from instructpt.artifacts import Run, Stage
 from instructpt.errors import InputError, RecipeError
 from instructpt.executors import CHOICES, EXECUTORS, check_choice, executor_of, open_executor
+from instructpt.executors.make import build_shard, make
 
 COUNT = Count(name="count", numbers=21)
 FOR_WORKERS, FOR_AN_ENGINE = Odd(name="odd", documents=COUNT), Asked(name="asked", documents=COUNT)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from instructpt.mining import RULES, mine
+from instructpt.mining.phrases import EVIDENCE, MIN_WORDINGS, english
 from instructpt.records import Document, Shot
-from instructpt.stages.pairs import DEFAULT_CHECKS
-from instructpt.synthesis.checks import apply_checks
-from instructpt.synthesis.rules import RULES, mine
-from instructpt.synthesis.rules.phrases import EVIDENCE, MIN_WORDINGS, english
 from instructpt.synthesis.tags import Tags
+from instructpt.verification.checks import DEFAULT_CHECKS, apply_checks
 
 MILL = (
     "The mill stands by the river. Its wheel turns day and night. Farmers bring their grain at dawn. "

@@ -13,11 +13,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from instructpt import vocabulary
 from instructpt.corpus.splitting import split_many
 from instructpt.errors import RecipeError
 from instructpt.records import Document
-from instructpt.vocabulary import Vocabulary
+from instructpt.words import vocabulary
+from instructpt.words.vocabulary import Vocabulary
 
 PROSE = (
     "The mill stood by the river. Nobody had worked in it for years! Was it empty? Some said so, others did not.\n"

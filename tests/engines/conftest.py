@@ -11,7 +11,7 @@ import torch
 from transformers import GPT2Config, GPTNeoXConfig, LlamaConfig, MistralConfig, Qwen3Config
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
-from instructpt import vocabulary
+from instructpt.words import vocabulary
 
 CONTEXT = 128
 _COMMON = {

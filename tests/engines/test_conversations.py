@@ -11,11 +11,11 @@ import orjson
 import pytest
 from transformers import AutoTokenizer
 
-from instructpt import vocabulary
 from instructpt.engines import Completion, Conversation, Form, Message, Sampling
 from instructpt.engines.conversations import ChatTemplate
 from instructpt.engines.transformers import TransformersEngine
 from instructpt.errors import EngineError, PromptRefusedError
+from instructpt.words import vocabulary
 
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{% if message.role == 'system' %}{% if not loop.first %}"

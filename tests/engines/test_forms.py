@@ -17,13 +17,13 @@ from llguidance import LLMatcher
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from instructpt import vocabulary
 from instructpt.engines import Completion, Form, Sampling
 from instructpt.engines.batching import Forward
 from instructpt.engines.forms import Forms
 from instructpt.engines.transformers import TransformersEngine
 from instructpt.errors import EngineError, RecipeError
 from instructpt.seeds import rng
+from instructpt.words import vocabulary
 
 WORDS = Form("regex", r"<a> (cat|dog)( sat| é)+ </a>(\n\n<b> [^<]{1,9} </b>)?")
 LONG = Form("regex", r"[a-z]{30} [A-Z]{30}\n")

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 import orjson
 import pytest
 
-from instructpt import vocabulary
 from instructpt.engines import Completion, Conversation, Form, Message, Sampling, open_engine
 from instructpt.engines.http import HttpEngine
 from instructpt.engines.scripted import ScriptedEngine
+from instructpt.engines.serving.scripted import StartedServer, started_server
 from instructpt.errors import EngineError, EngineGoneError, PromptRefusedError, RecipeError
-from instructpt.serving.scripted import StartedServer, started_server
+from instructpt.words import vocabulary
 
 IDS = [0, *range(40, 90)]
 TALK = Conversation((Message("system", "You write."), Message("user", "The bridge is long. It is old.")))

@@ -18,8 +18,8 @@ import pytest
 from instructpt.engines import Completion, EngineState, Sampling
 from instructpt.engines.http import HttpEngine
 from instructpt.engines.scripted import ScriptedEngine
+from instructpt.engines.serving.scripted import started_server
 from instructpt.errors import EngineError, EngineGoneError, PromptRefusedError
-from instructpt.serving.scripted import started_server
 
 PROMPTS = [[0, 40 + number % 250, *range(40, 80), number // 250 + 40] for number in range(60)]
 QUICK = {"retry_seconds": 0.02, "health_seconds": 0.2, "gone_seconds": 20.0, "timeout_seconds": 20.0}

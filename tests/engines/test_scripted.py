@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from instructpt import vocabulary
 from instructpt.engines import Conversation, Message, Sampling, open_engine
 from instructpt.engines.scripted import ScriptedEngine, prompt_digest, spoken, write_pairs
 from instructpt.errors import EngineError, RecipeError, StorageError
@@ -18,6 +17,7 @@ from instructpt.synthesis.chat import Chat
 from instructpt.synthesis.dialects import Dialect
 from instructpt.synthesis.steered import Steered
 from instructpt.synthesis.tags import Tags
+from instructpt.words import vocabulary
 
 PASSAGE = "The cat sat on the mat. The dog sat on the log! Why did it sit there? It was tired. The end came soon."
 

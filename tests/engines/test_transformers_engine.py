@@ -12,12 +12,12 @@ import torch
 from transformers import MambaConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
-from instructpt import vocabulary
 from instructpt.engines import Completion, EngineState, Sampling
 from instructpt.engines.batching import Forward
 from instructpt.engines.transformers import TransformersEngine
 from instructpt.errors import EngineError, InputError, PromptRefusedError, RecipeError
 from instructpt.seeds import rng
+from instructpt.words import vocabulary
 
 CONTEXT = 128
 

@@ -8,10 +8,11 @@ import orjson
 import pytest
 import zstandard
 
-from instructpt import vocabulary
+import instructpt
 from instructpt.records import Document
+from instructpt.words import vocabulary
 
-SAMPLE = Path(vocabulary.__file__).parent / "sample"
+SAMPLE = Path(instructpt.__file__).parent / "sample"
 
 
 def sample_documents(name: str) -> list[Document]:

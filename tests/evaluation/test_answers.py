@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from instructpt.corpus.sentences import sentence_starts
 from instructpt.errors import InputError
 from instructpt.evaluation import answers
 from instructpt.evaluation.answers import Reader, Row, answer, choice_values, load_reader, prompt, row_nats
 from instructpt.evaluation.harness import load_model
 from instructpt.records import Document, Pair, Shot
+from instructpt.words.sentences import sentence_starts
 
 TEXT = "The bridge over the Cole was built in 1843. It carries two railway lines. The county paid for it."
 FREE = Pair("Who paid?", "the county")

@@ -22,8 +22,8 @@ from instructpt.evaluation.benchmarks import (
     resolve,
     task_files,
 )
+from instructpt.evaluation.stages import Evaluate
 from instructpt.recipes.evaluate import evaluate
-from instructpt.stages.results import Evaluate
 
 ROWS = Path(__file__).parent.parent / "fixtures" / "eval_rows"
 ALL_TASKS = set(TASKS)

@@ -120,7 +120,7 @@ def scores(items: list[Item]) -> dict[str, Score]:
 
 
 def test_a_prompt_begins_with_exactly_one_bos(model: Any, tiny_model: Path) -> None:
-    from instructpt import vocabulary
+    from instructpt.words import vocabulary
 
     words = vocabulary.load(tiny_model)
     [part] = load_parts("arc_easy", limit=4).values()

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from instructpt import vocabulary
 from instructpt.errors import InputError
 from instructpt.evaluation.perplexity import perplexity
 from instructpt.records import Document
+from instructpt.words import vocabulary
 
 
 def document(text: str, source: str = "a", **meta: str) -> Document:

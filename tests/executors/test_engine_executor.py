@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from toy_stages import Count
 
-from instructpt import vocabulary
-from instructpt.artifacts import Run, make
+from instructpt.artifacts import Run
 from instructpt.errors import BudgetError, EngineError, StorageError
 from instructpt.executors.engine import MAX_OPEN, run_shards
-from instructpt.stages.synthesis import Synthesize
+from instructpt.executors.make import make
+from instructpt.synthesis.stages import Synthesize
+from instructpt.words import vocabulary
 
 
 class Recorder:

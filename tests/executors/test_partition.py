@@ -20,12 +20,13 @@ from conftest import corpus_rows, write_corpus
 from many_shards import contents, spread
 from toy_stages import Count, Odd, Together
 
-from instructpt.artifacts import Run, is_finished, make, still_missing
+from instructpt.artifacts import Run, is_finished
+from instructpt.artifacts.locking import claimed, locked_together
+from instructpt.artifacts.news import Silent
+from instructpt.artifacts.partitions import own_shards, parse_partition
+from instructpt.artifacts.storage import Folder
 from instructpt.errors import ArtifactError, RecipeError
-from instructpt.locking import claimed, locked_together
-from instructpt.partitions import own_shards, parse_partition
-from instructpt.progress import Silent
-from instructpt.storage import Folder
+from instructpt.executors.make import make, still_missing
 
 COUNT = Count(name="count", numbers=20)
 ODD = Odd(name="odd", documents=COUNT)

@@ -16,11 +16,12 @@ from conftest import corpus_rows, write_corpus
 from many_shards import contents, spread
 from toy_stages import Asked, Count, Odd, Refuse
 
-from instructpt.artifacts import Run, build_shard, is_finished, make
+from instructpt.artifacts import Run, is_finished
+from instructpt.artifacts.news import Silent
 from instructpt.errors import ArtifactError, BudgetError, InputError, RecipeError
 from instructpt.executors import ray_worker
+from instructpt.executors.make import build_shard, make
 from instructpt.executors.ray_pool import needs, num_fitting, summed
-from instructpt.progress import Silent
 
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 

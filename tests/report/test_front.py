@@ -13,9 +13,10 @@ import pytest
 from chromium import chromium_page, find_chromium
 from conftest import corpus_rows, write_corpus
 
-from instructpt.artifacts import Run, Stage, make
-from instructpt.cli import main
+from instructpt.artifacts import Run, Stage
+from instructpt.cli.commands import main
 from instructpt.evaluation.comparison import Comparison, Interval, Measure
+from instructpt.executors.make import make
 from instructpt.records import Document, Group, Pair, Score, Shot
 from instructpt.report import render
 from instructpt.report.artifacts import load

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import corpus_rows, write_corpus
 
-from instructpt.cli import main
+from instructpt.cli.commands import main
 from instructpt.errors import ArtifactError
 from instructpt.report import render
 from instructpt.report.artifacts import load

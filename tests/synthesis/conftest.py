@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from gated_engine import Answer, GatedEngine, Make, always_good, make_synthesis
 
-from instructpt import vocabulary
 from instructpt.synthesis.asking import Synthesis
 from instructpt.synthesis.ledger import Ledger
-from instructpt.vocabulary import Vocabulary
+from instructpt.words import vocabulary
+from instructpt.words.vocabulary import Vocabulary
 
 _TEXT = (
     "The heron waits in shallow water. It strikes when a fish comes near!\n\n"

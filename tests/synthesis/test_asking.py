@@ -13,7 +13,7 @@ from instructpt.errors import BudgetError, EngineError, PromptRefusedError
 from instructpt.synthesis import chains
 from instructpt.synthesis.asking import Session, ask, refusal
 from instructpt.synthesis.capacity import FIRST
-from instructpt.vocabulary import Vocabulary
+from instructpt.words.vocabulary import Vocabulary
 
 
 class Recorder:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from instructpt.errors import RecipeError
 from instructpt.synthesis.capacity import FIRST, READ_AHEAD, Capacity, Search
-from instructpt.vocabulary import Vocabulary
+from instructpt.words.vocabulary import Vocabulary
 
 Slowness = Callable[[int], float]
 """From how many answers are written at once to the time that a token of each takes."""

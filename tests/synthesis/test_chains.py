@@ -17,7 +17,7 @@ from instructpt.synthesis.chat import Chat
 from instructpt.synthesis.dialects import Dialect
 from instructpt.synthesis.steered import Steered
 from instructpt.synthesis.tags import Tags
-from instructpt.vocabulary import Vocabulary
+from instructpt.words.vocabulary import Vocabulary
 
 PAIR = Pair("What does it eat?", "Fish.")
 

@@ -19,7 +19,7 @@ from instructpt.synthesis.chains import fit
 from instructpt.synthesis.ledger import Ledger
 from instructpt.synthesis.responses import fit_question, read_answers, read_pairs, respond
 from instructpt.synthesis.tags import Tags
-from instructpt.vocabulary import Vocabulary
+from instructpt.words.vocabulary import Vocabulary
 
 BIRD = Document("b", "The heron waits in shallow water.", "birds")
 PAIR = Pair("What waits?", "The heron.")

@@ -16,14 +16,15 @@ from pathlib import Path
 import pytest
 from gated_engine import GatedEngine, Make, collect, passages
 
+from instructpt.engines.event_loop import run_in_loop
 from instructpt.errors import BudgetError, EngineError, StorageError
 from instructpt.records import Document, Group
 from instructpt.synthesis.asking import Synthesis
 from instructpt.synthesis.capacity import READ_AHEAD, Capacity
 from instructpt.synthesis.chains import chains
 from instructpt.synthesis.ledger import Ledger
-from instructpt.synthesis.scheduler import cancel, run_chains, run_in_loop
-from instructpt.vocabulary import Vocabulary
+from instructpt.synthesis.scheduler import cancel, run_chains
+from instructpt.words.vocabulary import Vocabulary
 
 
 def test_without_asyncio_the_same_groups_come_out(make: Make) -> None:

@@ -17,7 +17,7 @@ from instructpt.synthesis.capacity import READ_AHEAD
 from instructpt.synthesis.chains import chains
 from instructpt.synthesis.ledger import Ledger
 from instructpt.synthesis.scheduler import synthesize
-from instructpt.vocabulary import Vocabulary
+from instructpt.words.vocabulary import Vocabulary
 
 
 def test_garbage_and_silence_leave_the_passage_raw(make: Make) -> None:

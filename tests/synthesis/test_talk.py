@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 import orjson
 import pytest
 
-from instructpt.artifacts import Product, Run, Stage, make
+from instructpt.artifacts import Product, Run, Stage
+from instructpt.engines.models import Category, Speech, read_speech, speaks
 from instructpt.errors import InputError, RecipeError
-from instructpt.stages.models import Category, Speech, read_speech, speaks
-from instructpt.stages.synthesis import talk
+from instructpt.executors.make import make
+from instructpt.synthesis.stages import talk
 from instructpt.synthesis.steered import Steered
 from instructpt.synthesis.tags import Tags
 

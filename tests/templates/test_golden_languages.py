@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from instructpt.languages import identify
 from instructpt.records import Document, Group, Pair, Shot
 from instructpt.templates.catalog import languages, load
 from instructpt.templates.render import render
+from instructpt.words.languages import identify
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "templates" / "languages"
 LAYOUTS = ["classic", "classic_inverted", "dialog", "dialog_inverted", "numbered", "few_shot", "next_turn"]

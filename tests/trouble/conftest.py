@@ -6,8 +6,9 @@ import pytest
 from disturbed import NUM_PASSAGES, Ground
 
 from benchmarks.reports import write_corpus
-from instructpt.artifacts import Run, make
+from instructpt.artifacts import Run
 from instructpt.engines.scripted import write_pairs
+from instructpt.executors.make import make
 
 
 @pytest.fixture(scope="session")

@@ -18,12 +18,13 @@ from conftest import corpus_rows, write_corpus
 from disturbed import Ground, complaint
 
 from benchmarks.reports import contents
-from instructpt.artifacts import Run, Stage, make, tree
-from instructpt.cli import main
+from instructpt.artifacts import Run, Stage, tree
+from instructpt.cli.commands import main
 from instructpt.corpus.filters import Thresholds
+from instructpt.engines.models import model_sources
 from instructpt.errors import ArtifactError
+from instructpt.executors.make import make
 from instructpt.recipes.augment import augment
-from instructpt.stages.models import model_sources
 
 SPEECH = {
     "dialect": "steered",

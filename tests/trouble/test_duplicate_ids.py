@@ -10,7 +10,7 @@ import pytest
 from conftest import SENTENCES
 from disturbed import records, tally
 
-from instructpt.cli import main
+from instructpt.cli.commands import main
 
 IDS: dict[str, list[Any]] = {
     "all the same": ["same"] * 12,

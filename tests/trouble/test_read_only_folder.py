@@ -11,7 +11,7 @@ from conftest import corpus_rows, write_corpus
 from disturbed import complaint, script
 
 from benchmarks.reports import contents
-from instructpt.cli import main
+from instructpt.cli.commands import main
 
 READ_ONLY = """
 import sys

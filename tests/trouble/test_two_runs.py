@@ -10,7 +10,7 @@ from conftest import corpus_rows, write_corpus
 from disturbed import complaint, finish, started, wait_until
 
 from benchmarks.reports import contents
-from instructpt.cli import main
+from instructpt.cli.commands import main
 
 
 def test_a_second_run_on_the_same_folder_refuses_and_the_first_goes_on(

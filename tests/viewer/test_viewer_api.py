@@ -14,14 +14,15 @@ from conftest import corpus_rows, write_corpus
 from viewing import answer, answers, viewed
 from written_artifact import seal, write_artifact
 
-from instructpt.artifacts import Run, make
-from instructpt.cli import main
+from instructpt.artifacts import Run
+from instructpt.artifacts.storage import ROWS_PER_CHUNK, read_parquet
+from instructpt.artifacts.tally import Tally
+from instructpt.assembly.stages import Pack
+from instructpt.cli.commands import main
 from instructpt.errors import ArtifactError, InputError
+from instructpt.executors.make import make
 from instructpt.recipes.augment import augment
 from instructpt.records import Document, Group, Item, Match, Pair, Reject, Score, Shot, Text
-from instructpt.stages.texts import Pack
-from instructpt.storage import ROWS_PER_CHUNK, read_parquet
-from instructpt.tally import Tally
 from instructpt.viewer.library import Library
 from instructpt.viewer.server import MAX_HITS, SECURITY, is_loopback, is_ours
 from instructpt.viewer.shelf import Shelf

@@ -14,11 +14,12 @@ from conftest import corpus_rows, write_corpus
 from viewing import viewed
 from written_artifact import write_artifact
 
-from instructpt.artifacts import Run, make
+from instructpt.artifacts import Run
+from instructpt.artifacts.tally import Tally
+from instructpt.assembly.stages import Pack
+from instructpt.executors.make import make
 from instructpt.recipes.augment import augment
 from instructpt.records import Document, Group, Item, Pair, Reject, Score, Shot, Text
-from instructpt.stages.texts import Pack
-from instructpt.tally import Tally
 from instructpt.viewer.library import Library
 
 pytestmark = pytest.mark.skipif(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from instructpt import overlap
 from instructpt.viewer.support import Support, cut_at, located, support
+from instructpt.words import overlap
 
 PASSAGE = "The bridge over the Cole was built in 1843. Mary Ashworth, an engineer, built it."
 

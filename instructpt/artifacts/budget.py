@@ -1,0 +1,181 @@
+"""What a run may take, in hours and money, and what was spent so far.
+
+    <root>/spending/3f0c....json      tokens that were paid for and hours: a file each time an engine is opened, so
+                    a871....json      that many machines can write; only where there is a limit or a price
+
+Before every request the budget is asked. Once it is used up no further request is sent; those under way are waited for
+and kept in the ledger, and the command ends and says so. What the ledger answers costs nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+
+import orjson
+
+from instructpt.artifacts.storage import Folder, damage_named
+from instructpt.errors import RecipeError
+
+FOLDER = "spending"
+SECONDS_BETWEEN_WRITES = 5.0
+"""What a kill may forget of the money spent; writing more often would cost more than it tells."""
+SECONDS_BETWEEN_READS = 10.0
+"""How old the news of what others spend may be."""
+COMMAND_STARTED = time.monotonic()
+"""When this process began, near enough: the command loads this module first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What a run may take; without limits all it wants."""
+
+    max_hours: float | None = None
+    """Stop asking and training after so many hours of this command."""
+    max_cost: float | None = None
+    """Stop when so much is spent, by all commands on this output folder together; in the currency of the prices."""
+    price_per_hour: float = 0.0
+    """Of all accelerators that answer this command, together."""
+    price_per_million_prompt_tokens: float = 0.0
+    price_per_million_output_tokens: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raises RecipeError for numbers below zero, and for a limit without prices."""
+        for name in ("max_hours", "max_cost"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise RecipeError(f"{name} is {value}: give more than 0")
+        prices = (self.price_per_hour, self.price_per_million_prompt_tokens, self.price_per_million_output_tokens)
+        if min(prices) < 0:
+            raise RecipeError(f"a price is {min(prices)}: give 0 or more")
+        if self.max_cost is not None and not self.has_prices:
+            raise RecipeError(
+                f"max_cost is {self.max_cost} and nothing has a price: give --price-per-hour or --price-per-million-*"
+            )
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether there is a limit or a price, so that what is spent is worth writing down."""
+        return self.has_prices or self.max_hours is not None or self.max_cost is not None
+
+    @property
+    def has_prices(self) -> bool:
+        """Whether anything costs something."""
+        prices = (self.price_per_hour, self.price_per_million_prompt_tokens, self.price_per_million_output_tokens)
+        return any(prices)
+
+    def time_is_over(self) -> str | None:
+        """Why the command is to end, if its hours are over."""
+        if self.max_hours is None or time.monotonic() - COMMAND_STARTED < self.max_hours * 3600:
+            return None
+        return f"the {self.max_hours:g} hours of --max-hours are over: what is done is kept, the same command goes on"
+
+    def cost(self, spent: Spent) -> float:
+        """What tokens and hours cost."""
+        return (
+            spent.hours * self.price_per_hour
+            + spent.prompt_tokens / 1e6 * self.price_per_million_prompt_tokens
+            + spent.output_tokens / 1e6 * self.price_per_million_output_tokens
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What was taken; tokens are those that an engine read and wrote for it, not those from a ledger."""
+
+    hours: float = 0.0
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(slots=True)
+class Purse:
+    """Counts what is spent on an engine against a budget. Its methods may be called from any thread."""
+
+    budget: Budget
+    root: Folder
+    spent: Spent = field(default_factory=Spent)
+    """On this engine, from when it was opened."""
+    _name: str = field(default_factory=lambda: f"{uuid.uuid4().hex}.json")
+    _others: Spent = field(init=False)
+    _began: float = field(default_factory=lambda: time.monotonic())
+    _written: float = field(default_factory=lambda: time.monotonic())
+    _read: float = field(default_factory=lambda: time.monotonic())
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        """Raises ArtifactError if what was spent before cannot be read."""
+        self._others = self._read_others()
+
+    def pay(self, *, prompt_tokens: int, output_tokens: int) -> None:
+        """An engine answered."""
+        with self._lock:
+            self.spent = replace(
+                self.spent,
+                prompt_tokens=self.spent.prompt_tokens + prompt_tokens,
+                output_tokens=self.spent.output_tokens + output_tokens,
+            )
+            if time.monotonic() - self._written >= SECONDS_BETWEEN_WRITES:
+                self._write()
+
+    def stop_reason(self) -> str | None:
+        """Why no further request may be sent; None while one may."""
+        if reason := self.budget.time_is_over():
+            return reason
+        if self.budget.max_cost is not None:
+            total = self.total_cost
+            if total >= self.budget.max_cost:
+                return (
+                    f"{total:,.2f} is spent and --max-cost is {self.budget.max_cost:g}: what was paid for is kept, "
+                    "the same command with a higher limit goes on"
+                )
+        return None
+
+    @property
+    def hours(self) -> float:
+        """Since this purse was opened."""
+        return (time.monotonic() - self._began) / 3600
+
+    @property
+    def total_cost(self) -> float:
+        """Of all commands on this folder, up to now."""
+        if time.monotonic() - self._read >= SECONDS_BETWEEN_READS:
+            self._read = time.monotonic()
+            self._others = self._read_others()
+        return self.budget.cost(_sum(self._others, replace(self.spent, hours=self.hours)))
+
+    def close(self) -> None:
+        """Write what was spent."""
+        with self._lock:
+            self._write()
+
+    def _write(self) -> None:
+        self._written = time.monotonic()
+        if self.budget.is_watched:
+            row = asdict(replace(self.spent, hours=round(self.hours, 6)))
+            self.root.child(FOLDER).write(self._name, orjson.dumps(row, option=orjson.OPT_INDENT_2))
+
+    def _read_others(self) -> Spent:
+        """What other purses wrote, of other commands and other machines."""
+        total, folder = Spent(), self.root.child(FOLDER)
+        if not self.budget.is_watched:
+            return total
+        for name in folder.names():
+            if name != self._name and not name.startswith("."):
+                with damage_named(folder.join(name), remove=folder.join(name)):
+                    total = _sum(total, Spent(**orjson.loads(folder.read(name))))
+        return total
+
+
+def watching(budget: Budget, purse: Purse) -> Callable[[], str | None] | None:
+    """What is asked before a request; None for a budget without limits, which need not be asked."""
+    return purse.stop_reason if budget.max_hours is not None or budget.max_cost is not None else None
+
+
+def _sum(one: Spent, other: Spent) -> Spent:
+    return Spent(
+        one.hours + other.hours, one.prompt_tokens + other.prompt_tokens, one.output_tokens + other.output_tokens
+    )

@@ -1,0 +1,41 @@
+"""What a run tells while it works; `progress` shows it to people and machines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from instructpt.artifacts.tally import Tally
+
+
+class Progress(Protocol):
+    """Told by the artifact layer and by long stages how things go. Any method may be called from any thread."""
+
+    def plan(self, names: Sequence[str]) -> None:
+        """The stages to come, in order."""
+
+    def found(self, name: str, tally: Tally) -> None:
+        """An artifact was finished before; nothing is done."""
+
+    def started(self, name: str, num_shards: int, num_sealed: int) -> None:
+        """Work on a stage begins, some of its shards being there already."""
+
+    def news(self, name: str, counts: Mapping[str, object]) -> None:
+        """How the open shards of a stage stand, all together: passages, tokens, loss..."""
+
+    def sealed(self, name: str, tally: Tally) -> None:
+        """A shard is finished."""
+
+    def finished(self, name: str, tally: Tally) -> None:
+        """An artifact is finished."""
+
+
+class Silent:
+    """No output."""
+
+    def plan(self, names: Sequence[str]) -> None: ...
+    def found(self, name: str, tally: Tally) -> None: ...
+    def started(self, name: str, num_shards: int, num_sealed: int) -> None: ...
+    def news(self, name: str, counts: Mapping[str, object]) -> None: ...
+    def sealed(self, name: str, tally: Tally) -> None: ...
+    def finished(self, name: str, tally: Tally) -> None: ...

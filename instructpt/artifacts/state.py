@@ -1,0 +1,30 @@
+"""How an artifact stands: whether it is complete, and whether it was made with other settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from instructpt.artifacts.stage import (
+    Run,
+    Stage,
+    changes,
+    describe,
+)
+from instructpt.artifacts.storage import damage_named
+
+
+def is_finished(stage: Stage[Any], run: Run) -> bool:
+    """Whether the artifact is complete."""
+    return run.folder(stage).exists("manifest.json")
+
+
+def differences(stage: Stage[Any], run: Run) -> list[str]:
+    """Where the stage is not what its folder was begun with, one line each; none if nothing is begun."""
+    folder = run.folder(stage)
+    if not folder.exists("recipe.json"):
+        return []
+    with damage_named(folder.join("recipe.json"), remove=folder.path):
+        begun = orjson.loads(folder.read("recipe.json"))
+    return changes(begun, orjson.loads(orjson.dumps(describe(stage, run))))

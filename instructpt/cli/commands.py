@@ -1,0 +1,349 @@
+"""The command `instructpt`. What its flags are, `flags` says.
+
+Nothing heavy is imported before a command needs it: `instructpt --help` answers in well under half a second.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+from instructpt import __version__, devices
+from instructpt.cli.flags import Where, parse, run_of
+from instructpt.errors import ArtifactError, InputError, InstructptError, RecipeError
+from instructpt.interrupts import Stopped
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from instructpt.artifacts import Stage
+    from instructpt.recipes import Recipe
+
+STOPPED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit status: 0, 1 for a failed run, 2 for a mistake of the user's, 130 after Ctrl-C.
+
+    A training that SIGTERM stopped at a checkpoint did what it was told: 0.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(_help())
+        return 0 if words else 2
+    if words[0] == "--version":
+        print(__version__)
+        return 0
+    if words[0] not in COMMANDS:
+        print(f"instructpt: no command is called {words[0]!r}: see instructpt --help", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        COMMANDS[words[0]](words[1:])
+    except InstructptError as error:
+        return _failed(error, words)
+    except KeyboardInterrupt as stop:
+        if isinstance(stop.__context__, InstructptError):  # torchrun's SIGTERM, while the error was on its way here
+            return _failed(stop.__context__, words)
+        if devices.rank() == 0:
+            print("instructpt: stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)
+        return 0 if isinstance(stop, Stopped) else STOPPED
+    return 0
+
+
+def _failed(error: InstructptError, words: Sequence[str]) -> int:
+    """Say what went wrong; the exit status."""
+    if devices.num_processes() > 1:  # torchrun stops all when one fails: let this one speak to the end
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if "--debug" in words:
+        raise error
+    print(f"instructpt: {error}", file=sys.stderr)
+    return error.exit_status
+
+
+def _help() -> str:
+    lines = [
+        "usage: instructpt COMMAND ...",
+        "",
+        "Raw text in, instruction-augmented corpus and trained models out.",
+        "",
+    ]
+    lines += [f"  {name:<13} {(command.__doc__ or '').splitlines()[0]}" for name, command in COMMANDS.items()]
+    return "\n".join([*lines, "", "instructpt COMMAND --help tells more."])
+
+
+def augment(words: list[str]) -> None:
+    """Raw text files to an instruction-augmented corpus: instructpt augment FILES... --out DIR."""
+    from instructpt.recipes import open_recipe
+
+    stage, where = parse(open_recipe("augment"), words, prog="instructpt augment")
+    _make(stage, where, title="Augmented corpus")
+    print(f"Texts: {where.out}/{stage.name}/*.parquet (look: instructpt show {where.out}/{stage.name})")
+
+
+def decontaminate(words: list[str]) -> None:
+    """Take test items out of a corpus: instructpt decontaminate FILES... --against TASKS --out DIR."""
+    from instructpt.recipes import open_recipe
+    from instructpt.recipes.decontaminate import MATCHES
+    from instructpt.report.matches import print_matches
+
+    stage, where = parse(open_recipe("decontaminate"), words, prog="instructpt decontaminate")
+    _make(stage, where, title="Test items in a corpus")
+    print_matches(f"{where.out}/{MATCHES}", console=_console(error=False))
+    folder = f"{where.out}/{stage.name}"
+    print(f"{stage.makes.capitalize()}: {folder}/*.parquet (look: instructpt show {folder})")
+
+
+def verify(words: list[str]) -> None:
+    """Take doubtful pairs out of a corpus: instructpt verify ARTIFACT --out DIR; or try the checks: --measure."""
+    from instructpt.artifacts import tree
+    from instructpt.recipes import open_recipe
+    from instructpt.report.checks import print_check_quality, print_checks
+
+    if "--measure" in words:
+        rest = [word for word in words if word != "--measure"]
+        stage, where = parse(open_recipe("checks"), rest, prog="instructpt verify --measure")
+        _make(stage, where, title="Quality of the checks")
+        print_check_quality(f"{where.out}/{stage.name}", console=_console(error=False))
+        return
+    stage, where = parse(open_recipe("verify"), words, prog="instructpt verify")
+    _make(stage, where, title="Verified pairs")
+    for item in tree(stage)[1:]:  # the first is the corpus as it was
+        print_checks(f"{where.out}/{item.name}", console=_console(error=False))
+    folder = f"{where.out}/{stage.name}"
+    print(f"Passages: {folder}/*.parquet (look: instructpt show {folder})")
+
+
+def evaluate(words: list[str]) -> None:
+    """Score a model on benchmarks, or the pairs it writes: instructpt evaluate MODEL [--synthesizer] --out DIR."""
+    from instructpt.recipes import open_recipe
+    from instructpt.report.quality import print_quality
+    from instructpt.report.show import show as show_artifact
+
+    if "--synthesizer" in words:
+        rest = [word for word in words if word != "--synthesizer"]
+        stage, where = parse(open_recipe("quality"), rest, prog="instructpt evaluate --synthesizer")
+        _make(stage, where, title="Quality of a synthesizer")
+        print_quality(f"{where.out}/{stage.name}", console=_console(error=False))
+        return
+    stage, where = parse(open_recipe("evaluate"), words, prog="instructpt evaluate")
+    _make(stage, where, title="Scores")
+    show_artifact(f"{where.out}/{stage.name}", number=1000, console=_console(error=False))
+
+
+def run(words: list[str]) -> None:
+    """Run a recipe: instructpt run RECIPE [--flags]; RECIPE is a name or path/to/file.py:function."""
+    recipe, rest = _recipe_named(words, command="run")
+    stage, where = parse(recipe, rest, prog=f"instructpt run {words[0]}")
+    _make(stage, where, title=f"Recipe {words[0]}")
+    if (comparison := Path(where.out, stage.name, "00000", "comparison.json")).exists():
+        from instructpt.report.comparison import print_comparison
+
+        print_comparison(str(comparison.parent.parent), console=_console(error=False))
+
+
+def plan(words: list[str]) -> None:
+    """Print what a recipe would do, which artifacts are there and which are missing; do nothing."""
+    from instructpt.artifacts import differences, is_finished, tree
+    from instructpt.artifacts.news import Silent
+    from instructpt.artifacts.tally import Tally
+    from instructpt.progress.shown import summary
+    from instructpt.report.estimate import Wishes, estimates
+    from instructpt.report.outline import print_outline
+
+    recipe, rest = _recipe_named(words, command="plan")
+    stage, where, wishes = parse(recipe, rest, prog=f"instructpt plan {words[0]}", more=Wishes)
+    settings = run_of(where, Silent())
+    stages = tree(stage)
+    width = max(len(item.name) for item in stages)
+    for item in stages:
+        state, counts = "done" if is_finished(item, settings) else "missing", ""
+        if changed := differences(item, settings):
+            state = "anew" if item.is_summary else "refused"
+            counts = f"was made with other settings: {'; '.join(changed[:5])}"
+        elif state == "done":
+            counts = summary(Tally.from_row(settings.manifest(item)["tally"]))
+        print(f"{state:<7}  {item.name:<{width}} {type(item).__name__:<15} {counts}".rstrip())
+    for item in stages:
+        if outline := item.outline(settings):
+            print_outline(outline, console=_console(error=False))
+    for outline in estimates(stage, settings, wishes):
+        print_outline(outline, console=_console(error=False))
+
+
+def show(words: list[str]) -> None:
+    """Print records of an artifact, or where one came from: instructpt show ARTIFACT [N] [--trace ID]."""
+    from instructpt.report.show import show as show_artifact
+
+    def show(
+        artifact: tyro.conf.Positional[str], number: tyro.conf.Positional[int] = 3, /, *, trace: str | None = None
+    ) -> None:
+        """Print records of an artifact for human eyes, or the way of one record back to the row of a file.
+
+        Args:
+            artifact: folder of an artifact, such as runs/mine/texts.
+            number: how many records.
+            trace: id of a text, group, passage or document: print what it was made from, and how.
+        """
+        console = _console(error=False)
+        if trace is None:
+            show_artifact(artifact, number=number, console=console)
+            return
+        from instructpt.report.lineage import lines
+        from instructpt.report.lineage import trace as hops_of
+
+        for hop in hops_of(artifact, trace):
+            for line in lines(hop):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    tyro.cli(show, args=words, prog="instructpt show")
+
+
+def view(words: list[str]) -> None:
+    """Look at an artifact in a browser, until Ctrl-C: instructpt view ARTIFACT."""
+    from instructpt.viewer.command import view_until_stopped
+
+    tyro.cli(view_until_stopped, args=words, prog="instructpt view")
+
+
+def report(words: list[str]) -> None:
+    """Write report.html over everything under a folder: instructpt report ROOT."""
+
+    def report(root: tyro.conf.Positional[str], /, *, title: str = "Report") -> None:
+        """Write report.html over the finished artifacts under a folder.
+
+        Args:
+            root: what --out named.
+            title: of the page.
+        """
+        print(_write_report(root, title=title))
+
+    tyro.cli(report, args=words, prog="instructpt report")
+
+
+def serve(words: list[str]) -> None:
+    """Start inference servers for a model, until Ctrl-C: instructpt serve MODEL."""
+    from instructpt.engines.serving.command import serve_until_stopped
+
+    tyro.cli(serve_until_stopped, args=words, prog="instructpt serve", config=(tyro.conf.OmitArgPrefixes,))
+
+
+def export(words: list[str]) -> None:
+    """Write an artifact for other programs: instructpt export ARTIFACT --to FORMAT --out DIR."""
+    from instructpt.report.export import export as export_artifact
+
+    def export(artifact: tyro.conf.Positional[str], /, *, to: str, out: str) -> None:
+        """Write an artifact for other programs.
+
+        Args:
+            artifact: folder of a finished artifact, such as runs/mine/texts.
+            to: parquet or jsonl; of texts, groups and documents also hub (a data set with its card); of rows also
+                megatron (bin and idx), datatrove (ds) or olmo (npy).
+            out: an empty or new folder.
+        """
+        said = export_artifact(artifact, to=to, out=out)
+        print(
+            "  ".join(f"{name} {said[name]:,}" for name in ("records", "rows", "documents", "tokens") if name in said)
+        )
+        if said.get("silent_tokens_exported"):
+            print(f"{to} cannot mark the {said['silent_tokens_exported']:,} tokens without loss: they will carry it")
+        print(f"Exported: {out}")
+
+    tyro.cli(export, args=words, prog="instructpt export")
+
+
+def bench(words: list[str]) -> None:
+    """Measure, each path beside its peer: instructpt bench [NAME...] (in a clone of the repository)."""
+    folder = Path(__file__).resolve().parents[2] / "benchmarks"
+    if not (folder / "__init__.py").exists():
+        raise InputError("the benchmarks come with the repository, not with the package: clone it and install with -e")
+    sys.path.insert(0, str(folder.parent))
+    from benchmarks import run_benchmarks
+
+    def bench(names: tyro.conf.Positional[tuple[str, ...]] = (), /) -> None:
+        """Measure the paths whose speed we claim, each beside its peer, and append to benchmarks/results.jsonl.
+
+        Args:
+            names: Which; all without one.
+        """
+        run_benchmarks(names)
+
+    tyro.cli(bench, args=words, prog="instructpt bench")
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "augment": augment,
+    "decontaminate": decontaminate,
+    "verify": verify,
+    "run": run,
+    "evaluate": evaluate,
+    "plan": plan,
+    "show": show,
+    "view": view,
+    "report": report,
+    "serve": serve,
+    "export": export,
+    "bench": bench,
+}
+
+
+def _recipe_named(words: list[str], *, command: str) -> tuple[Recipe, list[str]]:
+    from instructpt.recipes import RECIPES, open_recipe
+
+    usage = f"instructpt {command} RECIPE [--flags]; RECIPE is {', '.join(RECIPES)} or path/to/file.py:function"
+    if words and words[0] in ("-h", "--help"):
+        print(f"usage: {usage}\n\ninstructpt {command} RECIPE --help tells its flags.")
+        raise SystemExit(0)
+    if not words:
+        raise RecipeError(f"no recipe is named: {usage}")
+    return open_recipe(words[0]), words[1:]
+
+
+def _make(stage: Stage[Any], where: Where, *, title: str) -> None:
+    """Make the stage, then the report over it, unless all was there already."""
+    from instructpt.artifacts import is_finished
+    from instructpt.artifacts.news import Silent
+    from instructpt.artifacts.partitions import parse_partition
+    from instructpt.artifacts.storage import Folder
+    from instructpt.executors.make import make, still_missing
+    from instructpt.progress.shown import shown
+
+    if devices.rank() > 0:  # of torchrun's processes the first one speaks
+        make(stage, run_of(where, Silent()))
+        raise SystemExit(0)
+    with shown(where.out, console=_console(), partition=parse_partition(where.partition)) as progress:
+        run, folder = run_of(where, progress), Folder.at(where.out)
+        num_made = make(stage, run)
+    if not is_finished(stage, run):
+        print(still_missing(stage, run))
+        raise SystemExit(0)
+    if num_made or not folder.exists("report.html"):
+        _write_report(where.out, title=title)
+    print(f"Report: {folder.join('report.html')}")
+
+
+def _write_report(root: str, *, title: str) -> str:
+    from instructpt.artifacts.storage import Folder
+    from instructpt.report import render
+
+    folder = Folder.at(root)
+    if not folder.exists():
+        raise ArtifactError(f"no folder {root}: give the one that --out named")
+    folder.write("report.html", render(root, title=title).encode())
+    return folder.join("report.html")
+
+
+def _console(*, error: bool = True) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=error, emoji=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""The flags of a command: a recipe's come from its signature, where and how it runs from `Where`.
+
+    words --parse--> (stage, Where) --run_of--> Run
+
+Nothing heavy is imported before it is needed.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, make_dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from instructpt.artifacts.budget import Budget
+from instructpt.errors import RecipeError
+
+if TYPE_CHECKING:
+    from instructpt.artifacts import Run, Stage
+    from instructpt.artifacts.news import Progress
+    from instructpt.recipes import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """Where and how to run; none of it changes what is made."""
+
+    out: str
+    """Output folder or URL. An interrupted run goes on when the same command is given again."""
+    workers: int = os.cpu_count() or 1
+    """Processes for the stages that need no model."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    executor: str = "local"
+    """Where shards run: local (processes here), or ray (a Ray cluster, the one at RAY_ADDRESS or one of its own)."""
+    executor_options: tuple[str, ...] = ()
+    """The executor's own settings as name=value; for ray address, engines, cpus, gpus."""
+    scratch: str = "~/.cache/instructpt"
+    """A folder on a disk of this machine's own, for open shards where several machines work on one output folder."""
+    partition: str = "1/1"
+    """Only this part of the shards, as 3/64: one command each on many machines with one output folder."""
+    engine: str = "transformers"
+    """What answers prompts: transformers (in process), http (servers at --endpoints), vllm (starts its own), or
+    scripted (canned answers, for trying things out)."""
+    endpoints: tuple[str, ...] = ()
+    """OpenAI-compatible servers that answer prompts, such as http://gpu1:8000/v1; implies --engine http."""
+    engine_options: tuple[str, ...] = ()
+    """The engine's own settings as name=value, for example max_batch=32."""
+    chains_in_flight: int = 1024
+    """Most requests under way at once; how many are best is found by itself."""
+    training_options: tuple[str, ...] = ()
+    """How models are trained, as name=value: micro_batch_rows, compile, checkpoint_activations, shard_size,
+    checkpoint_every_steps, keep_checkpoints. Start with torchrun to train on many processes."""
+    track: tuple[str, ...] = ()
+    """Where trainings are shown besides metrics.jsonl: tensorboard, wandb, trackio."""
+    budget: Annotated[Budget, tyro.conf.arg(name="")] = field(default_factory=Budget)
+    debug: bool = False
+    """Show tracebacks."""
+
+
+def parse(recipe: Recipe, words: list[str], *, prog: str, more: type[Any] | None = None) -> tuple[Any, ...]:
+    """The recipe's stage and where to run it, from the words of the command line; and a `more` of their rest."""
+
+    @functools.wraps(recipe)
+    def later(*args: Any, **options: Any) -> Callable[[], Stage[Any]]:
+        # The recipe is called after parsing: its errors are ours to print, not the parser's.
+        return functools.partial(recipe, *args, **options)
+
+    parts = [
+        ("make", Annotated[Any, tyro.conf.arg(name="", constructor=later)]),
+        ("where", Annotated[Where, tyro.conf.arg(name="")]),
+    ]
+    if more is not None:
+        parts.append(("more", Annotated[more, tyro.conf.arg(name="")]))
+    description = (recipe.__doc__ or "").split("Args:")[0].strip()
+    command = make_dataclass("Command", parts)
+    parsed: Any = tyro.cli(command, args=words, prog=prog, description=description, config=(tyro.conf.OmitArgPrefixes,))
+    return (parsed.make(), parsed.where, *([parsed.more] if more is not None else []))
+
+
+def run_of(where: Where, progress: Progress) -> Run:
+    """Where and how to run, as stages are told it. Raises RecipeError for flags that contradict or say nothing."""
+    from instructpt.artifacts import Run
+    from instructpt.artifacts.partitions import parse_partition
+
+    options = _options(where.engine_options, flag="--engine-options")
+    if where.endpoints:
+        if where.engine not in ("transformers", "http"):
+            raise RecipeError(f"--endpoints are for --engine http, not for {where.engine}: leave one of the two out")
+        options["endpoints"] = where.endpoints
+    return Run(
+        root=where.out,
+        workers=where.workers,
+        executor=where.executor,
+        executor_options=_options(where.executor_options, flag="--executor-options"),
+        scratch=where.scratch,
+        partition=parse_partition(where.partition),
+        device=where.device,
+        engine="http" if where.endpoints else where.engine,
+        engine_options=options,
+        training_options=_options(where.training_options, flag="--training-options"),
+        trackers=where.track,
+        chains_in_flight=where.chains_in_flight,
+        budget=where.budget,
+        progress=progress,
+    )
+
+
+def _options(words: Sequence[str], *, flag: str) -> dict[str, Any]:
+    options = {}
+    for word in words:
+        name, separator, value = word.partition("=")
+        if not separator:
+            raise RecipeError(f"{flag} got {word!r}: give name=value, for example max_batch=32")
+        options[name] = _value(value)
+    return options
+
+
+def _value(text: str) -> bool | int | float | str:
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,207 @@
+"""Annotated task data to groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from instructpt.artifacts import Run, Stage, files
+from instructpt.artifacts.pair_counts import count_pairs
+from instructpt.artifacts.tally import Tally
+from instructpt.engines.models import Model, model_folder, model_sources
+from instructpt.errors import RecipeError
+from instructpt.records import Group, Reject, Shot
+from instructpt.words import vocabulary
+
+if TYPE_CHECKING:
+    from instructpt.collection.budget import Budget
+    from instructpt.collection.convert import Conversion
+    from instructpt.collection.neutral import TaskRecord
+
+DEFAULT_SHOTS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convert(Stage[Group]):
+    """Annotated task data in the neutral layout (docs/formats.md) as groups of several contexts of the same data sets.
+
+    Counted without a vocabulary in characters, in groups of a few shots; with one in tokens, groups filled up.
+    """
+
+    record: ClassVar[Any] = Group
+    takes: ClassVar[str] = "task records"
+    makes: ClassVar[str] = "passages"
+    version: ClassVar[int] = 2
+
+    files: tuple[str, ...] = ()
+    """Neutral JSON lines: files, folders or globs."""
+    hub: bool = False
+    """Also stream the catalog's sets that lie on the Hugging Face Hub. Of these the catalog's entry is part of this
+    stage's identity, not the rows: a catalog that is to give the same rows next year names their `revision`."""
+    catalog: str | None = None
+    """Path of a catalog of data sets (docs/formats.md); None: the one that ships."""
+    sets: tuple[str, ...] = ()
+    """Names of data sets, categories or groups; none: all."""
+    part: Literal["seen", "unseen", "all"] = "seen"
+    """Which sets: those to tune on, those kept to measure what was learnt, or both."""
+    benchmarks: bool = False
+    """Whether to take parts of scored benchmarks."""
+    redistributable: bool = False
+    """Only sets whose licence lets weights trained on them be passed on."""
+    evaluation: tuple[str, ...] = ()
+    """Files of test items, JSON lines: what shares 13 words in a row with one is left out."""
+    max_contexts: int = 10_000
+    """A data set, those with the most pairs: the paper's number (section 1)."""
+    unanswerable_share: float = 0.0
+    """Which part of the questions that their text does not answer is kept."""
+    shots: int | None = None
+    """A group, at most. None: 2, or with `group_tokens` as many as fit."""
+    context_characters: int | None = None
+    """The longest context, without a vocabulary; a longer one is cut where sentences end. None: three quarters of
+    `budget_characters`."""
+    budget_characters: int = 6000
+    """Context and pairs of a shot, without a vocabulary; pairs beyond are left out."""
+    vocabulary: Model | None = None
+    """Counts tokens, of what `dialect` writes."""
+    dialect: str = "tags"
+    context_tokens: int | None = None
+    """The longest context, with a vocabulary; None: three quarters of `group_tokens`."""
+    group_tokens: int | None = None
+    """A group and so a shot at most, with a vocabulary: the synthesizer's window."""
+    balance: float = 1.0
+    """1: groups of data sets as large as they are; 0: all alike, none repeated more than four times."""
+    weights: str = ""
+    """More or less of a category or group: "narrative QA=2,NER=0.5"."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.files and not self.hub:
+            raise RecipeError(f"{self.name} has no task data: give files, or hub")
+        if (self.vocabulary is None) != (self.group_tokens is None):
+            raise RecipeError(f"{self.name}: give vocabulary and group_tokens together, or neither of them")
+        if self.context_tokens is not None and self.vocabulary is None:
+            raise RecipeError(f"{self.name}: context_tokens are counted with a vocabulary: give one, and group_tokens")
+        if self.context_characters is not None and self.vocabulary is not None:
+            raise RecipeError(f"{self.name}: with a vocabulary give context_tokens, not context_characters")
+        longest, room = self._limits()
+        if not 0 < longest < room:
+            raise RecipeError(f"{self.name}: contexts of {longest} leave no room for pairs in {room}: give less")
+        if self.shots is not None and self.shots < 1:
+            raise RecipeError(f"{self.name}: shots is {self.shots}: give 1 or more")
+
+    def sources(self, run: Run) -> Mapping[str, str]:
+        """Files, test items and catalog by content, and the vocabulary, if no stage makes it.
+
+        Raises RecipeError for names of sets and weights that the catalog does not know: before any work.
+        """
+        from instructpt.collection.balance import parse_weights
+        from instructpt.collection.catalog import load, locate
+
+        catalog = load(self.catalog)
+        catalog.named(self.sets)
+        parse_weights(self.weights, catalog=catalog)
+        found = {file.url: files.content_digest(file) for file in _found(self.files)}
+        found |= {f"evaluation/{file.url}": files.content_digest(file) for file in _found(self.evaluation)}
+        for path in locate(self.catalog):
+            found[f"catalog/{path.name}"] = files.content_digest(files.find(str(path))[0])
+        return {**found, **(model_sources(self.vocabulary, run) if self.vocabulary else {})}
+
+    def num_shards(self, run: Run) -> int:
+        """One: records of one context are gathered across files."""
+        del run
+        return 1
+
+    def shard(self, index: int, run: Run) -> Iterator[Group]:
+        """Groups in drawn order."""
+        del index
+        from instructpt.collection.balance import balance
+        from instructpt.collection.convert import convert
+        from instructpt.collection.groups import group_shots
+
+        how = self._conversion(run)
+        shots = list(_counted(convert(self._records(run.tally, how), how), run.tally))
+        balanced = balance(shots, catalog=how.catalog, seed=self.seed, exponent=self.balance, weights=self.weights)
+        _drop(balanced.rejects, run.tally)
+        run.tally.keep(sum(len(shot.pairs) for shot in shots) - len(balanced.rejects))
+        run.tally.count("copied_passages", balanced.num_copies)
+        groups = group_shots(
+            balanced.shots,
+            seed=self.seed,
+            num_shots=self.shots or (None if self.group_tokens else DEFAULT_SHOTS),
+            capacity=self.group_tokens,
+            costs=how.budget.costs if self.group_tokens else None,
+        )
+        for group in groups:
+            yield count_pairs(group, run.tally)
+
+    def _limits(self) -> tuple[int, int]:
+        """The longest context and the most for a shot, in tokens or characters."""
+        if self.group_tokens is None:
+            return self.context_characters or self.budget_characters * 3 // 4, self.budget_characters
+        return self.context_tokens or self.group_tokens * 3 // 4, self.group_tokens
+
+    def _budget(self, run: Run) -> Budget:
+        from instructpt.collection.budget import in_characters, in_tokens
+        from instructpt.synthesis.dialects import open_dialect
+
+        context, shot = self._limits()
+        if self.vocabulary is None:
+            return in_characters(context=context, shot=shot)
+        words = vocabulary.load(model_folder(self.vocabulary, run))
+        return in_tokens(words, context=context, shot=shot, write=open_dialect(self.dialect).write)
+
+    def _conversion(self, run: Run) -> Conversion:
+        from instructpt.collection.catalog import load
+        from instructpt.collection.choice import Choice
+        from instructpt.collection.contamination import read_items
+        from instructpt.collection.convert import Conversion
+        from instructpt.words.sentences import sentence_starts
+
+        items = [file.url for file in _found(self.evaluation)]
+        return Conversion(
+            catalog=load(self.catalog),
+            budget=self._budget(run),
+            sentence_starts=sentence_starts,
+            choice=Choice(self.sets, self.part, self.benchmarks, self.redistributable),
+            test_items=read_items(items) if items else None,
+            unanswerable_share=self.unanswerable_share,
+            max_contexts=self.max_contexts,
+            seed=self.seed,
+        )
+
+    def _records(self, tally: Tally, how: Conversion) -> Iterator[TaskRecord | Reject]:
+        from instructpt.collection.neutral import read_records
+
+        for file in _found(self.files):
+            for record in read_records(file.url):
+                tally.take()
+                yield record
+        if not self.hub:
+            return
+        from instructpt.collection import hub
+
+        left_out = how.choice.reasons(how.catalog)
+        for name, entry in how.catalog.entries.items():
+            if entry.hub is not None and name not in left_out:
+                for record in hub.read(name, entry):
+                    tally.take()
+                    yield record
+
+
+def _found(urls: Iterable[str]) -> list[files.File]:
+    return [file for url in urls for file in files.find(url)]
+
+
+def _counted(found: Iterable[Shot | Reject], tally: Tally) -> Iterator[Shot]:
+    for item in found:
+        if isinstance(item, Reject):
+            _drop((item,), tally)
+        else:
+            _drop(item.rejects, tally)
+            yield item
+
+
+def _drop(rejects: Iterable[Reject], tally: Tally) -> None:
+    for reject in rejects:
+        tally.drop(reject.reason, reject.text)

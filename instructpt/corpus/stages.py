@@ -1,0 +1,186 @@
+"""Raw text to passages: read, filter, split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, ClassVar
+
+from instructpt.artifacts import Product, Run, Stage
+from instructpt.corpus import duplicates, readers, splitting
+from instructpt.corpus.filters import Thresholds, first_reason
+from instructpt.engines.models import Model, model_folder, model_sources
+from instructpt.records import Document, Reject, Text
+from instructpt.words import vocabulary
+
+SHARD_BYTES = 64 * 2**20
+WORD_COUNT = 20_000
+"""So often is each of a vocabulary's `words` counted: the last merges for 8,192 ids from 48 MB of text have some
+hundreds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read(Stage[Document]):
+    """Documents from files, folders or data sets."""
+
+    record: ClassVar[Any] = Document
+    takes: ClassVar[str] = "rows"
+
+    files: tuple[str, ...]
+    """Paths, globs or URLs; see `corpus.readers`."""
+    text_field: str = "text"
+    id_field: str = "id"
+    shard_bytes: int = SHARD_BYTES
+    """Text a shard; a file of many times this size is worked on by many processes."""
+    limit: int | None = None
+    """Only so many rows, all in one shard."""
+    skip: int = 0
+    """Rows at the start of each file that are left out: what another `Read` takes with `limit`, to test on."""
+
+    def sources(self, run: Run) -> Mapping[str, str]:
+        """The files by content."""
+        del run
+        return readers.sources(self.files)
+
+    def num_shards(self, run: Run) -> int:
+        """As many as the text fills."""
+        del run
+        return 1 if self.limit else len(_shards(self.files, self.shard_bytes))
+
+    def shard(self, index: int, run: Run) -> Iterator[Document]:
+        """The documents of some of the files."""
+        shards = _shards(self.files, self.shard_bytes)
+        parts = sum(shards, ()) if self.limit else shards[index]
+        rows = readers.read(parts, text_field=self.text_field, id_field=self.id_field, skip=self.skip)
+        for row in islice(rows, self.limit):
+            run.tally.take()
+            if isinstance(row, Reject):
+                run.tally.drop(row.reason, row.text)
+            else:
+                run.tally.keep()
+                yield row
+
+
+@cache
+def _shards(files: tuple[str, ...], shard_bytes: int) -> list[readers.Shard]:
+    return readers.shards(files, shard_bytes=shard_bytes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duplicates(Stage[Any]):
+    """Which documents repeat an earlier one of the corpus, word for word."""
+
+    product: ClassVar[Product] = "folder"
+    documents: Stage[Document]
+
+    def build(self, index: int, run: Run, path: Path) -> None:
+        """The digests of a shard's documents."""
+        import numpy as np
+
+        path.mkdir(exist_ok=True)
+        digests = duplicates.digests(run.take(self.documents, index))
+        run.tally.made = len(digests)
+        np.save(path / "digests.npy", digests)
+
+    def join(self, run: Run, path: Path) -> bool:
+        """For each shard, the rows that repeat a row before them."""
+        import numpy as np
+
+        path.mkdir(exist_ok=True)
+        shards = [np.load(run.product(self, f"{i:05d}") / "digests.npy") for i in range(self.num_shards(run))]
+        for index, rows in enumerate(duplicates.later_copies(shards)):
+            np.save(path / f"{index:05d}.npy", rows)
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter(Stage[Document]):
+    """Documents worth reading: neither too short nor repetitive, each once."""
+
+    record: ClassVar[Any] = Document
+
+    documents: Stage[Document]
+    duplicates: Duplicates | None = None
+    """None keeps duplicates."""
+    thresholds: Thresholds = field(default_factory=Thresholds)
+
+    def shard(self, index: int, run: Run) -> Iterator[Document]:
+        """A shard's documents, but for those with a reason not to keep them."""
+        import numpy as np
+
+        copies: set[int] = set()
+        if self.duplicates:
+            copies = set(np.load(run.product(self.duplicates, "joined") / f"{index:05d}.npy").tolist())
+        for row, document in enumerate(run.take(self.documents, index)):
+            reason = "exact_duplicate" if row in copies else first_reason(document, self.thresholds)
+            if reason:
+                run.tally.drop(reason, document.text)
+            else:
+                yield document
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildVocabulary(Stage[Any]):
+    """A byte-level BPE vocabulary for models made from random weights."""
+
+    product: ClassVar[Product] = "folder"
+    packages: ClassVar[tuple[str, ...]] = ("tokenizers",)
+
+    texts: tuple[Stage[Document] | Stage[Text], ...]
+    size: int = 32_000
+    limit_bytes: int = 200_000_000
+    """Text of each input to learn from, its first part; more changes little."""
+    words: tuple[str, ...] = ()
+    """What becomes few tokens whether or not the texts hold it: the tags of a dialect."""
+
+    def num_shards(self, run: Run) -> int:
+        """One."""
+        del run
+        return 1
+
+    def build(self, index: int, run: Run, path: Path) -> None:
+        """A folder with tokenizer.json."""
+        del index
+        often = (f" {word}" * WORD_COUNT for word in self.words)
+        vocabulary.train(chain(often, self._texts(run)), size=self.size, folder=path)
+
+    def _texts(self, run: Run) -> Iterator[str]:
+        stages: tuple[Stage[Any], ...] = self.texts
+        for stage in stages:
+            left = self.limit_bytes
+            for index in range(run.num_shards(stage)):
+                for record in run.records(stage, index):
+                    if left > 0:
+                        left -= len(record.text)
+                        yield record.text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split(Stage[Document]):
+    """Documents cut into passages that a synthesizer can read."""
+
+    record: ClassVar[Any] = Document
+    makes: ClassVar[str] = "passages"
+
+    documents: Stage[Document]
+    vocabulary: Model
+    budget_tokens: int
+    """The longest passage, in tokens of the vocabulary."""
+
+    def sources(self, run: Run) -> Mapping[str, str]:
+        """The vocabulary, if no stage makes it."""
+        return model_sources(self.vocabulary, run)
+
+    def shard(self, index: int, run: Run) -> Iterator[Document]:
+        """Passages in the order of their documents."""
+        words = vocabulary.load(model_folder(self.vocabulary, run))
+        documents = run.take(self.documents, index)
+        for passages in splitting.split_many(documents, vocabulary=words, budget_tokens=self.budget_tokens):
+            if passages:
+                run.tally.keep()
+            else:
+                run.tally.drop("white_space_only")
+            yield from passages

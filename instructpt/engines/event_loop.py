@@ -1,0 +1,47 @@
+"""The process's one event loop, in a thread of its own: what engines keep open belongs to it."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import functools
+import os
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def run_in_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Wait for `coroutine`, run in the loop that a command uses: `run_in_loop(engine.close())`."""
+    return asyncio.run_coroutine_threadsafe(coroutine, event_loop(os.getpid())).result()
+
+
+def event_loop(process: int) -> asyncio.AbstractEventLoop:
+    """The process's event loop, in a thread of its own (keyed by process, since threads do not survive a fork).
+
+    One for all shards: what an engine keeps open (connections, queues) belongs to the loop it was first used in.
+    """
+    with _ONE_AT_A_TIME:  # a cache alone lets two threads that come first make two
+        return _started_loop(process)
+
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@functools.cache
+def _started_loop(process: int) -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name=f"event-loop-{process}", daemon=True)
+    thread.start()
+
+    def stop() -> None:
+        if os.getpid() != process:
+            return
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+    atexit.register(stop)
+    return loop

@@ -1,0 +1,228 @@
+"""A model, by stage or by name: where it lies and what it is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from instructpt import models as shipped
+from instructpt.artifacts import Run, Stage, files, fingerprint
+from instructpt.errors import InputError, RecipeError
+from instructpt.words import vocabulary
+
+if TYPE_CHECKING:
+    from instructpt.engines import Engine
+
+Model = Stage[Any] | str
+"""Something with a model or vocabulary in it: a stage that makes one, a folder, a shipped model, a Hub id, or
+`remote:NAME`, which only a server has."""
+
+
+_MODEL_SUFFIXES = (".json", ".jinja", ".safetensors", ".bin", ".model")
+"""Of files that say what a model is: its shape, its words, its chat template, its weights."""
+_WHOLE_BYTES = 64 * 2**20
+"""Larger weights are known by parts of each tensor."""
+_BLOCK_BYTES = 4096
+
+SHIPPED = "shipped:synthesizer"
+"""The small synthesizer that comes with the package."""
+
+
+def model_folder(model: Model, run: Run) -> Path:
+    """The local folder of a model or vocabulary. Raises InputError if there is none.
+
+    A remote model has none: the shipped one stands in for it, so that tokens can be counted, roughly.
+    """
+    if isinstance(model, str):
+        return vocabulary.local_folder(SHIPPED if shipped.is_remote(model) else model)
+    folder = run.product(model, "00000")
+    return folder / "model" if (folder / "model").exists() else folder
+
+
+def is_local(model: str) -> bool:
+    """Whether a model lies on this machine: a folder, or one that ships. Otherwise it is a Hub id, or remote."""
+    return not shipped.is_remote(model) and Path(shipped.resolve(model)).expanduser().is_dir()
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """A kind of pair that a synthesizer was tuned on."""
+
+    share: float
+    """Of the pairs it was shown."""
+    answers: str
+    """"span": answers stand in the passage as a rule; "label": out of a fixed set or options; "free" otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """How a synthesizer is to be talked with: what `synthesizer.json` in its folder says."""
+
+    dialect: str
+    categories: Mapping[str, Category]
+    """Those that it knows; none where its dialect does not name them."""
+    passage_tokens: int | None = None
+    """The longest passage that it saw."""
+    window_tokens: int | None = None
+    """The longest sequence that it saw."""
+    max_new_tokens: int | None = None
+    """What the longest answers need."""
+    field_characters: int | None = None
+    """What a question, an option, a reason or an answer keeps to, where the model's answers are held to a form."""
+    mix: str = ""
+    """Categories to ask for where a user asks for none, "name=weight,..."; empty leaves the choice to the model."""
+    pairs: int | None = None
+    """A passage, to ask for."""
+
+    @property
+    def answers(self) -> dict[str, str]:
+        """Category -> what its answers are, for `checks.Passage`."""
+        return {name: category.answers for name, category in self.categories.items()}
+
+
+REMOTE_SPEECH = Speech("chat", {}, max_new_tokens=800)
+"""Of models that only servers have: instruct models. 8 pairs in JSON take 60 to 90 tokens each."""
+
+SPEECH_FILE = "synthesizer.json"
+_NUMBERS = ("passage_tokens", "window_tokens", "max_new_tokens", "field_characters", "pairs")
+
+
+def speaks(model: Model, run: Run) -> Speech | None:
+    """How a model says that it is talked with; None for one that does not say. Raises InputError as `read_speech`.
+
+    A remote one is an instruct model: it is talked with in conversations.
+    """
+    if isinstance(model, str) and shipped.is_remote(model):
+        return REMOTE_SPEECH
+    if isinstance(model, str):
+        return read_speech(model_folder(model, run))
+    return read_speech(run.product(model, "00000")) or read_speech(model_folder(model, run))
+
+
+def read_speech(folder: Path) -> Speech | None:
+    """What `synthesizer.json` in a model folder says; None if there is none. Raises InputError if it is damaged."""
+    path = folder / SPEECH_FILE
+    if not path.exists():
+        return None
+    try:
+        found = orjson.loads(path.read_bytes())
+        categories = {
+            name: Category(float(category["share"]), str(category["answers"]))
+            for name, category in found.get("categories", {}).items()
+        }
+        numbers = {name: found.get(name) for name in _NUMBERS}
+        return Speech(str(found["dialect"]), categories, mix=str(found.get("mix", "")), **numbers)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path} cannot be read ({type(error).__name__}: {error}): it needs a dialect, and of each category "
+            "share and answers; take the file from where the model came from"
+        ) from error
+
+
+def context_tokens(folder: Path) -> int | None:
+    """The longest text that the model in `folder` reads; None where its config does not say."""
+    config = folder / "config.json"
+    value = orjson.loads(config.read_bytes()).get("max_position_embeddings") if config.exists() else None
+    return value if isinstance(value, int) else None
+
+
+def longest_text(model: Model, run: Run) -> int | None:
+    """What `context_tokens` says of a model; None for a remote one."""
+    if isinstance(model, str) and shipped.is_remote(model):
+        return None
+    return context_tokens(model_folder(model, run))
+
+
+def quiet_loading() -> None:
+    """No bar for each model that is loaded: the panel tells what goes on."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
+def model_sources(model: Model, run: Run) -> Mapping[str, str]:
+    """The identity of a model that no stage makes: its files by content, a Hub model by its commit."""
+    del run
+    if not isinstance(model, str):
+        return {}
+    if shipped.is_remote(model):
+        return {"model": model}
+    folder = vocabulary.local_folder(model, files=["config.json", "tokenizer.json"])
+    if not is_local(model):
+        return {"model": folder.name}
+    kept = [path for path in sorted(folder.iterdir()) if path.suffix in _MODEL_SUFFIXES]
+    return {f"model/{path.name}": _digest(path) for path in kept}
+
+
+def _digest(path: Path) -> str:
+    (file,) = files.find(str(path))
+    if path.suffix == ".safetensors" and file.num_bytes > _WHOLE_BYTES:
+        return weights_digest(path)
+    return files.content_digest(file)
+
+
+def weights_digest(path: Path) -> str:
+    """What tells a safetensors file from one with other weights, without reading gigabytes: 32 hex digits.
+
+    Its header, and the first, middle and last 4 KiB of every tensor: tuning, or merging an adapter, changes numbers
+    all over the tensors that it touches, but may touch one of a thousand. Raises InputError for a damaged file.
+    """
+    num_bytes = path.stat().st_size
+    state = hashlib.blake2b(num_bytes.to_bytes(8, "little"), digest_size=16)
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > num_bytes:
+                raise ValueError(f"its header would have {length:,} bytes")
+            header = file.read(length)
+            state.update(header)
+            tensors = {name: entry for name, entry in orjson.loads(header).items() if name != "__metadata__"}
+            for _, entry in sorted(tensors.items()):
+                start, stop = entry["data_offsets"]
+                for place in (start, (start + stop) // 2, max(start, stop - _BLOCK_BYTES)):
+                    file.seek(8 + length + place)
+                    state.update(file.read(min(_BLOCK_BYTES, stop - place)))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is no whole safetensors file ({error}): take it from where it came from") from error
+    return state.hexdigest()
+
+
+def model_identity(model: Model, run: Run) -> str:
+    """What a model is, on every machine."""
+    if isinstance(model, str):
+        return " ".join(f"{name}={value}" for name, value in sorted(model_sources(model, run).items()))
+    return fingerprint(model, run)
+
+
+def model_name(model: Model) -> str:
+    """What a report calls it."""
+    return model if isinstance(model, str) else model.name
+
+
+@contextmanager
+def opened_engine(model: Model, run: Run) -> Iterator[Engine]:
+    """The run's engine with a model loaded; closed on leaving."""
+    from instructpt.engines import open_engine
+    from instructpt.engines.event_loop import run_in_loop
+
+    options = dict(run.engine_options)
+    if run.engine == "transformers":
+        quiet_loading()
+        options.setdefault("device", run.device)
+    name = str(model_folder(model, run))
+    if isinstance(model, str) and shipped.is_remote(model):
+        if run.engine not in ("http", "scripted"):
+            raise RecipeError(f"{model} lies on a server: say where with --endpoints URL")
+        if run.engine == "http":
+            options.setdefault("served_model", shipped.remote_name(model))
+    engine = open_engine(run.engine, name, **options)
+    try:
+        yield engine
+    finally:
+        run_in_loop(engine.close())

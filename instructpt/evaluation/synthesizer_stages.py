@@ -1,0 +1,344 @@
+"""How good a synthesizer is: contexts drawn from annotated sets, what a model writes for them, what that is worth.
+
+    annotated sets, passages -> Draw ---------> exam: each context behind a few others of its set
+                                 exam -> Attempt (pairs)   --> what the model wrote for each passage  -.
+                                 exam -> Attempt (answers) --> its answers to people's questions  ------+-> Quality
+                                                                                                       '    -> scores
+The same exam serves any number of models: a base model stands beside the one that was tuned from it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from instructpt.artifacts import Run, Stage
+from instructpt.artifacts.pair_counts import count_pairs
+from instructpt.engines.models import Model, speaks
+from instructpt.errors import RecipeError
+from instructpt.evaluation import exam as exams
+from instructpt.progress.shown import time_left
+from instructpt.records import Document, Group, Score, Shot
+from instructpt.synthesis.opening import Opened, begun, opened
+from instructpt.synthesis.stages import AUTO, Talk, talk, talk_sources
+
+if TYPE_CHECKING:
+    from instructpt.evaluation.quality import Output
+    from instructpt.synthesis.asking import Synthesis
+    from instructpt.synthesis.chains import Prompt
+
+Mode = Literal["pairs", "answers"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw(Stage[Group]):
+    """An exam: some contexts of each set, evenly spaced, each as the last shot of a group whose others are examples."""
+
+    record: ClassVar[Any] = Group
+    takes: ClassVar[str] = "contexts"
+    makes: ClassVar[str] = "shots"
+
+    contexts: Stage[Group] | Stage[Document]
+    """Annotated sets (a set is a source), or raw passages (a set is a domain)."""
+    examples: int = 0
+    """Contexts of the same set before each; fewer where the set has no more."""
+    contexts_per_set: int | None = None
+    num_contexts: int | None = None
+    """In all, shared equally among the sets."""
+    seed: int = 0
+
+    def num_shards(self, run: Run) -> int:
+        """One: a set may lie in many shards."""
+        del run
+        return 1
+
+    def shard(self, index: int, run: Run) -> Iterator[Group]:
+        """A group a context, set by set. Reads its input twice and holds only what is drawn."""
+        del index
+        sizes: dict[str, int] = {}
+        for name, shot in _contexts(self.contexts, run):
+            run.tally.take()
+            if name is None:
+                run.tally.drop("no_pairs", shot.document.text)
+            else:
+                sizes[name] = sizes.get(name, 0) + 1
+        taken = exams.quotas(sizes, per_set=self.contexts_per_set, total=self.num_contexts)
+        drawn = {
+            (name, place): exams.examples(place, size=sizes[name], number=self.examples, seed=self.seed, name=name)
+            for name in sizes
+            for place in exams.spread(sizes[name], number=taken[name])
+        }
+        run.tally.keep(len(drawn))
+        for _ in range(sum(sizes.values()) - len(drawn)):
+            run.tally.drop("not_drawn")
+        wanted = drawn.keys() | {(name, other) for (name, _), others in drawn.items() for other in others}
+        found: dict[tuple[str, int], Shot] = {}
+        counts = dict.fromkeys(sizes, 0)
+        for name, shot in _contexts(self.contexts, run):
+            if name is not None:
+                if (name, counts[name]) in wanted:
+                    found[name, counts[name]] = shot
+                counts[name] += 1
+        for (name, place), others in drawn.items():
+            run.tally.count(f"set/{name}")
+            shots = (*(found[name, other] for other in others), found[name, place])
+            yield Group(f"{name}/{place:06d}:{shots[-1].document.id}", shots)
+
+
+def _contexts(stage: Stage[Any], run: Run) -> Iterator[tuple[str | None, Shot]]:
+    """Every context with the name of its set; None for an annotated one without pairs, which asks nothing."""
+    for index in range(run.num_shards(stage)):
+        for record in run.records(stage, index):
+            if isinstance(record, Document):
+                yield exams.domain(record), Shot(record)
+            else:
+                for shot in record.shots:
+                    yield shot.document.source if shot.pairs else None, shot
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt(Stage[Group]):
+    """What a model makes of an exam: a group of one shot for each of its groups, with all that was no pair as rejects.
+
+    Mode "pairs": pairs for the passage, as in synthesis but unchecked. Mode "answers": its gold pairs' questions with
+    the model's own answers, one request a question.
+    """
+
+    record: ClassVar[Any] = Group
+    takes: ClassVar[str] = "groups"
+    makes: ClassVar[str] = "passages"
+    placement = "engine"
+    version = 2
+    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
+
+    exam: Stage[Group]
+    model: Model
+    mode: Mode = "pairs"
+    examples: int = 0
+    """So many of the exam's examples at most, as many of them as fit; 0 = zero-shot."""
+    max_questions: int = 4
+    """A context in mode "answers", evenly spaced."""
+    dialect: str = AUTO
+    categories: str = ""
+    """What to ask for in mode "pairs", as in `Synthesize`."""
+    pairs: int = 5
+    """A passage, where categories are asked for."""
+    window_tokens: int = 4096
+    """Prompt and answer together; the model's context, where that is less."""
+    max_new_tokens: int = 400
+    guided: bool = True
+    """Whether pairs are held to the dialect's form, by engines that can."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.categories and self.mode != "pairs":
+            raise RecipeError(
+                f"categories are {self.categories!r} in mode {self.mode!r}: only pairs are asked for by kind"
+            )
+
+    def sources(self, run: Run) -> Mapping[str, str]:
+        """The model, if no stage makes it, and the dialect's wording."""
+        return talk_sources(self.model, run, dialect=self.dialect)
+
+    def opened(self, run: Run) -> AbstractContextManager[Opened]:
+        """The engine with the model loaded. Raises RecipeError, before that, as `talk` does."""
+        self._talk(run)
+        return opened(self.model, run, name=self.name)
+
+    def shard(self, index: int, run: Run) -> Iterator[Group]:
+        """The exam's groups in order; what the open shard's ledger holds is not asked again."""
+        from instructpt.engines import Sampling
+
+        groups = list(run.records(self.exam, index))
+        run.tally.take(len(groups))
+        run.tally.keep(len(groups))
+        chosen = self._talk(run)
+        with begun(
+            self,
+            index,
+            run,
+            model=self.model,
+            window_tokens=self.window_tokens,
+            guided=self.guided,
+            sampling=Sampling(self.max_new_tokens),
+            dialect=chosen.dialect,
+            speech=speaks(self.model, run),
+        ) as synthesis:
+            if self.mode == "pairs":
+                shots = self._write(groups, synthesis, chosen, run)
+            else:
+                shots = self._answer(groups, synthesis, run)
+            for group, shot in zip(groups, shots, strict=True):
+                yield count_pairs(Group(group.id, (shot,)), run.tally)
+
+    def _write(self, groups: Sequence[Group], synthesis: Synthesis, chosen: Talk, run: Run) -> list[Shot]:
+        from instructpt.synthesis.chains import fit
+        from instructpt.synthesis.mix import draw
+        from instructpt.synthesis.responses import read_pairs
+
+        def prompt(number: int, group: Group) -> Prompt | None:
+            mix = chosen.mix
+            return fit(
+                self._examples(group),
+                passage=group.shots[-1].document.text,
+                dialect=synthesis.dialect,
+                vocabulary=synthesis.vocabulary,
+                budget_tokens=synthesis.budget_tokens,
+                categories=draw(mix, num_pairs=self.pairs, seed=self.seed, place=(0, number)) if mix else (),
+                guided=self.guided,
+                field_characters=synthesis.field_characters,
+            )
+
+        prompts = [prompt(number, group) for number, group in enumerate(groups)]
+        responses = self._respond(prompts, synthesis, run)
+        return [
+            read_pairs(group.shots[-1].document, asked, response, dialect=synthesis.dialect)
+            for group, asked, response in zip(groups, prompts, responses, strict=True)
+        ]
+
+    def _answer(self, groups: Sequence[Group], synthesis: Synthesis, run: Run) -> list[Shot]:
+        from instructpt.synthesis.dialects import keep_writable
+        from instructpt.synthesis.responses import fit_question, read_answers
+
+        questions = []
+        for group in groups:
+            target = keep_writable(replace(group, shots=group.shots[-1:]), dialect=synthesis.dialect).shots[0]
+            run.tally.count("questions_not_writable", len(group.shots[-1].pairs) - len(target.pairs))
+            places = exams.spread(len(target.pairs), number=self.max_questions)
+            questions.append([target.pairs[place] for place in places])
+        prompts = [
+            fit_question(
+                self._examples(group),
+                passage=group.shots[-1].document.text,
+                pair=pair,
+                dialect=synthesis.dialect,
+                vocabulary=synthesis.vocabulary,
+                budget_tokens=synthesis.budget_tokens,
+            )
+            for group, asked in zip(groups, questions, strict=True)
+            for pair in asked
+        ]
+        responses = iter(self._respond(prompts, synthesis, run))
+        return [
+            read_answers(group.shots[-1].document, asked, [next(responses) for _ in asked], dialect=synthesis.dialect)
+            for group, asked in zip(groups, questions, strict=True)
+        ]
+
+    def _respond(self, prompts: Sequence[Prompt | None], synthesis: Synthesis, run: Run) -> list[Any]:
+        from instructpt.synthesis.responses import respond
+
+        started = time.monotonic()
+
+        def tell(num_done: int, num_tokens: int) -> None:
+            news = {
+                "asked": f"{num_done:,}/{len(prompts):,}",
+                "tok/s": num_tokens / (time.monotonic() - started),
+                "left": time_left(started, done=num_done, total=len(prompts)),
+            }
+            run.progress.news(self.name, news)
+
+        return list(respond(prompts, synthesis=synthesis, on_progress=tell))
+
+    def _examples(self, group: Group) -> Sequence[Shot]:
+        earlier = group.shots[:-1]
+        return earlier[len(earlier) - min(self.examples, len(earlier)) :]
+
+    def _talk(self, run: Run) -> Talk:
+        speech = speaks(self.model, run)
+        return talk(dialect=self.dialect, categories=self.categories, pairs=self.pairs, speech=speech)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One model in one exam."""
+
+    task: str
+    """What a table calls the exam: "unseen/zero-shot"."""
+    model: str
+    """What a table calls the model."""
+    exam: Stage[Group]
+    pairs: Stage[Group] | None = None
+    """An `Attempt` in mode "pairs"."""
+    answers: Stage[Group] | None = None
+    """An `Attempt` in mode "answers"."""
+    judged: Stage[Score] | None = None
+    """What a judge made of the pairs."""
+    by_domain: bool = False
+    """The same numbers for each domain too, under "{task}/{domain}"."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality(Stage[Score]):
+    """Everything that is measured of some models in some exams, a shard a trial: `evaluation.quality.METRICS`."""
+
+    record: ClassVar[Any] = Score
+    takes: ClassVar[str] = "passages"
+    makes: ClassVar[str] = "scores"
+
+    trials: tuple[Trial, ...]
+    synthesizer: Model | None = None
+    """Whose `synthesizer.json` says in which categories answers are spans; without it, short answers count as such."""
+    seed: int = 0
+
+    def num_shards(self, run: Run) -> int:
+        """One a trial."""
+        del run
+        return len(self.trials)
+
+    def shard(self, index: int, run: Run) -> Iterator[Score]:
+        """The scores of one trial."""
+        from instructpt.evaluation.bootstrap import scores
+        from instructpt.evaluation.quality import answer_measures, pair_measures
+
+        trial = self.trials[index]
+        speech = speaks(self.synthesizer, run) if self.synthesizer is not None else None
+        for task, outputs in _by_task(trial, _outputs(trial, trial.pairs, run)):
+            measures = pair_measures(outputs, answers_by_category=speech.answers if speech else {})
+            yield from scores(measures, task=task, model_name=trial.model, seed=self.seed)
+            yield from _asked_shares(trial, task, len(outputs))
+        for task, outputs in _by_task(trial, _outputs(trial, trial.answers, run)):
+            yield from scores(answer_measures(outputs), task=task, model_name=trial.model, seed=self.seed)
+        if trial.judged is not None:
+            for place in range(run.num_shards(trial.judged)):
+                for score in run.records(trial.judged, place):
+                    yield replace(score, task=trial.task, model=trial.model)
+
+
+def _outputs(trial: Trial, attempt: Stage[Group] | None, run: Run) -> list[Output]:
+    """What the model made of each passage of an exam, beside what people did."""
+    from instructpt.evaluation.quality import Output
+
+    if attempt is None:
+        return []
+    gold = {
+        group.id: group.shots[-1].pairs
+        for index in range(run.num_shards(trial.exam))
+        for group in run.records(trial.exam, index)
+    }
+    found = []
+    for index in range(run.num_shards(attempt)):
+        for group in run.take(attempt, index):
+            run.tally.keep()
+            found.append(Output(group.shots[0], gold[group.id]))
+    return found
+
+
+def _by_task(trial: Trial, outputs: Sequence[Output]) -> Iterator[tuple[str, Sequence[Output]]]:
+    yield trial.task, outputs
+    if trial.by_domain:
+        domains: dict[str, list[Output]] = {}
+        for output in outputs:
+            domains.setdefault(exams.domain(output.written.document), []).append(output)
+        yield from ((f"{trial.task}/{name}", members) for name, members in sorted(domains.items()))
+
+
+def _asked_shares(trial: Trial, task: str, num_passages: int) -> Iterator[Score]:
+    """The share of pairs of each category that was asked for, to stand beside what was written."""
+    from instructpt.synthesis.mix import parse_mix
+
+    if isinstance(trial.pairs, Attempt) and trial.pairs.categories:
+        for name, share in parse_mix(trial.pairs.categories).shares:
+            yield Score(task, f"asked/{name}", share, None, num_passages * trial.pairs.pairs, trial.model)

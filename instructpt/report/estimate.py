@@ -1,0 +1,309 @@
+"""What a recipe will take, before it is paid for: requests, tokens, hours, accelerators, money.
+
+    files --> some documents of every part --> filter, split --> passages a document, tokens a passage
+                                                                        |
+    bytes of all files / bytes of the sample  ------------------> passages in all, prompts by round
+                                                                        |
+    speed: given, measured, or published for models of this size -----> hours, accelerators, cost
+
+The sample goes the real road: the same readers, filters, splitting, chains, prompts. What it cannot know is said with
+each number: how long answers are (given, or measured by asking the model), and what exact copies there are.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from instructpt.artifacts import Outline, Run, Stage, is_finished, tree
+from instructpt.artifacts.budget import Budget
+from instructpt.corpus.sampling import Sampled, sample
+from instructpt.engines.models import Model, longest_text, model_folder, opened_engine, speaks
+from instructpt.progress.panel import duration
+from instructpt.records import Document
+from instructpt.synthesis.stages import Synthesize, talk
+from instructpt.training.mixtures import mixtures
+from instructpt.training.stages import Train
+from instructpt.words import vocabulary
+
+if TYPE_CHECKING:
+    from instructpt.synthesis.dialects import Dialect
+
+TOKENS_PER_PAIR = 45
+"""Of an answer, markup included: the shipped synthesizer writes 40 to 50 a pair over four domains (docs/log.md)."""
+H100_FLOPS = 989e12
+"""Dense bfloat16 operations a second, the maker's data sheet."""
+USUAL_UTILISATION = 0.4
+"""Of that, in training: published runs reach 0.33 to 0.46 (torchtitan, nanochat)."""
+PUBLISHED_SPEEDS = ((1.7e9, 9200), (4e9, 8100), (8e9, 6400), (12e9, 3000))
+"""Parameters, output tokens a second on one H100 under vLLM 0.15, tuned; datatrove's inference benchmark."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What an estimate is made for."""
+
+    speed: float | None = None
+    """Output tokens a second of one accelerator. Without it: published numbers for models of this size on an H100."""
+    measure: int = 0
+    """Ask the model about so many passages here and now, for its speed and the length of its answers."""
+    answer_tokens: float | None = None
+    """Tokens of an answer; without it, or --measure, 45 a pair."""
+    wished_hours: float | None = None
+    """How long it may take; tells how many accelerators that needs."""
+    sample_documents: int = 400
+    """Documents that are looked into, spread over all files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What the passages of one place in their chains take."""
+
+    passages: float
+    prompt_tokens: float
+    output_tokens: float
+
+
+def estimates(target: Stage[Any], run: Run, wishes: Wishes) -> Iterator[Outline]:
+    """A table for each stage of a recipe that asks a model or trains one, as far as it can be told; and one of what
+    its models are trained on."""
+    if table := mixtures(target, run):
+        yield table
+    for stage in tree(target):
+        if isinstance(stage, Synthesize):
+            yield _synthesis(stage, run, wishes)
+        elif isinstance(stage, Train) and (outline := _training(stage, run)):
+            yield outline
+
+
+def rounds(
+    sampled: Sampled,
+    *,
+    dialect: Dialect,
+    words: vocabulary.Vocabulary,
+    shots: int,
+    budget: int,
+    answer_tokens: float,
+    categories: Sequence[str],
+) -> list[Round]:
+    """What each round of the chains takes in the whole corpus: prompts with as much of what came before as fits."""
+    from instructpt.synthesis.chains import chains, measure
+
+    empty = measure(dialect.prompt([], "", categories=categories), vocabulary=words, follows=0).num_tokens
+    totals = [[0.0, 0.0] for _ in range(shots)]
+    for chain in chains(sampled.passages, shots=shots):
+        history: list[float] = []
+        for place, passage in enumerate(chain):
+            own = empty + len(words.encode_arrays([passage.text])[0])
+            while history and own + sum(history) > budget:
+                history.pop(0)
+            totals[place][0] += 1
+            totals[place][1] += own + sum(history)
+            history.append(own + answer_tokens)
+    scale = sampled.scale
+    return [Round(count * scale, tokens * scale, count * answer_tokens * scale) for count, tokens in totals]
+
+
+def _synthesis(stage: Synthesize, run: Run, wishes: Wishes) -> Outline:
+    sampled = sample(stage.passages, run, num_documents=wishes.sample_documents)
+    chosen = talk(
+        dialect=stage.dialect, categories=stage.categories, pairs=stage.pairs, speech=speaks(stage.model, run)
+    )
+    words = vocabulary.load(model_folder(stage.model, run))
+    window = min(stage.window_tokens, longest_text(stage.model, run) or stage.window_tokens)
+    asked = [name for name, _ in chosen.mix.shares][:1] * stage.pairs if chosen.mix else ()
+    speed, answer_tokens, how = _speed(stage, run, wishes, sampled, chosen.dialect, asked)
+    found = rounds(
+        sampled,
+        dialect=chosen.dialect,
+        words=words,
+        shots=stage.shots,
+        budget=window - stage.max_new_tokens,
+        answer_tokens=answer_tokens,
+        categories=asked,
+    )
+    prompt_tokens, output_tokens = sum(r.prompt_tokens for r in found), sum(r.output_tokens for r in found)
+    rows = [
+        (f"round {number}", _count(r.passages), _count(r.prompt_tokens), _count(r.output_tokens))
+        for number, r in enumerate(found, 1)
+    ]
+    rows.append(("all", _count(sum(r.passages for r in found)), _count(prompt_tokens), _count(output_tokens)))
+    notes = [
+        f"from {sampled.num_documents:,} documents, {sampled.share:.2%} of the corpus; "
+        f"the number of passages is good to +-{1.96 * sampled.relative_error:.0%} (95 %)",
+        *how,
+        *_hours(output_tokens, prompt_tokens, speed, wishes, run.budget),
+    ]
+    return Outline(
+        f"{stage.name}: what it will take",
+        ("", "passages", "prompt tokens", "output tokens"),
+        tuple(rows),
+        tuple(notes),
+    )
+
+
+def _speed(
+    stage: Synthesize, run: Run, wishes: Wishes, sampled: Sampled, dialect: Dialect, asked: Sequence[str]
+) -> tuple[float | None, float, list[str]]:
+    """Output tokens a second of one accelerator, tokens of an answer, and how both are known."""
+    guess = min(stage.max_new_tokens, TOKENS_PER_PAIR * stage.pairs)
+    answer = wishes.answer_tokens or float(guess)
+    answer_how = (
+        f"answers of {answer:,.0f} tokens: given"
+        if wishes.answer_tokens
+        else (
+            f"answers of {answer:,.0f} tokens: {stage.pairs} pairs of {TOKENS_PER_PAIR}, a guess "
+            "(--measure N asks the model)"
+        )
+    )
+    speed, speed_how = wishes.speed, "speed: given"
+    if wishes.measure:
+        measured, answer_measured = _measured(
+            stage,
+            run,
+            sampled.passages[:: max(1, len(sampled.passages) // wishes.measure)][: wishes.measure],
+            dialect,
+            asked,
+        )
+        if wishes.answer_tokens is None:
+            answer = answer_measured
+            answer_how = (
+                f"answers of {answer:,.0f} tokens: measured on {min(wishes.measure, len(sampled.passages))} passages"
+            )
+        if speed is None:
+            speed, speed_how = (
+                measured,
+                f"speed: {measured:,.0f} output tokens/s, measured here with --engine {run.engine}",
+            )
+    if speed is None and (size := _parameters(stage.model, run)):
+        speed = next((rate for limit, rate in PUBLISHED_SPEEDS if size <= limit * 1.2), None)
+        speed_how = f"speed: {speed:,} output tokens/s, published for one H100 and models of this size" if speed else ""
+    if speed is None:
+        speed_how = "speed: not known for this model; give --speed TOKENS_PER_SECOND, or --measure 64"
+    return speed, answer, [answer_how, speed_how]
+
+
+def _measured(
+    stage: Synthesize, run: Run, passages: Sequence[Document], dialect: Dialect, asked: Sequence[str]
+) -> tuple[float, float]:
+    """Output tokens a second, and tokens an answer, of prompts with these passages alone."""
+    import asyncio
+
+    from instructpt.engines import Completion, Sampling
+    from instructpt.engines.event_loop import run_in_loop
+    from instructpt.synthesis.chains import fit
+
+    words, speech = vocabulary.load(model_folder(stage.model, run)), speaks(stage.model, run)
+    prompts = [
+        fit(
+            [],
+            passage=passage.text,
+            dialect=dialect,
+            vocabulary=words,
+            categories=asked,
+            guided=stage.guided,
+            field_characters=speech.field_characters if speech else None,
+            budget_tokens=stage.window_tokens - stage.max_new_tokens,
+        )
+        for passage in passages
+    ]
+
+    with opened_engine(stage.model, run) as engine:
+
+        async def ask() -> list[Completion]:
+            return await asyncio.gather(
+                *(
+                    engine.complete(prompt.content, Sampling(stage.max_new_tokens, form=prompt.form))
+                    for prompt in prompts
+                    if prompt
+                )
+            )
+
+        started = time.monotonic()
+        answers = run_in_loop(ask())
+        seconds = time.monotonic() - started
+    num_tokens = sum(answer.num_tokens for answer in answers)
+    return num_tokens / seconds, num_tokens / max(1, len(answers))
+
+
+def _hours(
+    output_tokens: float, prompt_tokens: float, speed: float | None, wishes: Wishes, budget: Budget
+) -> Iterator[str]:
+    if speed is None:
+        return
+    hours = output_tokens / speed / 3600
+    yield f"on one accelerator: {duration(hours * 3600)}"
+    number = 1
+    if wishes.wished_hours:
+        number = max(1, math.ceil(hours / wishes.wished_hours))
+        yield f"in {wishes.wished_hours:g} hours: {number:,} accelerator{'s' if number > 1 else ''}"
+    if budget.has_prices:
+        cost = (
+            hours * budget.price_per_hour
+            + prompt_tokens / 1e6 * budget.price_per_million_prompt_tokens
+            + output_tokens / 1e6 * budget.price_per_million_output_tokens
+        )
+        yield f"cost: {cost:,.2f}, as long as one accelerator costs {budget.price_per_hour:g} an hour"
+
+
+def _parameters(model: Model, run: Run) -> float | None:
+    """Weights of a model on this machine, from the size of its files; None for one that is not here yet."""
+    if isinstance(model, Stage) and not is_finished(model, run):
+        return None
+    folder = model_folder(model, run)
+    size = sum(path.stat().st_size for path in Path(folder).glob("*.safetensors"))
+    path = folder / "config.json"
+    config = orjson.loads(path.read_bytes()) if path.exists() else {}
+    return size / (4 if config.get("dtype", config.get("torch_dtype")) == "float32" else 2) or None
+
+
+def _training(stage: Train, run: Run) -> Outline | None:
+    """What a training takes, where its steps and its model's shape are known before."""
+    import torch
+    from transformers import MistralForCausalLM
+
+    from instructpt.training.flops import flops_per_token
+    from instructpt.training.shapes import configuration, shape_named
+
+    if stage.shape is None or stage.epochs is not None:
+        return None
+    row_tokens = stage.mixture[0].rows.row_tokens
+    with torch.device("meta"):
+        model = MistralForCausalLM(
+            configuration(
+                shape_named(stage.shape),
+                vocabulary_size=_vocabulary_size(stage, run),
+                bos=None,
+                eos=0,
+                max_positions=row_tokens,
+            )
+        )
+    tokens = stage.settings.steps * stage.batch_rows * row_tokens
+    operations = tokens * flops_per_token(model, row_tokens=row_tokens)
+    hours = operations / (USUAL_UTILISATION * H100_FLOPS) / 3600
+    return Outline(
+        f"{stage.name}: what it will take",
+        ("steps", "tokens", "operations", "hours on one H100"),
+        ((f"{stage.settings.steps:,}", f"{tokens:,}", f"{operations:.2e}", f"{hours:.3g}"),),
+        (f"hours: at {USUAL_UTILISATION:.0%} of its {H100_FLOPS / 1e12:.0f}e12 operations a second in bfloat16",),
+    )
+
+
+def _vocabulary_size(stage: Train, run: Run) -> int:
+    if isinstance(stage.vocabulary, str) or is_finished(stage.vocabulary, run):
+        return vocabulary.load(model_folder(stage.vocabulary, run)).size
+    return int(getattr(stage.vocabulary, "size", 32_000))
+
+
+def _count(number: float) -> str:
+    """A number that was estimated, with three digits that mean something."""
+    if number < 1000:
+        return f"~{number:,.0f}"
+    digits = 3 - 1 - math.floor(math.log10(number))
+    return f"~{round(number, digits):,.0f}"

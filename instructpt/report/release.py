@@ -1,0 +1,333 @@
+"""A synthesizer as a folder of its own: weights, tokenizer, how to talk with it, and a card that says what it is.
+
+    <release>/00000/   config.json, model.safetensors (bfloat16), tokenizer.json ...   any engine takes it
+                       synthesizer.json     dialect, categories with their shares, lengths: `augment` reads it
+                       README.md            data, licences, settings, quality, limits: made from the artifacts
+
+The folder needs nothing beside it: copy it, ship it, upload it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import orjson
+
+from instructpt.artifacts import Outline, Product, Run, Stage
+from instructpt.collection.stages import Convert
+from instructpt.engines.models import SPEECH_FILE, Model, context_tokens, model_folder, quiet_loading
+from instructpt.errors import RecipeError
+from instructpt.records import Document, Group, Score
+from instructpt.report.outline_stage import Tokens, count_tokens, outline
+from instructpt.training.stages import Train
+from instructpt.words import vocabulary
+
+if TYPE_CHECKING:
+    from instructpt.collection.catalog import Catalog
+    from instructpt.report.card import Corpus, TaskSet, Training
+
+UNNAMED = "not named"
+"""What the card says of documents whose row has no licence."""
+LAST_STEPS = 20
+"""The card's loss is a mean of so many: one step's is a matter of luck."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release(Stage[Any]):
+    """A trained synthesizer as a folder that needs nothing else."""
+
+    product: ClassVar[Product] = "folder"
+    takes: ClassVar[str] = "models"
+    makes: ClassVar[str] = "models"
+    placement = "driver"
+    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
+
+    model: Train
+    tasks: Convert
+    """What it was tuned on."""
+    dialect: str
+    passage_tokens: int
+    """The longest passage that it was tuned on."""
+    window_tokens: int
+    """The longest sequence that it was tuned on."""
+    max_new_tokens: int
+    """What its longest answers need."""
+    field_characters: int | None = None
+    """Where a loop in a held answer is to end; see `Dialect.form`."""
+    mix: str = ""
+    """What to ask it for where a user asks for nothing, as "name=weight,..."; empty leaves the choice to it."""
+    pairs: int | None = None
+    """A passage, to ask for."""
+    mined: tuple[Stage[Group], ...] = ()
+    """Passages with pairs mined by rules that it was tuned on too."""
+    mined_share: float = 0.0
+    """Of the tuning tokens."""
+    corpora: tuple[Stage[Document], ...] = ()
+    """Raw text that it was trained on."""
+    scores: Stage[Score] | None = None
+    """Its quality, measured; None leaves the card's table out."""
+    title: str = "An instruction synthesizer"
+    note: str = ""
+    """A paragraph of the user's own on the card: how the base was made, say."""
+    licence: str | None = None
+    """Of the weights, as the Hub spells it. None: apache-2.0, or what the data ask for: cc-by-sa-4.0 where some are
+    share-alike, other where a licence is unclear or a base model has its own."""
+    max_bytes: int | None = None
+    """The whole folder may not be larger."""
+
+    def num_shards(self, run: Run) -> int:
+        """One."""
+        del run
+        return 1
+
+    def sources(self, run: Run) -> Mapping[str, str]:
+        """The catalog, whose words stand in the card."""
+        return {k: v for k, v in self.tasks.sources(run).items() if k.startswith("catalog")}
+
+    def outline(self, run: Run) -> Outline:
+        """The collection that it is tuned on."""
+        return outline(self.tasks, run)
+
+    def build(self, index: int, run: Run, path: Path) -> None:
+        """The folder. Raises RecipeError if it is larger than `max_bytes`."""
+        del index
+        from instructpt.report.card import render
+        from instructpt.synthesis.mix import parse_mix
+
+        run.tally.take()
+        path.mkdir(exist_ok=True)
+        parameters = self._write_model(run, path)
+        groups = list(_groups(self.tasks, run))
+        categories = self._categories(groups, run)
+        speech = {
+            "dialect": self.dialect,
+            "categories": categories,
+            "passage_tokens": self.passage_tokens,
+            "window_tokens": min(self.window_tokens, context_tokens(path) or self.window_tokens),
+            "max_new_tokens": self.max_new_tokens,
+            "field_characters": self.field_characters,
+        }
+        if self.mix:
+            parse_mix(self.mix, known=categories)
+            speech |= {"mix": self.mix, "pairs": self.pairs}
+        (path / SPEECH_FILE).write_bytes(orjson.dumps(speech, option=orjson.OPT_INDENT_2))
+        card = self._card(groups, run, parameters=parameters, path=path, categories=tuple(categories))
+        (path / "README.md").write_text(render(card), "utf-8")
+        for file in path.iterdir():
+            file.chmod(0o644)  # safetensors writes for its user alone; this folder is to be passed on
+        num_bytes = sum(file.stat().st_size for file in path.iterdir())
+        if self.max_bytes is not None and num_bytes > self.max_bytes:
+            raise RecipeError(
+                f"{self.name} takes {num_bytes:,} bytes, more than the {self.max_bytes:,} allowed: "
+                "take a smaller shape or vocabulary, or allow more and remove its folder"
+            )
+        run.tally.count("bytes", num_bytes)
+        run.tally.made = 1
+
+    def _write_model(self, run: Run, path: Path) -> int:
+        """Weights in bfloat16 and tokenizer; how many parameters there are."""
+        import torch
+
+        from instructpt.training.checkpoints import write_model
+        from instructpt.training.shapes import load_model
+
+        quiet_loading()
+        folder = model_folder(self.model, run)
+        model = load_model(folder).to(torch.bfloat16)
+        write_model(model, path, vocabulary_folder=folder)
+        return sum(parameter.numel() for parameter in model.parameters())
+
+    def _catalog(self) -> Catalog:
+        from instructpt.collection.catalog import load
+
+        return load(self.tasks.catalog)
+
+    def _categories(self, groups: Sequence[Group], run: Run) -> dict[str, dict[str, object]]:
+        """Category -> its share of the pairs that were shown, and what its answers are; most frequent first."""
+        from instructpt.mining import LABELS
+        from instructpt.mining import category as rule_category
+
+        shares: dict[str, float] = {}
+        answers: dict[str, dict[str, int]] = {}
+        entries = self._catalog().entries
+        for pair_set, category, share in _shown(groups, 1 - self.mined_share):
+            shares[category] = shares.get(category, 0) + share
+            kind = entries[pair_set].answers if pair_set in entries else "free"
+            counts = answers.setdefault(category, {})
+            counts[kind] = counts.get(kind, 0) + 1
+        mined = [group for stage in self.mined for group in _groups(stage, run)]
+        labels = {rule_category(kind) for kind in LABELS}
+        for _, category, share in _shown(mined, self.mined_share):
+            shares[category] = shares.get(category, 0) + share
+            answers.setdefault(category, {"label" if category in labels else "span": 1})
+        ordered = sorted(shares, key=lambda name: (-shares[name], name))
+        return {
+            name: {"share": round(shares[name], 4), "answers": max(answers[name], key=answers[name].__getitem__)}
+            for name in ordered
+        }
+
+    def _card(
+        self, groups: Sequence[Group], run: Run, *, parameters: int, path: Path, categories: tuple[str, ...]
+    ) -> Any:
+        from instructpt.report.card import Card
+        from instructpt.synthesis.dialects import open_dialect
+
+        catalog, trainings = self._catalog(), _chain(self.model)
+        tokens = count_tokens(groups, vocabulary=vocabulary.load(path))
+        sets = _task_sets(groups, catalog, tokens)
+        corpora = [_corpus(stage, run) for stage in self.corpora]
+        shots = [shot for group in groups for shot in group.shots]
+        base = trainings[0].base
+        base_name = None if base is None else _public_name(base)
+        asked = categories if open_dialect(self.dialect).can_steer else ()
+        used = {item.name for item in sets}
+        hubs = {e.hub.id for name, e in catalog.entries.items() if self.tasks.hub and e.hub and name in used}
+        unseen = {name for name, entry in catalog.entries.items() if entry.part == "unseen" and name not in used}
+        return Card(
+            title=self.title,
+            note=self.note,
+            licence=self.licence or _licence(sets, corpora, base_name),
+            base=base_name,
+            dialect=self.dialect,
+            parameters=parameters,
+            num_bytes=sum(file.stat().st_size for file in path.glob("*.safetensors")),
+            passage_tokens=self.passage_tokens,
+            window_tokens=self.window_tokens,
+            categories=asked,
+            task_sets=tuple(sets),
+            task_totals=(len(shots), sum(len(shot.pairs) for shot in shots), tokens.total),
+            corpora=tuple(corpora),
+            trainings=tuple(_training(train, run) for train in trainings),
+            scores=_shown_scores(list(_records(self.scores, run))) if self.scores else (),
+            mined_share=self.mined_share,
+            unseen=tuple(sorted(unseen)),
+            share_alike=_is_share_alike(sets, corpora),
+            hub_ids=tuple(sorted(hubs)),
+        )
+
+
+def _records(stage: Stage[Any], run: Run) -> Iterator[Any]:
+    for index in range(run.num_shards(stage)):
+        yield from run.records(stage, index)
+
+
+def _shown_scores(scores: Sequence[Score]) -> tuple[Score, ...]:
+    """The named metrics of whole exams. The first model is the one that is released, the second what it began from."""
+    from instructpt.evaluation.quality import METRICS
+
+    names: dict[str, str] = {}
+    for score in scores:
+        names.setdefault(score.model, ("this model", "before tuning")[min(len(names), 1)])
+    exams = [score for score in scores if score.metric in METRICS and not score.task.startswith("passages/")]
+    return tuple(replace(score, model=names[score.model]) for score in exams)
+
+
+def _groups(stage: Stage[Group], run: Run) -> Iterator[Group]:
+    yield from _records(stage, run)
+
+
+def _shown(groups: Sequence[Group], weight: float) -> Iterator[tuple[str, str, float]]:
+    """Each pair's set and category, and its part of `weight`; pairs without a category count, but are not named."""
+    shots = [shot for group in groups for shot in group.shots]
+    total = sum(len(shot.pairs) for shot in shots)
+    for shot in shots:
+        names = shot.document.meta.get("pair_datasets") or [""] * len(shot.pairs)
+        for name, pair in zip(names, shot.pairs, strict=True):
+            if pair.category:
+                yield name, pair.category, weight / total
+
+
+def _task_sets(groups: Sequence[Group], catalog: Catalog, tokens: Tokens) -> list[TaskSet]:
+    from instructpt.collection.counting import count_sets
+    from instructpt.report.card import TaskSet
+
+    licences: dict[str, dict[str, None]] = {}
+    for shot in (shot for group in groups for shot in group.shots):
+        for name, licence in zip(shot.document.meta["datasets"], shot.document.meta["licences"], strict=True):
+            licences.setdefault(name, {}).setdefault(licence)
+    sets = []
+    for row in count_sets(groups, catalog=catalog):
+        entry = catalog.entries.get(row.dataset)
+        sets.append(
+            TaskSet(
+                name=row.dataset,
+                category=row.category,
+                group=row.group,
+                licence=entry.licence if entry else ", ".join(licences[row.dataset]),
+                redistribution=entry.redistribution if entry else "unknown",
+                source=entry.source if entry else "",
+                contexts=row.contexts,
+                pairs=row.pairs,
+                tokens=tokens.by_set[row.dataset],
+            )
+        )
+    return sets
+
+
+def _licence(sets: Sequence[TaskSet], corpora: Sequence[Corpus], base: str | None) -> str:
+    unclear = any(item.redistribution in ("no", "unknown") for item in sets)
+    if base is not None or unclear or any(UNNAMED in corpus.licences for corpus in corpora):
+        return "other"
+    return "cc-by-sa-4.0" if _is_share_alike(sets, corpora) else "apache-2.0"
+
+
+def _is_share_alike(sets: Sequence[TaskSet], corpora: Sequence[Corpus]) -> bool:
+    named = (licence for corpus in corpora for licence in corpus.licences)
+    return any(item.redistribution == "share-alike" for item in sets) or any(
+        re.search(r"\bSA\b", licence) for licence in named
+    )
+
+
+def _corpus(stage: Stage[Document], run: Run) -> Corpus:
+    from instructpt.report.card import Corpus
+
+    licences: dict[str, int] = {}
+    documents = characters = 0
+    for document in _records(stage, run):
+        documents, characters = documents + 1, characters + len(document.text)
+        licence = str(document.meta.get("licence") or document.meta.get("license") or UNNAMED)
+        licences[licence] = licences.get(licence, 0) + 1
+    names = sorted(licences, key=lambda name: (-licences[name], name))
+    return Corpus(stage.name.removesuffix("-filtered"), tuple(names), documents, characters)
+
+
+def _chain(model: Train) -> list[Train]:
+    """The runs that led to a model, the first one first."""
+    return [*(_chain(model.base) if isinstance(model.base, Train) else []), model]
+
+
+def _training(train: Train, run: Run) -> Training:
+    from instructpt.report.card import Training
+    from instructpt.training.metrics import read
+
+    folder = run.product(train, "00000")
+    settings, steps = orjson.loads((folder / "settings.json").read_bytes()), read(folder)
+    row_tokens = train.mixture[0].rows.row_tokens
+    lora = settings.get("lora")
+    last = steps[-LAST_STEPS:]
+    shown = (
+        ("steps", f"{settings['steps']:,}"),
+        ("batch, tokens", f"{train.batch_rows * row_tokens:,}"),
+        ("row, tokens", f"{row_tokens:,}"),
+        ("highest learning rate", f"{settings['learning_rate']:g}"),
+        ("schedule", f"{settings['schedule']}, warm-up {settings['warmup_steps']:,}"),
+        ("Adam betas", ", ".join(map(str, settings["betas"]))),
+        ("weight decay", f"{settings['weight_decay']:g}"),
+        ("clip", f"{settings['clip']:g}"),
+        ("precision", settings["precision"]),
+        ("tuned", f"LoRA, rank {lora['rank']}, alpha {lora['alpha']:g}" if lora else "all weights"),
+        ("seed", str(settings["seed"])),
+    )
+    begins = f"random weights, shape {train.shape}" if train.base is None else _public_name(train.base)
+    return Training(train.name, begins, shown, steps[-1].tokens, sum(step.loss for step in last) / len(last))
+
+
+def _public_name(model: Model) -> str:
+    """Of a folder its last part alone: where it lay is nobody's business."""
+    if isinstance(model, str):
+        return Path(model).expanduser().resolve().name if Path(model).expanduser().is_dir() else model
+    return model.name

@@ -1,0 +1,162 @@
+"""What the shards of a stage that asks a model share, and what each has for itself.
+
+opened    engine, capacity, vocabulary, watch            once a stage
+begun     those, and a ledger and a place in line        once a shard
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from instructpt.artifacts import Run, Stage
+from instructpt.artifacts.budget import Purse, watching
+from instructpt.artifacts.storage import Folder
+from instructpt.engines.models import Model, Speech, context_tokens, model_folder, model_identity, opened_engine
+from instructpt.words import vocabulary
+
+if TYPE_CHECKING:
+    from instructpt.engines import Engine, Sampling
+    from instructpt.synthesis.asking import Progress, Synthesis
+    from instructpt.synthesis.capacity import Capacity
+    from instructpt.synthesis.dialects import Dialect
+    from instructpt.words.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What the shards of a stage share while they ask one engine: an `executors.engine.Shared`."""
+
+    engine: Engine
+    capacity: Capacity
+    vocabulary: Vocabulary
+    watch: Watch
+    purse: Purse
+
+    def when_read(self, tell: Callable[[int], None]) -> None:
+        """See `executors.engine.Shared.when_read`."""
+        self.capacity.when_read(tell)
+
+    def cancel(self) -> None:
+        """See `executors.engine.Shared.cancel`."""
+        from instructpt.synthesis.scheduler import cancel
+
+        cancel(self.capacity)
+
+
+@dataclass(slots=True)
+class Watch:
+    """How far the shards of a stage are that were begun since it was opened, as the numbers of `progress`."""
+
+    name: str
+    run: Run
+    engine: Engine
+    capacity: Capacity
+    purse: Purse
+    totals: dict[int, int] = field(default_factory=dict)
+    """Units of each shard."""
+    shards: dict[int, Progress] = field(default_factory=dict)
+
+    def begin(self, index: int, *, total: int) -> None:
+        """A shard of `total` units is begun."""
+        self.totals[index] = total
+
+    def tell(self, index: int, progress: Progress) -> None:
+        """A shard is so far; called in the event loop's thread alone."""
+        self.shards[index] = progress
+        news: dict[str, object] = {
+            name: self._sum(name) for name in ("passages", "pairs", "rejects", "replayed", "failed")
+        }
+        news |= {"total": sum(self.totals.values()), "shards": len(self.totals)}
+        news |= {"capacity": self.capacity.limit, "under_way": self.capacity.num_taken}
+        reasons: Counter[str] = Counter()
+        for shard in self.shards.values():
+            reasons.update(shard.reasons)
+        news |= {f"rejects/{reason}": count for reason, count in reasons.items()}
+        self.run.progress.news(self.name, news | spending_news(self.purse) | engine_news(self.engine))
+
+    def _sum(self, name: str) -> int:
+        return sum(getattr(progress, name) for progress in self.shards.values())
+
+
+def spending_news(purse: Purse) -> dict[str, object]:
+    """Tokens that were paid for in this command, and what a budget with limits or prices has to say."""
+    budget, spent = purse.budget, purse.spent
+    news: dict[str, object] = {"prompt_tokens": spent.prompt_tokens, "output_tokens": spent.output_tokens}
+    if budget.has_prices:
+        news["cost"] = purse.total_cost
+    if budget.max_cost is not None:
+        news["max_cost"] = budget.max_cost
+    if budget.max_hours is not None:
+        news |= {"hours": purse.hours, "max_hours": budget.max_hours}
+    return news
+
+
+def engine_news(engine: Engine) -> dict[str, object]:
+    """What an engine tells of itself: what its prefix cache saved, how its endpoints are."""
+    state = engine.state()
+    news: dict[str, object] = {"engine_prompt_tokens": state.num_prompt_tokens}
+    if state.num_cached_tokens is not None:
+        news["cached_tokens"] = state.num_cached_tokens
+    if state.endpoints:
+        news["endpoints"] = state.endpoints
+    return news
+
+
+@contextmanager
+def opened(model: Model, run: Run, *, name: str) -> Iterator[Opened]:
+    """The run's engine with a model loaded, and what goes with it, for all shards of the stage `name`."""
+    from instructpt.synthesis.capacity import Capacity
+
+    with opened_engine(model, run) as engine:
+        capacity, purse = Capacity(engine, most=run.chains_in_flight), Purse(run.budget, Folder.at(run.root))
+        try:
+            words = vocabulary.load(model_folder(model, run))
+            yield Opened(engine, capacity, words, Watch(name, run, engine, capacity, purse), purse)
+        finally:
+            purse.close()
+
+
+@contextmanager
+def begun(
+    stage: Stage[Any],
+    index: int,
+    run: Run,
+    *,
+    model: Model,
+    window_tokens: int,
+    guided: bool,
+    sampling: Sampling,
+    dialect: Dialect,
+    checks: Sequence[str] = (),
+    categories: Callable[[int], Sequence[str]] | None = None,
+    speech: Speech | None = None,
+) -> Iterator[Synthesis]:
+    """A shard's way to talk with the model of its stage, its ledger open."""
+    from instructpt.synthesis.asking import Synthesis
+    from instructpt.synthesis.ledger import Ledger
+
+    shared: Opened = run.shared
+    context = context_tokens(model_folder(model, run))
+    with Ledger(run.workspace(stage, index) / "ledger.sqlite") as ledger:
+        yield Synthesis(
+            engine=shared.engine,
+            capacity=shared.capacity,
+            dialect=dialect,
+            vocabulary=shared.vocabulary,
+            ledger=ledger,
+            checks=checks,
+            sampling=sampling,
+            model_identity=model_identity(model, run),
+            window_tokens=min(window_tokens, context or window_tokens),
+            rank=index,
+            guided=guided,
+            categories=categories,
+            answers=speech.answers if speech else {},
+            field_characters=speech.field_characters if speech else None,
+            stop=watching(run.budget, shared.purse),
+            pay=shared.purse.pay,
+        )

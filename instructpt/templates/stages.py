@@ -1,0 +1,125 @@
+"""Passages and groups to training texts, and texts to rows of exactly L tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from instructpt.artifacts import Outline, Run, Stage, is_finished
+from instructpt.artifacts.tally import Tally
+from instructpt.errors import RecipeError
+from instructpt.records import Document, Group, Kind, Text
+from instructpt.seeds import digest
+from instructpt.words import languages
+
+if TYPE_CHECKING:
+    from instructpt.templates.catalog import Catalog
+
+_COUNT = "language/"
+_REASONS = {
+    "language_mixed": "of passages in several languages, worded in that of the most",
+    "language_unknown": f"in no language that could be told, worded in {languages.FALLBACK}",
+    "language_without_templates": f"in a language without templates, worded in {languages.FALLBACK}",
+}
+"""Count -> what it says."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template(Stage[Text]):
+    """Natural text: a group laid out in one drawn style, a passage without pairs as it is (paper, section 3)."""
+
+    record: ClassVar[Any] = Text
+    takes: ClassVar[str] = "passages"
+    makes: ClassVar[str] = "texts"
+
+    groups: Stage[Group] | Stage[Document]
+    language: str = languages.FALLBACK
+    """Of the wording: a folder of templates/catalog, or "auto"."""
+    kind: Kind = "augmented"
+    """What the texts with pairs are called: "augmented", or "task" for annotated data."""
+    layout: Literal["drawn", "plain"] = field(default="drawn", metadata={"later": True})
+    """"plain": a text a pair, question and answer with a blank between them, no wording (paper, section 5)."""
+    loss: Literal["all", "responses"] = field(default="all", metadata={"later": True})
+    """"responses": on answers and rationales alone, for instruction tuning; what has no pairs is left out."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise RecipeError for a language that there is no wording in."""
+        from instructpt.templates import catalog
+
+        known = (languages.AUTO, *catalog.languages())
+        if self.language not in known:
+            name = languages.named(self.language) or self.language.casefold()
+            near = get_close_matches(name, known)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"choose one of {', '.join(known)}"
+            raise RecipeError(f"no templates in the language {self.language!r}: {hint}")
+
+    def sources(self, run: Run) -> Mapping[str, str]:
+        """The wording; with "auto" all there is, and how languages are told apart."""
+        del run
+        from instructpt.templates import catalog
+
+        if self.language != languages.AUTO:
+            return {"catalog": catalog.load(self.language).fingerprint}
+        known = [(name, catalog.load(name).fingerprint) for name in catalog.languages()]
+        return {"catalog": digest(known, languages.fingerprint()).hex()[:32]}
+
+    def outline(self, run: Run) -> Outline | None:
+        """With "auto" and once it is made: how many texts have their wording in which language."""
+        if self.language != languages.AUTO or not is_finished(self, run):
+            return None
+        counts = Tally.from_row(run.manifest(self)["tally"]).counts
+        rows = [
+            (name.removeprefix(_COUNT), f"{number:,}") for name, number in counts.items() if name.startswith(_COUNT)
+        ]
+        notes = [f"{counts[name]:,} {what}" for name, what in _REASONS.items() if name in counts]
+        return Outline(f"{self.name}: the languages of the wording", ("language", "texts"), tuple(rows), tuple(notes))
+
+    def shard(self, index: int, run: Run) -> Iterator[Text]:
+        """Texts in the order of their groups."""
+        source: Stage[Any] = self.groups
+        for record in run.take(source, index):
+            if isinstance(record, Document):
+                run.tally.keep()
+                run.tally.count("mode/raw")
+                yield Text(record.id, record.text, record.source, "raw")
+            else:
+                yield from self._texts(record, run)
+
+    def _texts(self, group: Group, run: Run) -> Iterator[Text]:
+        """Of one group; what has nothing to say is counted as dropped."""
+        from instructpt.templates.render import plain, render
+
+        is_plain, needs_pairs = self.layout == "plain", self.layout == "plain" or self.loss == "responses"
+        for shot in group.shots:
+            if needs_pairs and not shot.pairs:
+                run.tally.drop("no_pairs", shot.document.text)
+            else:
+                run.tally.keep()
+        if needs_pairs:
+            group = replace(group, shots=tuple(shot for shot in group.shots if shot.pairs))
+        if is_plain:
+            texts = plain(group, kind=self.kind, loss=self.loss)
+            run.tally.count("mode/plain", len(texts))
+            yield from texts
+            return
+        for rendered in render(
+            group, catalog=self._catalog(group, run), seed=self.seed, kind=self.kind, loss=self.loss
+        ):
+            run.tally.count(f"mode/{rendered.layout}")
+            yield rendered.text
+
+    def _catalog(self, group: Group, run: Run) -> Catalog:
+        """The wording for a group: a function of the group alone, so that shards may be made in any order."""
+        from instructpt.templates import catalog
+
+        if self.language != languages.AUTO:
+            return catalog.load(self.language)
+        if not any(shot.pairs for shot in group.shots):
+            return catalog.load(languages.FALLBACK)
+        choice = languages.choose(group, known=catalog.languages())
+        for name in (f"{_COUNT}{choice.language}", *choice.notes):
+            run.tally.count(name)
+        return catalog.load(choice.language)

@@ -1,0 +1,152 @@
+"""Checks on what a pair looks like: nothing missing, nothing endless, nothing copied, no marks that do harm."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from instructpt.records import Pair
+from instructpt.verification.checks.passage import Passage, normal, question_key, strings
+from instructpt.words import overlap
+
+NONE_OF_THE_ABOVE = frozenset(
+    """none of the above|none of the options|none of these|none of the choices|none of the given options
+    |keine der antworten|keine der möglichkeiten|keine davon|nichts davon|keine der genannten
+    |aucune de ces réponses|aucun des choix|aucune des propositions|aucune d’entre elles|aucune des réponses
+    |ninguna de las anteriores|ninguna de las opciones|ninguna de ellas|ninguno de los anteriores
+    |以上都不是|以上皆非|都不是|以上都不对|どれでもない|いずれでもない|どれも当てはまらない|該当なし
+    |لا شيء مما سبق|لا شيء مما ذكر|ليس أيا منها""".replace("\n    ", "").split("|")
+)
+"""Answers, in lower case and without full stop, that fit any list of options."""
+
+MAX_QUESTION_CHARACTERS = 2_000
+"""Question with its options."""
+MAX_ANSWER_CHARACTERS = 4_000
+"""Answer or rationale."""
+MIN_LOOP_WORDS = 16
+"""Texts of fewer words are never called repetitive: "yes, yes, yes" may be a quotation."""
+MIN_LOOP_CHARACTERS = 64
+"""The same for scripts without blanks; shorter ones may be a number such as 0.1111111111111111."""
+MIN_DISTINCT_SHARE = 0.5
+"""Of runs of four words. A unit said r times has a share of 1/r; 96 in 100 annotated texts lie above 0.9."""
+MIN_COPIED_QUESTION_CHARACTERS = 100
+"""A shorter question may be a sentence of the passage to complete."""
+MIN_COPIED_ANSWER_CHARACTERS = 200
+"""Shorter answers are extractive, and welcome."""
+MAX_COPIED_ANSWER_SHARE = 0.8
+"""Of the passage's characters."""
+
+MIN_REPEATED_WORDS = 5
+"""Of an answer that may be called a repetition of its question; a shorter one may well be one of two things named."""
+
+_LEAK = re.compile(r"(?:CON|ASK|CAT|QUE|ANS|END)>")
+_ACTIVE = re.compile(
+    r"<\s*/?\s*(?:script|iframe|object|embed|applet|meta|base|link|style|form)\b"
+    r"|<[a-z][^<>]*?[\s/]on[a-z]{3,20}\s*="
+    r"|\b(?:javascript|vbscript)\s*:\s*[\w(]"
+    r"|\bdata\s*:\s*(?:text/html|image/svg\+xml)",
+    re.IGNORECASE,
+)
+"""What a page that shows a text unescaped would run or load."""
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff"  # control characters; halves of characters
+    "\u202a-\u202e\u2066-\u2069]"  # what turns the direction of what follows
+    "|[\u200b-\u200d\u2060-\u2064\ufeff]{2,}"  # one joins letters or parts words, many carry something
+    "|(?<!\U0001f3f4)(?<![\U000e0000-\U000e007f])[\U000e0000-\U000e007f]"  # letters without a shape, but for flags
+)
+"""What nobody sees and a model reads."""
+
+
+def empty(pair: Pair, passage: Passage) -> str | None:  # noqa: ARG001
+    """A question without a letter or digit; an answer, option or rationale of blanks and dots at most."""
+    fields = [pair.answer, *pair.options, *([] if pair.rationale is None else [pair.rationale])]
+    if any(character.isalnum() for character in pair.question) and all(text.strip(" \t\r\n.…") for text in fields):
+        return None
+    return "empty"
+
+
+def too_long(pair: Pair, passage: Passage) -> str | None:  # noqa: ARG001
+    """Longer than any pair worth training on: see the two maxima above."""
+    if len(pair.question) + sum(map(len, pair.options)) > MAX_QUESTION_CHARACTERS:
+        return "too_long"
+    return "too_long" if max(len(pair.answer), len(pair.rationale or "")) > MAX_ANSWER_CHARACTERS else None
+
+
+def answer_not_in_options(pair: Pair, passage: Passage) -> str | None:  # noqa: ARG001
+    """A choice whose answer is, character by character, none of its options, nor says that none is right.
+
+    Source: the paper's `parse_QA_list`.
+    """
+    if not pair.options or pair.answer in pair.options:
+        return None
+    return None if normal(pair.answer).rstrip(".。") in NONE_OF_THE_ABOVE else "answer_not_in_options"
+
+
+def duplicate_question(pair: Pair, passage: Passage) -> str | None:
+    """A question that the passage has already. Source: the paper's `parse_comprehension`, here hashed."""
+    return "duplicate_question" if question_key(pair) in passage.questions else None
+
+
+def repetition(pair: Pair, passage: Passage) -> str | None:  # noqa: ARG001
+    """A text that goes round in circles, as small models do, as a whole or in its second half."""
+    for text in (pair.question, pair.answer, pair.rationale or ""):
+        units: Sequence[str] = text.split()
+        minimum = MIN_LOOP_WORDS
+        if len(text) > 12 * len(units):  # a script without blanks: characters stand for words
+            units, minimum = text, MIN_LOOP_CHARACTERS
+        if len(units) >= minimum and (_loops(units) or _loops(units[len(units) // 2 :])):
+            return "repetition"
+    return None
+
+
+def copied_context(pair: Pair, passage: Passage) -> str | None:
+    """A question that is a long stretch of the passage, or an answer that is nearly all of it. See the bounds above.
+
+    A question with options may well be a stretch of the passage, to be classified.
+    """
+    if not pair.options and len(pair.question) >= MIN_COPIED_QUESTION_CHARACTERS:
+        question = normal(pair.question).rstrip(" ?.!")
+        if len(question) >= MIN_COPIED_QUESTION_CHARACTERS and question in passage.normal_text:
+            return "copied_context"
+    if len(pair.answer) >= MIN_COPIED_ANSWER_CHARACTERS:
+        answer = normal(pair.answer)
+        if len(answer) > MAX_COPIED_ANSWER_SHARE * len(passage.normal_text) and answer in passage.normal_text:
+            return "copied_context"
+    return None
+
+
+def repeated_question(pair: Pair, passage: Passage) -> str | None:  # noqa: ARG001
+    """A long answer that says what its question says: "What came after the rain stopped?" "The rain stopped." """
+    words = overlap.words(pair.answer)
+    if pair.options or pair.rationale is not None or len(words) < MIN_REPEATED_WORDS:
+        return None
+    asked = overlap.words(pair.question)
+    return "repeated_question" if overlap.is_span(pair.answer, asked) else None
+
+
+def leaked_markup(pair: Pair, passage: Passage) -> str | None:
+    """A piece of a dialect's tag inside a text ("allASK>"): a model that was kept from writing the whole tag there.
+
+    Of the shipped synthesizer's pairs, held to their form, 2.3 % have one (20 of 882); of annotated pairs none.
+    """
+    found = any(_LEAK.search(text) for text in strings(pair))
+    return "leaked_markup" if found and not _LEAK.search(passage.document.text) else None
+
+
+def unsafe_markup(pair: Pair, passage: Passage) -> str | None:
+    """Something that a page would run (`<script>`, `onclick=`), or that nobody sees (control characters, directions).
+
+    Markup that the passage holds too, word for word, may be its subject; hidden characters are never wanted.
+    """
+    for text in strings(pair):
+        if _HIDDEN.search(text):
+            return "unsafe_markup"
+        for found in _ACTIVE.finditer(text):
+            if found[0].casefold() not in passage.document.text.casefold():
+                return "unsafe_markup"
+    return None
+
+
+def _loops(units: Sequence[str]) -> bool:
+    runs = list(zip(units, units[1:], units[2:], units[3:], strict=False))
+    return len(set(runs)) < MIN_DISTINCT_SHARE * len(runs)

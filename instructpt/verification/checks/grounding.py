@@ -1,0 +1,109 @@
+"""Checks of an answer against its passage: are its words, its numbers and its names there?
+
+passage   "In 1859 the railway reached Tessing."
+answer    "Arvelund"   not_grounded        answer   "By 1895 trains ran."         unsupported_number
+                                           answer   "The line of Jon Brekke."     unsupported_name
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from instructpt.records import Pair
+from instructpt.verification.checks.numerals import all_readings, readings
+from instructpt.verification.checks.passage import Passage
+from instructpt.words import overlap
+
+_ARITHMETIC = re.compile(r"math|arithm|numerical|count|comput|calcul|algebra|word problem|state reasoning|deductive")
+"""In the name of a category: its answers are worked out."""
+_WORKED_OUT = re.compile(r"\b(?:average|difference|total|sum|combined|altogether|how many more|percentage?)\b")
+"""In a question whose answer is worked out."""
+_COUNTED = re.compile(r"\b(?:how many|how much|how old|how long|number of|count)\b")
+"""In a question whose answer may be counted, and is a small number then."""
+
+_NAME = re.compile(r"(?P<start>(?:^|[.!?:;\n\"“”'‘(\[]|\d[.)])\s*)?(?P<word>[^\W\d_]+(?:[-'’][^\W\d_]+)*)")
+_CAPITALS = """i i'm i'd i'll i've i’m i’d i’ll i’ve mr mrs ms dr st yes no true false god lord january february march
+    april may june july august september october november december monday tuesday wednesday thursday friday saturday
+    sunday"""
+_NOT_NAMES = frozenset(_CAPITALS.split())
+"""Words that are written with a capital and name nobody. A wrong month stands beside a wrong number as a rule."""
+_NOUNS_ARE_CAPITALS = frozenset({"german"})
+MIN_STEM_CHARACTERS = 4
+"""Names that begin alike count as one: "France" and "French", "Rome" and "Romans"."""
+MAX_HEADLINE_SHARE = 0.6
+"""Of capitalised words, in an answer of `MIN_HEADLINE_WORDS` or more: beyond it is a headline, and tells no names."""
+MIN_HEADLINE_WORDS = 5
+
+
+def grounded(pair: Pair, passage: Passage) -> str | None:
+    """An answer that is to be taken from the passage, and is not there (`overlap.supported`).
+
+    Which answers those are, the pair's category says, if it is known what its answers are; of other pairs, short ones
+    (`overlap.looks_extractive`). An answer that follows from a rationale is never asked to stand in the passage.
+    For pairs that a model wrote: mined ones are right by their making, also where an answer is an order of sentences.
+    """
+    if pair.rationale is not None:
+        return None
+    kind = passage.answers.get(pair.category or "")
+    extractive = overlap.looks_extractive(pair.answer, pair.options) if kind is None else kind == "span"
+    return "not_grounded" if extractive and not overlap.supported(pair.answer, passage.words) else None
+
+
+def unsupported_number(pair: Pair, passage: Passage) -> str | None:
+    """A number in the answer that neither passage nor question states, in whatever notation (`numerals`).
+
+    Not where numbers are worked out: with a rationale, in a category such as "numerical reasoning", for a difference or
+    a total; nor where they may be counted, and have two digits at most. The last two in short answers.
+    """
+    if pair.rationale is not None or pair.options or _ARITHMETIC.search((pair.category or "").casefold()):
+        return None
+    stated, question = readings(pair.answer), pair.question.casefold()
+    is_short = len(overlap.words(pair.answer)) <= overlap.MAX_EXTRACTIVE_WORDS
+    if not stated or (is_short and _WORKED_OUT.search(question)):
+        return None
+    counts = is_short and bool(_COUNTED.search(question))
+    known = passage.numbers | all_readings(pair.question)
+    missing = [number for number in stated if not number & known]
+    if counts and all(any(value.isdigit() and len(value) <= 2 for value in number) for number in missing):
+        return None
+    return "unsupported_number" if missing else None
+
+
+def unsupported_name(pair: Pair, passage: Passage) -> str | None:
+    """A name in the answer that neither passage nor question holds; in scripts without capitals there are none.
+
+    A name is a capitalised word that does not begin a sentence, or any of an answer that consists of such words alone.
+    """
+    if pair.rationale is not None or pair.options or passage.answers.get(pair.category or "") == "label":
+        return None
+    answer = unicodedata.normalize("NFKC", pair.answer)
+    sought = _names(answer)
+    if not sought or passage.language in _NOUNS_ARE_CAPITALS:
+        return None
+    text = f"{unicodedata.normalize('NFKC', passage.document.text)}\n{pair.question}".casefold()
+    return "unsupported_name" if any(not _has_name(name, text) for name in sought) else None
+
+
+def _names(answer: str) -> list[str]:
+    words = list(_NAME.finditer(answer))
+    capitals = [word for word in words if word["word"][0].isupper()]
+    if len(words) >= MIN_HEADLINE_WORDS and len(capitals) > MAX_HEADLINE_SHARE * len(words):
+        return []
+    if len(words) <= 3 and len(capitals) == len(words):  # nothing but a name: its first word is one too
+        inside = capitals if len(words) > 1 else []
+    else:
+        inside = [word for word in capitals if word["start"] is None]
+    return [word["word"] for word in inside if word["word"].casefold() not in _NOT_NAMES]
+
+
+def _has_name(name: str, text: str) -> bool:
+    plain = name.casefold().removesuffix("'s").removesuffix("’s")
+    if plain in text:
+        return True
+    stem = plain[: max(MIN_STEM_CHARACTERS, len(plain) - 3)]
+    if len(plain) > MIN_STEM_CHARACTERS and re.search(rf"\b{re.escape(stem)}", text):
+        return True
+    if name.isupper() and len(name) <= 6:  # initials of words in a row
+        return bool(re.search(r"\W+".join(rf"\b{re.escape(letter)}\w*" for letter in plain), text))
+    return False

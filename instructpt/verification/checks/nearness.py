@@ -1,0 +1,108 @@
+"""Pairs that are nearly the same, among many, in bounded memory: MinHash signatures in bands (Broder 1997).
+
+    who built the road  --runs of 5 characters-->  who_b ho_bu o_bui ...  --32 hash functions, least value of each-->
+    signature  17 4 93 8 | 21 5 77 30 | ...        8 bands of 4: what agrees in a band is compared as a whole
+
+The share of equal places in two signatures is an estimate of the Jaccard index of their runs (the runs both have, of
+those either has). What is kept lies in arrays of bounded size; when these are full, the oldest pairs are forgotten.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instructpt.seeds import draws
+from instructpt.words import overlap
+
+RUN_CHARACTERS = 5
+NUM_BANDS = 8
+BAND_PLACES = 4
+MIN_SHARE = 0.7
+"""Of equal places, in the signatures of both questions and of both answers, that makes pairs near duplicates."""
+MAX_PAIRS = 1 << 17
+"""Remembered at once, in 50 MB: more than the pairs of a shard of 64 MB of text."""
+
+_NUMBER = re.compile(r"\d+")
+_SIZE = NUM_BANDS * BAND_PLACES
+_PRIME = np.uint64((1 << 31) - 1)
+_FACTORS = np.array([draw % ((1 << 31) - 2) + 1 for draw in draws("nearness", "factors", count=_SIZE)], np.uint64)
+_SHIFTS = np.array([draw % ((1 << 31) - 1) for draw in draws("nearness", "shifts", count=_SIZE)], np.uint64)
+
+Signature = NDArray[np.uint32]
+Signatures = NDArray[np.uint32]
+Places = NDArray[np.int64]
+
+
+def signature(question: str, answer: str) -> Signature:
+    """The MinHash signatures of a question's and an answer's words, [2, 32]; punctuation and case do not count.
+
+    Texts with other numbers agree in no place: "in round 3" and "in round 4" ask for two things.
+    """
+    return np.stack([_signature(question), _signature(answer)])
+
+
+def _signature(text: str) -> Signature:
+    plain = " ".join(overlap.words(text))
+    runs = {plain[place : place + RUN_CHARACTERS] for place in range(max(1, len(plain) - RUN_CHARACTERS + 1))}
+    hashes = np.array([zlib.crc32(run.encode("utf-8", "surrogatepass")) for run in runs], np.uint64) % _PRIME
+    least: Signature = ((hashes[:, None] * _FACTORS + _SHIFTS) % _PRIME).min(axis=0).astype(np.uint32)
+    return least ^ np.uint32(zlib.crc32(" ".join(_NUMBER.findall(plain)).encode()))
+
+
+@dataclass(slots=True)
+class Seen:
+    """The pairs seen so far, by their signatures."""
+
+    max_pairs: int = MAX_PAIRS
+    num_pairs: int = 0
+    """Ever added."""
+    _signatures: Signatures | None = None
+    """[pairs, 2, 32]: a ring that grows until it holds `max_pairs`."""
+    _last: Places | None = None
+    """[bands, slots]: the number, from 1, of the last pair whose question has its band in this slot."""
+
+    def holds(self, sought: Signature) -> bool:
+        """Whether a pair nearly the same is remembered."""
+        if self._signatures is None or self._last is None:
+            return False
+        for band, slot in enumerate(_slots(sought, self._last.shape[1])):
+            number = int(self._last[band, slot]) - 1
+            if number >= max(0, self.num_pairs - self.max_pairs):
+                known = self._signatures[number % self.max_pairs]
+                if (known == sought).sum(axis=1).min() >= MIN_SHARE * _SIZE:
+                    return True
+        return False
+
+    def add(self, found: Signature) -> None:
+        """Remember a pair."""
+        if self._signatures is None or self.num_pairs == len(self._signatures) < self.max_pairs:
+            self._grow()
+        assert self._signatures is not None
+        self._signatures[self.num_pairs % self.max_pairs] = found
+        self._enter(found, self.num_pairs)
+        self.num_pairs += 1
+
+    def _grow(self) -> None:
+        """Twice the room, or some to begin with."""
+        known = self._signatures if self._signatures is not None else np.zeros((0, 2, _SIZE), np.uint32)
+        size = min(max(32, 2 * len(known)), self.max_pairs)
+        self._signatures = np.concatenate([known, np.zeros((size - len(known), 2, _SIZE), np.uint32)])
+        self._last = np.zeros((NUM_BANDS, 2 * size), np.int64)
+        for number, signature in enumerate(known):
+            self._enter(signature, number)
+
+    def _enter(self, found: Signature, number: int) -> None:
+        assert self._last is not None
+        for band, slot in enumerate(_slots(found, self._last.shape[1])):
+            self._last[band, slot] = number + 1
+
+
+def _slots(signature: Signature, num_slots: int) -> list[int]:
+    """Where each band of a question's signature belongs."""
+    data, width = signature[0].tobytes(), 4 * BAND_PLACES
+    return [zlib.crc32(data[band * width : (band + 1) * width]) % num_slots for band in range(NUM_BANDS)]

@@ -1,0 +1,245 @@
+"""Is a pair right? What a model is asked for that: the question once more, or its opinion.
+
+    groups --Verify (checks)--> groups --Consistency--> groups --Judged--> groups
+                                           |                        |
+                                  the question again,        a rubric, a score from 1 to 5,
+                                  answers compared           low ones left out
+
+No passage is lost; a pair that is left out becomes a reject with its reason. A pair that the model gave no usable
+answer about is kept and counted ("unanswered/REASON"): a request that failed says nothing about the pair.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import InitVar, dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from instructpt.artifacts import Run, Stage
+from instructpt.artifacts.pair_counts import count_left_out, count_pairs
+from instructpt.engines.models import Model, speaks
+from instructpt.errors import RecipeError
+from instructpt.records import Document, Group, Pair, Reject
+from instructpt.seeds import digest
+from instructpt.synthesis.opening import Opened, begun, opened
+from instructpt.synthesis.stages import AUTO, Talk, talk, talk_sources
+from instructpt.words import overlap
+
+if TYPE_CHECKING:
+    from instructpt.synthesis.asking import Synthesis
+    from instructpt.verification.judge.endpoint import Endpoint
+
+_UNANSWERED = "unanswered/"
+INCONSISTENT = "inconsistent"
+JUDGED_WRONG = "judged_wrong"
+MIN_F1 = 0.5
+"""Of an answer with the second one. Half of the words: "the hut" and "in the old hut" agree, two names do not."""
+MIN_SCORE = 4.0
+"""Of 5, in the rubric that ships: right, if not to the letter."""
+BATCH_PAIRS = 4_096
+"""Asked and held at a time; the engine runs dry once in so many answers of a shard, and other shards fill it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consistency(Stage[Group]):
+    """Groups without the pairs whose question, asked again beside the passage, gets another answer.
+
+    The model sees one passage and one question, no examples and no other pairs. It may be the one that wrote the pairs
+    or another; what a model does not know it cannot confirm, so a weak one rejects much that is right.
+    """
+
+    record: ClassVar[Any] = Group
+    takes: ClassVar[str] = "passages"
+    makes: ClassVar[str] = "passages"
+    placement = "engine"
+    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
+
+    groups: Stage[Group]
+    model: Model
+    dialect: str = AUTO
+    """How the model is talked with; "auto" asks the model's own folder (`synthesizer.json`)."""
+    min_f1: float = MIN_F1
+    """Word F1 of the two answers. Of a choice the options must be the same."""
+    window_tokens: int = 4096
+    """Prompt and answer together; the model's context, where that is less."""
+    max_new_tokens: int = 64
+    guided: bool = True
+    """Whether answers are held to the dialect's form, by engines that can."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_f1 <= 1:
+            raise RecipeError(f"{self.name}: min_f1 is {self.min_f1:g}: give a share above 0, up to 1")
+
+    def sources(self, run: Run) -> Mapping[str, str]:
+        """The model, if no stage makes it, and the dialect's wording."""
+        return talk_sources(self.model, run, dialect=self.dialect)
+
+    def opened(self, run: Run) -> AbstractContextManager[Opened]:
+        """The engine with the model loaded. Raises RecipeError, before that, as `talk` does."""
+        self._talk(run)
+        return opened(self.model, run, name=self.name)
+
+    def shard(self, index: int, run: Run) -> Iterator[Group]:
+        """The same groups, doubtful pairs turned into rejects; what the open shard's ledger holds is not asked."""
+        from instructpt.engines import Sampling
+
+        with begun(
+            self,
+            index,
+            run,
+            model=self.model,
+            window_tokens=self.window_tokens,
+            guided=self.guided,
+            sampling=Sampling(self.max_new_tokens),
+            dialect=self._talk(run).dialect,
+            speech=speaks(self.model, run),
+        ) as synthesis:
+            num_pairs, started = 0, time.monotonic()
+            for groups in _batches(run.take(self.groups, index)):
+                asked = _pairs(groups)
+                verdicts = self._verdicts(asked, synthesis)
+                num_pairs += len(asked)
+                rate = num_pairs / (time.monotonic() - started)
+                run.progress.news(self.name, {"asked": f"{num_pairs:,}", "pairs/s": f"{rate:.1f}"})
+                yield from _without(groups, verdicts, run)
+
+    def _verdicts(self, asked: Sequence[tuple[Document, Pair]], synthesis: Synthesis) -> list[Reject | None]:
+        """Of each pair a reject if it is doubtful, a reject `unanswered/...` if nothing can be said, else None."""
+        from instructpt.synthesis.responses import fit_question, respond
+
+        dialect = synthesis.dialect
+        refused = [dialect.refuse(pair) for _, pair in asked]
+        prompts = [
+            fit_question(
+                (),
+                passage=document.text,
+                pair=pair,
+                dialect=dialect,
+                vocabulary=synthesis.vocabulary,
+                budget_tokens=synthesis.budget_tokens,
+            )
+            if reason is None
+            else None
+            for (document, pair), reason in zip(asked, refused, strict=True)
+        ]
+        verdicts: list[Reject | None] = []
+        for (_, pair), reason, response in zip(asked, refused, respond(prompts, synthesis=synthesis), strict=True):
+            if reason is not None:
+                verdicts.append(Reject("", f"{_UNANSWERED}{reason}"))
+                continue
+            again = response if isinstance(response, Reject) else dialect.answer(response.text, pair)
+            if isinstance(again, Reject):
+                verdicts.append(Reject("", f"{_UNANSWERED}{again.reason}"))
+            elif agree(pair, again.answer, min_f1=self.min_f1):
+                verdicts.append(None)
+            else:
+                verdicts.append(Reject(f"{pair.question}\n{pair.answer}\n{again.answer}", INCONSISTENT))
+        return verdicts
+
+    def _talk(self, run: Run) -> Talk:
+        return talk(dialect=self.dialect, categories="", pairs=1, speech=speaks(self.model, run))
+
+
+def agree(pair: Pair, answer: str, *, min_f1: float = MIN_F1) -> bool:
+    """Whether another answer says what a pair's does: the same option, or words that are mostly the same."""
+    if pair.options:
+        return overlap.exact_match(pair.answer, answer)
+    return overlap.f1(pair.answer, answer) >= min_f1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged(Stage[Group]):
+    """Groups without the pairs that a judge, asked with a rubric, scores below a threshold."""
+
+    record: ClassVar[Any] = Group
+    takes: ClassVar[str] = "passages"
+    makes: ClassVar[str] = "passages"
+    placement = "driver"
+
+    groups: Stage[Group]
+    model: str
+    """The judge: what its server calls it."""
+    rubric: str = ""
+    """A file with {passage}, {question} and {answer} that asks for {"score": ...}; "" is the one that ships."""
+    min_score: float = MIN_SCORE
+    """Pairs below it are left out."""
+    url: InitVar[str]
+    """Where it answers. Where is not what: a judge that moves is the same judge, so this is no field."""
+    _endpoint: ClassVar[Endpoint]
+
+    def __post_init__(self, url: str) -> None:
+        from instructpt.verification.judge.endpoint import Endpoint
+
+        object.__setattr__(self, "_endpoint", Endpoint(url, self.model))
+
+    def sources(self, run: Run) -> Mapping[str, str]:
+        """The rubric by content."""
+        del run
+        from instructpt.verification.judge.rubric import load_rubric
+
+        return {"rubric": digest(load_rubric(self.rubric)).hex()}
+
+    def shard(self, index: int, run: Run) -> Iterator[Group]:
+        """The same groups, pairs with low scores turned into rejects; kept replies are not asked for again."""
+        from instructpt.verification.judge.rubric import load_rubric, rate
+
+        folder, num_done = run.workspace(self, index), 0
+        for number, groups in enumerate(_batches(run.take(self.groups, index))):
+            scores = rate(
+                _pairs(groups),
+                endpoint=self._endpoint,
+                replies=folder / f"replies-{number:05d}.jsonl",
+                rubric=load_rubric(self.rubric),
+            )
+            verdicts = [
+                Reject("", f"{_UNANSWERED}{score.reason}")
+                if isinstance(score, Reject)
+                else Reject(f"{pair.question}\n{pair.answer}", JUDGED_WRONG)
+                if score < self.min_score
+                else None
+                for (_, pair), score in zip(_pairs(groups), scores, strict=True)
+            ]
+            num_done += len(scores)
+            run.progress.news(self.name, {"judged": f"{num_done:,}"})
+            yield from _without(groups, verdicts, run)
+
+
+def _batches(groups: Iterable[Group]) -> Iterator[list[Group]]:
+    batch: list[Group] = []
+    num_pairs = 0
+    for group in groups:
+        batch.append(group)
+        num_pairs += sum(len(shot.pairs) for shot in group.shots)
+        if num_pairs >= BATCH_PAIRS:
+            yield batch
+            batch, num_pairs = [], 0
+    if batch:
+        yield batch
+
+
+def _pairs(groups: Sequence[Group]) -> list[tuple[Document, Pair]]:
+    return [(shot.document, pair) for group in groups for shot in group.shots for pair in shot.pairs]
+
+
+def _without(groups: Sequence[Group], verdicts: Sequence[Reject | None], run: Run) -> Iterator[Group]:
+    """The groups without the pairs whose verdict is a reason; those that nothing could be said of are counted."""
+    left = iter(verdicts)
+    for group in groups:
+        shots = []
+        for shot in group.shots:
+            kept, gone = [], []
+            for pair in shot.pairs:
+                verdict = next(left)
+                if verdict is not None and verdict.reason.startswith(_UNANSWERED):
+                    run.tally.count(verdict.reason)
+                    verdict = None
+                if verdict is None:
+                    kept.append(pair)
+                else:
+                    gone.append(verdict)
+            shots.append(replace(shot, pairs=tuple(kept), rejects=(*shot.rejects, *gone)))
+        checked = Group(group.id, tuple(shots))
+        count_left_out(group, checked, run.tally)
+        yield count_pairs(checked, run.tally)

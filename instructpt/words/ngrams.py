@@ -1,0 +1,399 @@
+"""Which test items stand in a text: every run of 13 words that both hold, found at the speed of reading.
+
+    item     "In 1921 the western pillar sank by 4 centimetres, and trains were stopped for a month."     16 words
+    n-grams  in 1921 the ... trains were | 1921 the ... were stopped | ... | by 4 ... for a month          4 of 13 words
+
+    text     "... It is said that in 1921 the western pillar sank by 4 centimetres and trains were stopped. ..."
+                                   ^------------------------------------------------------------^
+    found    the item, 2 of its 4 n-grams, the characters from "in" to "stopped"
+
+An item of fewer words, but at least 8, is looked for as a whole. Words are those of `wordforms`: case, accents and
+punctuation do not count, and Chinese is looked for by its characters.
+
+How: a number for each word, from these one for each run of words, by sums of powers (Karp and Rabin, "Efficient
+randomized pattern-matching algorithms", 1987) of which the one of a run is the difference of two. A table of bits rules
+out nearly all runs at once, a sorted array most of the others, and in the end the words themselves are compared: what
+is found is there. Texts are worked on in blocks, so memory hangs on the items (some 25 bytes a word) and on the longest
+stretch of a text without blanks or punctuation, not on the length of the text.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instructpt.words.overlap import CONTAMINATION_GRAM
+from instructpt.words.wordforms import Unsigned, Words, find_words, mixed, powers, words
+
+MIN_WORDS = 8
+"""Items of fewer words are not looked for: choices, labels and names, which any text may hold (GPT-3's floor, arXiv
+2005.14165, appendix C)."""
+MAX_SAME = 100
+"""What more texts of a test are, word for word, is how it is worded, not what it asks, and is not looked for. Reading
+tests have some dozens of questions on one text."""
+MAX_SHARING = 10
+"""N-grams that more items share are wording likewise."""
+
+_BLOCK_CHARACTERS = 1 << 17
+"""Enough that numpy's own cost a call does not show, few enough that its arrays stay in a core's cache."""
+_BITS_A_NGRAM = 16
+_CUT = re.compile(r"[\s!-&(-/:-@\[-_{-~、。，．]")
+"""Where a text may be cut: no word has these in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An item in a text."""
+
+    text: int
+    """Its place among the texts that were searched."""
+    item: int
+    """Its place in `Index.places`."""
+    num_ngrams: int
+    """How many of the item's different n-grams the text holds; `Index.num_ngrams` of it are looked for."""
+    spans: tuple[tuple[int, int], ...]
+    """The characters of the text that the item's words cover: half-open ranges, in order, apart from each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Hits:
+    """Runs of words of a block that may be an n-gram, a place in each array a run, those that go on together."""
+
+    pieces: NDArray[np.int64]
+    firsts: NDArray[np.int64]
+    """The first word of the run, in its block."""
+    items: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    """The first word of the n-gram, in its item."""
+
+    def __len__(self) -> int:
+        return len(self.firsts)
+
+    def take(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> _Hits:
+        """Those at places, or those where a mask is true."""
+        return _Hits(self.pieces[chosen], self.firsts[chosen], self.items[chosen], self.offsets[chosen])
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A stretch of a text."""
+
+    text: int
+    offset: int
+    """Of its first character in the text."""
+    string: str
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The n-grams of test items, to be looked for in texts."""
+
+    length: int
+    """Words of an n-gram."""
+    places: tuple[tuple[int, ...], ...]
+    """Of each item: its places among the texts that `index` was given; equal texts are one item."""
+    spelled: tuple[str, ...]
+    """Of each item: its words, with blanks between them."""
+    num_ngrams: NDArray[np.int64]
+    """Of each item: its different n-grams that are looked for."""
+    num_too_short: int
+    """Texts of fewer words than are looked for."""
+    num_wording: int
+    """Texts left out because too many are the same."""
+    num_shared_ngrams: int
+    """Different n-grams left out because too many items have them."""
+    num_only_shared: int
+    """Items that have none but these: they cannot be found."""
+    _sizes: tuple[int, ...]
+    """How many words are looked for at once: those of an n-gram, and of each shorter item."""
+    _hashes: Unsigned
+    """Of all n-grams, ascending."""
+    _items: NDArray[np.int32]
+    _offsets: NDArray[np.int32]
+    """Which item an n-gram is of, and which of its words it begins with."""
+    _bits: NDArray[np.uint8]
+    """A bit is set for each n-gram, at the place that the number of its first few words names."""
+
+    def search(self, texts: Sequence[str]) -> list[Found]:
+        """The items in each text, by text and then by item. A text may be of any length."""
+        found: list[Found] = []
+        offsets: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
+        spans: defaultdict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+        for block in _blocks(_pieces(texts, overlap_words=self.length - 1)):
+            self._search_block(block, offsets, spans)
+        for text, item in sorted(offsets):
+            found.append(Found(text, item, len(offsets[text, item]), union(spans[text, item])))
+        return found
+
+    def _search_block(
+        self,
+        block: Sequence[_Piece],
+        offsets: defaultdict[tuple[int, int], set[int]],
+        spans: defaultdict[tuple[int, int], list[tuple[int, int]]],
+    ) -> None:
+        joined = "\n".join([piece.string for piece in block])
+        found = find_words(joined)
+        starts = np.cumsum([0, *(len(piece.string) + 1 for piece in block)])
+        sums = _sums(found.hashes)
+        maybe = self._maybe(sums)
+        for size in self._sizes:
+            hits = self._hits(found, sums, maybe[maybe + size <= len(found.hashes)], starts, size)
+            for first, last in _runs(hits):
+                piece = block[hits.pieces[first]]
+                key = piece.text, int(hits.items[first])
+                shift = piece.offset - int(starts[hits.pieces[first]])
+                for number in self._same(joined, found, hits, range(first, last), size):
+                    word = hits.firsts[number]
+                    offsets[key].add(int(hits.offsets[number]))
+                    spans[key].append((int(found.starts[word]) + shift, int(found.stops[word + size - 1]) + shift))
+
+    def _maybe(self, sums: Unsigned) -> NDArray[np.int64]:
+        """The words that may begin an n-gram, as its first few words do."""
+        if not self._sizes:
+            return np.zeros(0, np.int64)
+        heads = _runs_of(sums, self._sizes[0])
+        first, second = _slots(heads, len(self._bits))
+        maybe = np.flatnonzero(_are_set(self._bits, first))
+        return maybe[_are_set(self._bits, second[maybe])]
+
+    def _hits(
+        self, found: Words, sums: Unsigned, firsts: NDArray[np.int64], starts: NDArray[np.int64], size: int
+    ) -> _Hits:
+        """Where the number of a run of words is that of an n-gram, both within one piece; sorted so that runs that go
+        on along one item stand together."""
+        hashes = _runs_of(sums, size, firsts)
+        lower = np.searchsorted(self._hashes, hashes, side="left")
+        is_there = self._hashes[np.minimum(lower, len(self._hashes) - 1)] == hashes
+        firsts, lower, hashes = firsts[is_there], lower[is_there], hashes[is_there]
+        counts = np.searchsorted(self._hashes, hashes, side="right") - lower
+        entries = lower.repeat(counts) + _counted_up(counts)
+        firsts = firsts.repeat(counts)
+        pieces = np.searchsorted(starts, found.starts[firsts], side="right") - 1
+        hits = _Hits(pieces, firsts, self._items[entries].astype(np.int64), self._offsets[entries].astype(np.int64))
+        hits = hits.take(found.stops[firsts + size - 1] < starts[pieces + 1])
+        return hits.take(np.lexsort((hits.firsts, hits.firsts - hits.offsets, hits.items, hits.pieces)))
+
+    def _same(self, text: str, found: Words, hits: _Hits, run: range, size: int) -> Iterable[int]:
+        """Those hits of a run whose words are those of the item: all of them, but for two runs with one number."""
+        first, last = hits.firsts[run[0]], hits.firsts[run[-1]] + size
+        said = words(text[found.starts[first] : found.stops[last - 1]])
+        # A character such as "㍻" is several words in one place: those before the first are none of the run.
+        before = first - np.searchsorted(found.starts, found.starts[first])
+        said = said[before : before + last - first]
+        wanted = self.spelled[hits.items[run[0]]].split(" ")
+        offset = int(hits.offsets[run[0]])
+        if said == wanted[offset : offset + len(said)]:
+            return run
+        return [
+            number
+            for place, number in enumerate(run)
+            if said[place : place + size] == wanted[offset + place : offset + place + size]
+        ]
+
+
+def index(texts: Iterable[str], *, length: int = CONTAMINATION_GRAM, min_words: int = MIN_WORDS) -> Index:
+    """The index of test items, a text each.
+
+    length: words of an n-gram. Items of fewer are looked for as a whole, if they have `min_words`.
+    """
+    assert 0 < min_words <= length, f"items of {min_words} to {length} words"
+    known: dict[str, list[int]] = {}
+    num_too_short = 0
+    for place, text in enumerate(texts):
+        said = words(text)
+        spelled = " ".join(said)
+        if len(said) < min_words:
+            num_too_short += 1
+        else:
+            known.setdefault(spelled, []).append(place)
+    same = {spelled: tuple(places) for spelled, places in known.items() if len(places) <= MAX_SAME}
+    spellings = tuple(same)
+    sizes = tuple(sorted({min(length, spelled.count(" ") + 1) for spelled in spellings}))
+    grams = _ngrams(spellings, sizes)
+    kept = _rarely_shared(grams)
+    order = np.flatnonzero(kept)
+    num_ngrams = np.bincount(grams.items[order], minlength=len(spellings))
+    return Index(
+        length=length,
+        places=tuple(same.values()),
+        spelled=spellings,
+        num_ngrams=num_ngrams,
+        num_too_short=num_too_short,
+        num_wording=sum(len(places) for places in known.values() if len(places) > MAX_SAME),
+        num_shared_ngrams=len(np.unique(grams.hashes[~kept])),
+        num_only_shared=int((num_ngrams == 0).sum()),
+        _sizes=sizes,
+        _hashes=grams.hashes[order],
+        _items=grams.items[order],
+        _offsets=grams.offsets[order],
+        _bits=_bits(grams.heads[order]),
+    )
+
+
+def union(spans: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """The places that some of the ranges hold, as ranges in order that are apart from each other."""
+    merged: list[tuple[int, int]] = []
+    for start, stop in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(stop, merged[-1][1])
+        else:
+            merged.append((start, stop))
+    return tuple(merged)
+
+
+@dataclass(frozen=True, slots=True)
+class _Grams:
+    """N-grams of items, a place in each array an n-gram, by their numbers, then by item and place in the item."""
+
+    hashes: Unsigned
+    heads: Unsigned
+    """The numbers of their first words, as many as the shortest n-gram has."""
+    items: NDArray[np.int32]
+    offsets: NDArray[np.int32]
+
+    def take(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> _Grams:
+        """Those at places, or those where a mask is true."""
+        return _Grams(self.hashes[chosen], self.heads[chosen], self.items[chosen], self.offsets[chosen])
+
+
+def _ngrams(spellings: Sequence[str], sizes: Sequence[int]) -> _Grams:
+    """Those of all items, each once an item. sizes: of n-grams, ascending, the last one that of long items."""
+    parts = [_Grams(np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.int32), np.zeros(0, np.int32))]
+    first = 0
+    for block in _blocks(_Piece(number, 0, spelled) for number, spelled in enumerate(spellings)):
+        lengths = np.array([piece.string.count(" ") + 1 for piece in block])
+        begins = np.cumsum(lengths) - lengths
+        sums = _sums(find_words("\n".join([piece.string for piece in block])).hashes)
+        assert len(sums) == lengths.sum() + 1, "the words of words are these words"
+        for size in sizes:
+            chosen = np.flatnonzero(np.minimum(lengths, sizes[-1]) == size)
+            counts = lengths[chosen] - size + 1
+            offsets = _counted_up(counts)
+            firsts = begins[chosen].repeat(counts) + offsets
+            items = (first + chosen).repeat(counts).astype(np.int32)
+            heads = _runs_of(sums, sizes[0], firsts)
+            parts.append(_Grams(_runs_of(sums, size, firsts), heads, items, offsets.astype(np.int32)))
+        first += len(block)
+    grams = _Grams(
+        np.concatenate([part.hashes for part in parts]),
+        np.concatenate([part.heads for part in parts]),
+        np.concatenate([part.items for part in parts]),
+        np.concatenate([part.offsets for part in parts]),
+    )
+    grams = grams.take(np.lexsort((grams.offsets, grams.items, grams.hashes)))
+    again = (grams.hashes[1:] == grams.hashes[:-1]) & (grams.items[1:] == grams.items[:-1])
+    return grams.take(np.concatenate([[True], ~again])[: len(grams.hashes)])
+
+
+def _rarely_shared(grams: _Grams) -> NDArray[np.bool_]:
+    """Which n-grams at most `MAX_SHARING` items have."""
+    _, inverse, counts = np.unique(grams.hashes, return_inverse=True, return_counts=True)
+    return np.asarray(counts[inverse] <= MAX_SHARING, np.bool_)
+
+
+def _bits(heads: Unsigned) -> NDArray[np.uint8]:
+    """Two bits set for each number in a table so large that few numbers find both of theirs set by others (Bloom,
+    "Space/time trade-offs in hash coding with allowable errors", 1970): 1 in 200."""
+    num_bits = max(16, (len(heads) * _BITS_A_NGRAM).bit_length())
+    bits = np.zeros(1 << (num_bits - 3), np.uint8)
+    for slots in _slots(heads, len(bits)):
+        np.bitwise_or.at(bits, slots >> np.uint64(3), np.uint8(1) << (slots & np.uint64(7)).astype(np.uint8))
+    return bits
+
+
+def _slots(heads: Unsigned, num_bytes: int) -> tuple[Unsigned, Unsigned]:
+    """The two bits of a number, by its first bits and by its last."""
+    num_bits = num_bytes.bit_length() + 2
+    return heads >> np.uint64(64 - num_bits), heads & np.uint64((1 << num_bits) - 1)
+
+
+def _are_set(bits: NDArray[np.uint8], slots: Unsigned) -> NDArray[np.bool_]:
+    found = bits.take((slots >> np.uint64(3)).view(np.int64)) >> (slots & np.uint64(7)).astype(np.uint8)
+    return (found & 1).view(np.bool_)
+
+
+def _sums(hashes: Unsigned) -> Unsigned:
+    """For each word, the sum of the words' numbers before it, each times a power that tells its place; and of all."""
+    sums = np.zeros(len(hashes) + 1, np.uint64)
+    np.cumsum(hashes * powers(len(hashes)).rising[: len(hashes)], out=sums[1:])
+    return sums
+
+
+def _runs_of(sums: Unsigned, size: int, firsts: NDArray[np.int64] | None = None) -> Unsigned:
+    """A number for each run of `size` words, or for those that begin at `firsts`. Other sizes have other numbers."""
+    table = powers(len(sums)).falling
+    if firsts is None:
+        count = max(0, len(sums) - size)
+        runs = (sums[size:] - sums[:count]) * table[:count]
+    else:
+        runs = (sums[firsts + size] - sums[firsts]) * table[firsts]
+    return mixed(runs + np.uint64(size))
+
+
+def _counted_up(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """0, 1, ... for each count, one after the other: [2, 3] -> [0, 1, 0, 1, 2]."""
+    numbers: NDArray[np.int64] = np.arange(counts.sum()) - (np.cumsum(counts) - counts).repeat(counts)
+    return numbers
+
+
+def _runs(hits: _Hits) -> Iterator[tuple[int, int]]:
+    """Where hits follow each other word by word, in the text and in the item: half-open ranges of them."""
+    if not len(hits):
+        return
+    goes_on = (
+        (np.diff(hits.pieces) == 0)
+        & (np.diff(hits.items) == 0)
+        & (np.diff(hits.firsts) == 1)
+        & (np.diff(hits.offsets) == 1)
+    )
+    ends = [*(np.flatnonzero(~goes_on) + 1).tolist(), len(hits)]
+    yield from itertools.pairwise([0, *ends])
+
+
+def _pieces(texts: Iterable[str], *, overlap_words: int) -> Iterator[_Piece]:
+    """The texts, long ones cut: each piece begins with the last words of the one before, so that no run is torn."""
+    for number, text in enumerate(texts):
+        start = 0
+        while len(text) - start > _BLOCK_CHARACTERS and (cut := _CUT.search(text, start + _BLOCK_CHARACTERS)):
+            yield _Piece(number, start, text[start : cut.start()])
+            start = _back(text, start, cut.start(), overlap_words)
+        yield _Piece(number, start, text[start:])
+
+
+def _back(text: str, start: int, stop: int, num_words: int) -> int:
+    """Where the last `num_words` words before `stop` begin.
+
+    Where half the piece does not hold so many, a place there that cuts no word: a run of such words may be missed.
+    """
+    if num_words == 0:
+        return stop
+    half, reach = (start + stop) // 2, 16 * (num_words + 1)
+    while True:
+        first = max(stop - reach, half)
+        starts = find_words(text[first:stop]).starts
+        if len(starts) > num_words:  # the first of them may be the end of a longer one
+            return first + int(starts[-num_words])
+        if first == half:
+            cut = _CUT.search(text, half, stop)
+            return cut.start() if cut else stop
+        reach *= 2
+
+
+def _blocks(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
+    """Pieces that fill a block together; a longer one is alone."""
+    block: list[_Piece] = []
+    num_characters = 0
+    for piece in pieces:
+        if block and num_characters + len(piece.string) > _BLOCK_CHARACTERS:
+            yield block
+            block, num_characters = [], 0
+        block.append(piece)
+        num_characters += len(piece.string) + 1
+    if block:
+        yield block

@@ -1,0 +1,268 @@
+"""`instructpt verify` as a user meets it: doubtful pairs go for a counted reason, and the checks can be measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from judge_server import serve
+
+from instructpt.artifacts import Run, Stage
+from instructpt.cli.commands import main
+from instructpt.errors import EngineGoneError, RecipeError
+from instructpt.executors.make import make
+from instructpt.recipes.verify import measure_checks, verify
+from instructpt.records import Document, Group, Pair, Score, Shot, Text
+from instructpt.report.artifacts import Artifact, load_one
+from instructpt.verification.checks.nearness import Seen, signature
+from instructpt.verification.consistency import INCONSISTENT, JUDGED_WRONG, agree
+
+BRIDGE = "The bridge at Aldham was built by Ada Brekke. In 1921 its western pillar sank by 4 centimetres."
+MILL = "The mill of Aldham stands beside the bridge. It was built by Ada Brekke, who owned both until 1887."
+RIGHT = Pair("Who built the bridge at Aldham?", "Ada Brekke")
+OPTION = Pair("Which pillar sank?", "the western", options=("the western", "the eastern"))
+DOUBTFUL = {
+    "unsupported_number": Pair("When did its western pillar sink?", "It sank in the year 1912, all of a sudden."),
+    "unsupported_name": Pair("What is said about its builder?", "That she learned it from Jonas Lund in her youth."),
+    "unsafe_markup": Pair("What sank by 4 centimetres?", "its pillar <img src=x onerror=alert(1)>"),
+    "near_duplicate": Pair("Well, who built the bridge at Aldham?", "Ada Brekke"),
+}
+GROUPS = (
+    Group("g0", (Shot(Document("p0", BRIDGE, "tales"), (RIGHT, OPTION, *DOUBTFUL.values())),)),
+    Group("g1", (Shot(Document("p1", MILL, "tales"), (RIGHT, Pair("Who owned both?", "Ada Brekke"))),)),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written(Stage[Any]):
+    """Records as they are given."""
+
+    record: ClassVar[Any] = Group
+    takes: ClassVar[str] = "passages"
+    makes: ClassVar[str] = "passages"
+
+    kind: str = "groups"
+
+    def num_shards(self, run: Run) -> int:
+        return 1
+
+    def shard(self, index: int, run: Run) -> Iterator[Any]:
+        for group in GROUPS:
+            run.tally.take()
+            run.tally.keep()
+            yield group
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenTexts(Written):
+    """Texts, in which there are no pairs."""
+
+    record: ClassVar[Any] = Text
+
+    def shard(self, index: int, run: Run) -> Iterator[Any]:
+        run.tally.take()
+        run.tally.keep()
+        yield Text("t", BRIDGE, "tales", "raw")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("corpus")
+    make(Written(name="groups"), Run(root=str(root), workers=1))
+    return root / "groups"
+
+
+def pairs(artifact: Artifact) -> list[Pair]:
+    return [pair for group in artifact.records(Group) for shot in group.shots for pair in shot.pairs]
+
+
+def reasons(artifact: Artifact) -> list[str]:
+    return [reject.reason for group in artifact.records(Group) for shot in group.shots for reject in shot.rejects]
+
+
+def test_doubtful_pairs_go_for_a_reason_that_is_printed(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.read_bytes() for path in corpus.rglob("*") if path.is_file()}
+    assert main(["verify", str(corpus), "--out", str(tmp_path), "--workers", "1"]) == 0
+    checked = load_one(str(tmp_path / "checked"))
+    assert pairs(checked) == [RIGHT, OPTION, Pair("Who owned both?", "Ada Brekke")]
+    assert reasons(checked) == [*DOUBTFUL, "near_duplicate"], "the last was asked in the passage before"
+    assert checked.tally.counts["checked"] == 8
+    assert checked.named_counts("left_out") == {name: 1 + (name == "near_duplicate") for name in DOUBTFUL}
+    told = capsys.readouterr().out
+    for name in DOUBTFUL:
+        assert name in told
+    assert "62.50 %" in told
+    assert {path: path.read_bytes() for path in before} == before, "the corpus stays as it was"
+    assert "unsupported_number" in (tmp_path / "report.html").read_text()
+
+
+def test_checks_are_chosen_by_name(corpus: Path, tmp_path: Path) -> None:
+    assert main(["verify", str(corpus), "--checks", "unsafe_markup", "--out", str(tmp_path), "--workers", "1"]) == 0
+    assert reasons(load_one(str(tmp_path / "checked"))) == ["unsafe_markup"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--checks", "spelling"], "no check is called 'spelling'"),
+        (["--min-score", "9", "--judge", "nowhere", "--judge-model", "m"], "the judge's address is 'nowhere'"),
+        (["--consistency", "shipped:synthesizer", "--min-f1", "0"], "min_f1 is 0"),
+    ],
+)
+def test_what_makes_no_sense_is_said_in_a_line(
+    corpus: Path, tmp_path: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", str(corpus), *words, "--out", str(tmp_path / "out"), "--workers", "1"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert message in said[-1]
+    assert not list((tmp_path / "out").glob("checked/*.parquet"))
+
+
+def test_only_finished_artifacts_of_groups_are_taken(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(WrittenTexts(name="texts"), Run(root=str(tmp_path), workers=1))
+    for folder, message in ((tmp_path / "texts", "holds Text"), (corpus.parent, "no finished artifact")):
+        assert main(["verify", str(folder), "--out", str(tmp_path / "out")]) in (1, 2)
+        assert message in capsys.readouterr().err
+
+
+def answering(asked: list[str], *, breaks_after: int | None = None) -> Any:
+    """A script that knows who built the bridge, has nothing to say of when a pillar sank, and may die."""
+
+    def script(prompt: str) -> str:
+        if breaks_after is not None and len(asked) >= breaks_after:
+            raise EngineGoneError("the engine is gone")
+        asked.append(prompt)
+        question = prompt.rpartition("<QUE>")[2].partition("<ANS>")[0]
+        if "pillar sink" in question:
+            return " </END>"
+        if "pillar" in question:
+            return " the eastern </END>"
+        return " it was Ada Brekke </END>" if "who" in question.casefold() else " nobody knows </END>"
+
+    return script
+
+
+def asking(root: Path, asked: list[str], **changes: Any) -> Run:
+    return Run(root=str(root), workers=1, engine="scripted", engine_options={"script": answering(asked, **changes)})
+
+
+def test_a_second_answer_that_differs_is_a_reason_and_none_is_not(
+    corpus: Path, tmp_path: Path, vocabulary_folder: Path
+) -> None:
+    stage = verify(str(corpus), checks=("empty",), consistency=str(vocabulary_folder), dialect="tags")
+    asked: list[str] = []
+    make(stage, asking(tmp_path, asked))
+    found = load_one(str(tmp_path / "consistent"))
+    assert pairs(found) == [
+        RIGHT,
+        DOUBTFUL["unsupported_number"],  # no usable answer: nothing is said against it
+        DOUBTFUL["near_duplicate"],
+        RIGHT,
+        Pair("Who owned both?", "Ada Brekke"),
+    ]
+    assert set(reasons(found)) == {INCONSISTENT}
+    assert found.named_counts("left_out") == {INCONSISTENT: 3}
+    assert sum(found.named_counts("unanswered").values()) == 1
+    [reject, *_] = [reject for group in found.records(Group) for shot in group.shots for reject in shot.rejects]
+    assert reject.text.splitlines() == [OPTION.question, "the western", "the eastern"], "both answers, to be compared"
+    assert all(BRIDGE in prompt or MILL in prompt for prompt in asked)
+
+
+def test_an_interrupted_run_asks_for_the_rest_alone(corpus: Path, tmp_path: Path, vocabulary_folder: Path) -> None:
+    stage = verify(str(corpus), checks=("empty",), consistency=str(vocabulary_folder), dialect="tags")
+    first: list[str] = []
+    with pytest.raises(EngineGoneError):
+        make(stage, asking(tmp_path, first, breaks_after=3))
+    second: list[str] = []
+    make(stage, asking(tmp_path, second))
+    assert len(first) == 3
+    assert not set(first) & set(second)
+    whole: list[str] = []
+    make(stage, asking(tmp_path / "whole", whole))
+    assert set(first) | set(second) == set(whole)
+    files = [(root / "consistent" / "00000.parquet").read_bytes() for root in (tmp_path, tmp_path / "whole")]
+    assert files[0] == files[1]
+
+
+def test_answers_agree_in_most_words_and_choices_in_all() -> None:
+    assert agree(Pair("Where?", "in the old hut"), "the hut")
+    assert not agree(Pair("Who?", "Ada Brekke"), "Jonas Lund")
+    assert not agree(OPTION, "the eastern")
+    assert agree(OPTION, "The western.")
+
+
+def test_a_judge_scores_with_a_rubric_of_the_users(corpus: Path, tmp_path: Path) -> None:
+    rubric = tmp_path / "rubric.md"
+    rubric.write_text('{passage} | {question} | {answer}: reply {"score": 0 to 10}')
+
+    def behave(prompt: str, _: int) -> tuple[int, str]:
+        if "onerror" in prompt:
+            return 400, "unsafe"
+        return 200, f'Well. {{"score": {9 if "who" in prompt.casefold() else 2}}}'
+
+    with serve() as server:
+        server.behaviour = behave
+        stage = verify(
+            str(corpus),
+            checks=("empty",),
+            judge=server.url,
+            judge_model="wise",
+            rubric=str(rubric),
+            min_score=7,
+        )
+        make(stage, Run(root=str(tmp_path), workers=1))
+        num_asked = len(server.asked)
+    found = load_one(str(tmp_path / "judged"))
+    assert num_asked == 8
+    assert set(reasons(found)) == {JUDGED_WRONG}
+    assert DOUBTFUL["unsafe_markup"] in pairs(found), "without an opinion a pair stays"
+    assert found.named_counts("unanswered") == {"http_400": 1}
+    assert len(pairs(found)) + len(reasons(found)) == 8
+
+
+def test_a_rubric_has_places_for_the_pair(tmp_path: Path, corpus: Path) -> None:
+    (tmp_path / "rubric.md").write_text("How good is {answer}?")
+    stage = verify(str(corpus), judge="http://127.0.0.1:9/v1", judge_model="m", rubric=str(tmp_path / "rubric.md"))
+    with pytest.raises(RecipeError, match=r"has no \{passage\}, \{question\}"):
+        make(stage, Run(root=str(tmp_path / "out"), workers=1))
+
+
+def test_the_checks_are_measured_on_three_hundred_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "--measure", "--out", str(tmp_path / "a"), "--workers", "1"]) == 0
+    assert "unsupported_name" in capsys.readouterr().out
+    sample = load_one(str(tmp_path / "a" / "sample"))
+    labels = sample.named_counts("label")
+    assert sum(labels.values()) == 300
+    assert labels["as annotated"] == 150
+    assert len(labels) == 20, "each of the 19 ways fits some pair"
+    scores = {(s.task, s.metric): s for s in load_one(str(tmp_path / "a" / "check-quality")).records(Score)}
+    assert all(0 <= score.value <= 1 for score in scores.values())
+    assert scores["near_duplicate", "recall/near_duplicate"].value >= 0.8
+    assert scores["all checks", "false"].value <= 0.1
+    assert scores["all checks", "precision"].value >= 0.85
+    make(measure_checks(), Run(root=str(tmp_path / "b"), workers=2))
+    drawn = [(root / "sample" / "00000.parquet").read_bytes() for root in (tmp_path / "a", tmp_path / "b")]
+    assert drawn[0] == drawn[1]
+
+
+def test_what_is_remembered_is_bounded_and_the_oldest_is_forgotten() -> None:
+    seen = Seen(max_pairs=64)
+    for number in range(200):
+        seen.add(signature(f"Which of the towns was number {number} on the list?", f"Town {number * 7919}"))
+    assert len(seen._signatures if seen._signatures is not None else ()) == 64
+    assert seen.holds(signature("Which of the towns was number 199 on the list?", f"Town {199 * 7919}"))
+    assert not seen.holds(signature("Which of the towns was number 3 on the list?", f"Town {3 * 7919}"))
+
+
+def test_questions_that_differ_in_a_number_are_two() -> None:
+    seen = Seen()
+    seen.add(signature("Who won the race in the year 1921?", "Ada Brekke"))
+    assert seen.holds(signature("who won the race, in the year 1921", "Ada Brekke."))
+    assert not seen.holds(signature("Who won the race in the year 1922?", "Ada Brekke"))

@@ -1,0 +1,89 @@
+"""Text is only text, and begin and end of text are ids that we put."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from instructpt.errors import InputError
+from instructpt.words import vocabulary
+
+
+@pytest.fixture(scope="module")
+def words(vocabulary_folder: Path) -> vocabulary.Vocabulary:
+    return vocabulary.load(vocabulary_folder)
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=st.text())
+def test_any_text_comes_back(words: vocabulary.Vocabulary, text: str) -> None:
+    (ids,) = words.encode([text])
+    assert words.decode(ids) == text
+
+
+def test_a_text_that_spells_special_tokens_gets_none(words: vocabulary.Vocabulary) -> None:
+    (ids,) = words.encode(["<s> he typed </s> and </s></s>"])
+    assert words.bos not in ids
+    assert words.eos not in ids
+    assert words.decode(ids) == "<s> he typed </s> and </s></s>"
+
+
+def test_a_sequence_has_exactly_one_begin_a_part_and_stays_open(words: vocabulary.Vocabulary) -> None:
+    parts = [" one <s>", " two </s>", " three"]
+    ids = words.sequence(parts)
+    assert ids.count(words.bos) == 3  # type: ignore[arg-type]
+    assert ids.count(words.eos) == 2
+    assert ids[0] == words.bos
+    assert ids[-1] != words.eos
+    first, second, third = words.encode(parts)
+    bos, eos = words.bos, words.eos
+    assert ids == [bos, *first, eos, bos, *second, eos, bos, *third]
+
+
+def test_a_model_without_a_begin_token(vocabulary_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "qwen-like"
+    shutil.copytree(vocabulary_folder, folder)
+    config = orjson.loads((folder / "tokenizer_config.json").read_bytes())
+    del config["bos_token"]
+    (folder / "tokenizer_config.json").write_bytes(orjson.dumps(config))
+    words = vocabulary.load(folder)
+    assert words.bos is None
+    assert words.sequence([" a", " b"]).count(words.eos) == 1
+
+
+def test_other_programs_put_one_begin_of_text(vocabulary_folder: Path, words: vocabulary.Vocabulary) -> None:
+    from transformers import AutoTokenizer
+
+    ids = AutoTokenizer.from_pretrained(vocabulary_folder)(" The bridge")["input_ids"]
+    assert ids == words.sequence([" The bridge"])
+
+
+def test_training_is_the_same_every_time(vocabulary_folder: Path, tmp_path: Path) -> None:
+    from conftest import corpus_rows
+
+    vocabulary.train([row["text"] for row in corpus_rows(40)], size=400, folder=tmp_path)
+    assert (tmp_path / "tokenizer.json").read_bytes() == (vocabulary_folder / "tokenizer.json").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["nowhere", "./nowhere", "/nowhere/at/all"])
+def test_a_model_that_is_not_there(name: str) -> None:
+    with pytest.raises(InputError, match="no model folder at"):
+        vocabulary.load(name)
+
+
+def test_a_folder_without_tokenizer_or_end_token(vocabulary_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"has no tokenizer\.json"):
+        vocabulary.load(tmp_path)
+    shutil.copy(vocabulary_folder / "tokenizer.json", tmp_path)
+    with pytest.raises(InputError, match="names no eos_token"):
+        vocabulary.load(tmp_path)
+
+
+def test_no_text_makes_no_vocabulary(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no text to train a vocabulary on"):
+        vocabulary.train([], size=400, folder=tmp_path)
