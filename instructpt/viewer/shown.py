@@ -110,7 +110,7 @@ def _text(record: Text, max_characters: int | None) -> dict[str, Any]:
 
 def _shot(shot: Shot, max_characters: int | None) -> dict[str, Any]:
     text = shot.document.text[:max_characters]
-    words = support.located(text)
+    words = overlap.located_words(text)
     found = [support.support(pair.answer, words) for pair in shot.pairs]
     pieces = support.cut_at(text, [one.ranges for one in found])
     return {

@@ -8,7 +8,6 @@ answer     a wooden pier                                       neither: ""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,18 +15,6 @@ from itertools import pairwise
 from typing import Literal
 
 from instructpt.words import overlap
-
-_WORD = re.compile(r"[^\W_]+(?:[.,:'’][^\W_]+)*")
-"""What `overlap.words` takes for a word, here in the text as it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A word of a text as it is compared, and its characters."""
-
-    word: str
-    start: int
-    stop: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +26,8 @@ class Support:
     """Half-open character ranges of the passage, ascending."""
 
 
-def located(text: str) -> list[Word]:
-    """The words of a text as `overlap.words` gives them, each with its place."""
-    found: list[Word] = []
-    for piece in _WORD.finditer(text):
-        parts, (start, stop) = overlap.words(piece[0]), piece.span()
-        if len(parts) == stop - start > 1:  # a script without blanks: each character is a word
-            found += [Word(part, start + i, start + i + 1) for i, part in enumerate(parts)]
-        else:
-            found += [Word(part, start, stop) for part in parts]
-    return found
-
-
-def support(answer: str, passage: Sequence[Word]) -> Support:
-    """Where the passage (`located`) holds the answer: its first such place, or else nearly all of its words."""
+def support(answer: str, passage: Sequence[overlap.Word]) -> Support:
+    """Where the passage (`located_words`) holds the answer: its first such place, or else nearly all of its words."""
     sought = overlap.words(answer)
     if not sought:
         return Support("", ())

@@ -13,6 +13,9 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from operator import eq
 
 CONTAMINATION_GRAM = 13
 """Words in a row that count as a copy of a test item (GPT-3, arXiv 2005.14165, appendix C)."""
@@ -38,17 +41,71 @@ _WORDS = re.compile(rf"{_LETTER}+(?:[.,:'’]{_LETTER}+)*")
 _NO_BLANKS = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]"
 )
+_BETWEEN_BLANKS = re.compile(r"\S+")
+_JOINS = re.compile("[\u1160-\u11ff\uff9e\uff9f]")
+"""Letters that normalization joins with the one before: Korean vowels and finals, half-width voice signs."""
 _ARTICLES = frozenset({"a", "an", "the"})
 _VERDICTS = frozenset({"yes", "no", "true", "false"})
 
 
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a text as it is compared, and its characters in the text as it is."""
+
+    word: str
+    start: int
+    stop: int
+
+
 def words(text: str) -> list[str]:
     """The words of a text in lower case; characters one by one in scripts that put no blanks between words."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    folded = _folded(text)
     found: list[str] = _WORDS.findall(folded)
     if not _NO_BLANKS.search(folded):
         return found
     return [part for word in found for part in (word if _NO_BLANKS.search(word) else (word,))]
+
+
+def located_words(text: str) -> list[Word]:
+    """The same words, each with its place."""
+    found: list[Word] = []
+    for piece in _BETWEEN_BLANKS.finditer(text):  # nothing that normalization joins has a blank in it
+        folded, base = _folded(piece[0]), piece.start()
+        starts, stops = _places(piece[0], folded)
+        for word in _WORDS.finditer(folded):
+            step = 1 if _NO_BLANKS.search(word[0]) else len(word[0])
+            for first in range(word.start(), word.end(), step):
+                last = first + step - 1
+                found.append(Word(folded[first : last + 1], base + starts[first], base + stops[last]))
+    return found
+
+
+def _folded(text: str) -> str:
+    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+
+
+_folded_character = lru_cache(maxsize=4096)(_folded)
+
+
+def _places(piece: str, folded: str) -> tuple[Sequence[int], Sequence[int]]:
+    """Of each folded character: the first one of those that it was made of, and one more than the last one."""
+    if len(piece) == len(folded) and (piece.isascii() or all(map(eq, map(_folded_character, piece), folded))):
+        return range(len(piece)), range(1, len(piece) + 1)
+    clusters: list[str] = []
+    for character in piece:
+        if clusters and (unicodedata.category(character)[0] == "M" or _JOINS.match(character)):
+            clusters[-1] += character
+        else:
+            clusters.append(character)
+    parts = [_folded(cluster) for cluster in clusters]
+    if "".join(parts) != folded:
+        return [0] * len(folded), [len(piece)] * len(folded)
+    starts, stops, start = list[int](), list[int](), 0
+    for cluster, part in zip(clusters, parts, strict=True):
+        starts += [start] * len(part)
+        stops += [start + len(cluster)] * len(part)
+        start += len(cluster)
+    return starts, stops
 
 
 def content_words(text: str) -> list[str]:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from instructpt.viewer.support import Support, cut_at, located, support
+from instructpt.viewer.support import Support, cut_at, support
 from instructpt.words import overlap
+from instructpt.words.overlap import located_words
 
 PASSAGE = "The bridge over the Cole was built in 1843. Mary Ashworth, an engineer, built it."
 
 
 def marked(answer: str, passage: str = PASSAGE) -> tuple[str, list[str]]:
-    found = support(answer, located(passage))
+    found = support(answer, located_words(passage))
     return found.how, [passage[start:stop] for start, stop in found.ranges]
-
-
-def test_words_are_those_that_checks_compare() -> None:
-    for text in (PASSAGE, "Ærø’s co-op, 3.5 km: “Straße”", "橋は1843年に建てられた。 Cole川", "", "ﬁne ½"):
-        assert [word.word for word in located(text)] == overlap.words(text), text
 
 
 @pytest.mark.parametrize(
@@ -36,6 +32,24 @@ def test_where_an_answer_stands(answer: str, how: str, texts: list[str]) -> None
 
 def test_without_blanks_between_words() -> None:
     assert marked("1843年", "橋は1843年に建てられた。") == ("span", ["1843年"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "passage"),
+    [
+        ("मेरी एशवर्थ", "यह पुल 1843 में बना था, और मेरी एशवर्थ ने इसे बनाया था।"),
+        ("الْجِسْرُ الْقَدِيمُ", "بُنِيَ الْجِسْرُ الْقَدِيمُ سَنَةَ 1843."),
+        ("הַגֶּשֶׁר", "הַגֶּשֶׁר נִבְנָה בִּשְׁנַת 1843."),
+        ("สะพาน", "สะพานนี้สร้างขึ้นเมื่อปี 1843"),
+        ("cafe\u0301", "Elle a ouvert le café en 1843."),
+    ],
+)
+def test_vowel_signs_and_points_are_part_of_a_word(answer: str, passage: str) -> None:
+    """The checks find these; the viewer had a rule of its own and called them missing."""
+    assert overlap.supported(answer, overlap.words(passage))
+    how, (text,) = marked(answer, passage)
+    assert how == "span"
+    assert overlap.words(text) == overlap.words(answer)
 
 
 def test_what_is_marked_is_what_the_check_calls_supported() -> None:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instructpt.words.overlap import exact_match, f1, grams, is_span, looks_extractive, share_found, supported, words
+from instructpt.words.overlap import (
+    exact_match,
+    f1,
+    grams,
+    is_span,
+    located_words,
+    looks_extractive,
+    share_found,
+    supported,
+    words,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +35,21 @@ from instructpt.words.overlap import exact_match, f1, grams, is_span, looks_extr
 )
 def test_words_are_runs_of_letters_and_digits(text: str, expected: list[str]) -> None:
     assert words(text) == expected
+
+
+TEXTS = st.text() | st.text(
+    "aé\u0301\u0308ßﬁ½'.,: \t\u3000橋กिक\u094dक\u0650\u05b7ب각\u1100\u1161\u11a8ｶﾞ\u0bc6\u0bbeİ\u0345"
+)
+
+
+@given(TEXTS)
+@settings(max_examples=300)
+def test_words_with_places_are_the_same_words(text: str) -> None:
+    found = located_words(text)
+    assert [word.word for word in found] == words(text)
+    for word in found:
+        assert 0 <= word.start < word.stop <= len(text)
+        assert word.word in unicodedata.normalize("NFKC", text[word.start : word.stop]).casefold()
 
 
 def test_articles_and_case_do_not_make_an_answer_wrong() -> None:
