@@ -41,8 +41,9 @@ class Form:
     A help, not a promise: an answer may be cut off by its length, and whoever reads it still checks it.
     """
 
-    kind: Literal["regex", "json"]
-    """A regular expression (without anchors, looks ahead or back references) for the whole answer, or a JSON schema."""
+    kind: Literal["regex", "json", "grammar"]
+    """A regular expression (without anchors, looks ahead or back references) for the whole answer, a JSON schema, or a
+    grammar in llguidance's dialect of Lark, whose first line is `%llguidance {}`."""
     text: str
 
 

@@ -83,6 +83,8 @@ class Forms:
         try:
             if form.kind == "regex":
                 grammar = LLMatcher.grammar_from_regex(form.text)
+            elif form.kind == "grammar":
+                grammar = LLMatcher.grammar_from_lark(form.text)
             else:
                 # Were blanks allowed between its parts, a small model might write nothing else.
                 grammar = LLMatcher.grammar_from_json_schema(form.text, defaults={"whitespace_flexible": False})

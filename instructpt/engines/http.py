@@ -42,6 +42,7 @@ from instructpt.engines.openai_format import (
     GarbageError,
     Manners,
     RefusalError,
+    can_say,
     chat_body,
     completion_body,
     read_completion,
@@ -59,6 +60,12 @@ Structured = Literal["auto", "vllm", "sglang", "llamacpp", "openai", "off"]
 Prompts = Literal["auto", "ids", "text"]
 T = TypeVar("T")
 
+_REFUSABLE = {
+    "regex": "forms (regex)",
+    "json": "forms (JSON schema)",
+    "grammar": "forms (grammar)",
+    "ids": "token ids",
+}
 _log = logging.getLogger(__name__)
 
 _PREFIX_TOKENS = 64
@@ -249,21 +256,23 @@ class HttpEngine:
     async def _ask_at(self, place: Place, question: _Question[T], session: ClientSession) -> T:
         """One endpoint's answer. What it may not know of the request is left out and the rest sent again."""
         assert place.manners is not None
-        manners = place.manners
+        manners, form = place.manners, question.form
+        if form is not None and not can_say(form, manners.form_kind):
+            manners = replace(manners, refused=manners.refused | {form.kind})
         while True:
             body = question.body(manners)
             try:
                 data = await post(place, question.path, body, session=session, seconds=self._timeout_seconds)
                 answer = question.read(data)
             except RefusalError as refusal:
-                fewer = without(manners, body, question.form, refusal)
+                fewer = without(manners, body, form, refusal)
                 if fewer is None or (self._prompts == "ids" and "ids" in fewer.refused):
                     raise
                 manners = fewer
                 continue
             learned = manners.refused - place.manners.refused
             for name in sorted(learned):
-                what = {"regex": "forms (regex)", "json": "forms (JSON schema)", "ids": "token ids"}.get(name, name)
+                what = _REFUSABLE.get(name, name)
                 _log.warning("%s takes no %s: it is not sent them any more", place.address.name, what)
             if learned:
                 place.manners = replace(place.manners, refused=place.manners.refused | learned)

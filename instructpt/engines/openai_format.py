@@ -92,15 +92,22 @@ def score_body(ids: Sequence[int], *, manners: Manners) -> dict[str, Any]:
 def form_fields(form: Form, kind: Kind, *, is_chat: bool) -> dict[str, Any]:
     """The fields that hold an answer to `form`; none where the server has no word for it."""
     if kind == "vllm":
-        return {"structured_outputs": {form.kind: form.text if form.kind == "regex" else orjson.loads(form.text)}}
+        return {"structured_outputs": {form.kind: orjson.loads(form.text) if form.kind == "json" else form.text}}
     if form.kind == "regex":
         return {"regex": form.text} if kind == "sglang" else {}
+    if form.kind == "grammar":
+        return {"sglang": {"ebnf": form.text}, "llamacpp": {"grammar": form.text}}.get(kind, {})
     if is_chat:
         schema = {"name": "answer", "schema": orjson.loads(form.text)}
         return {"response_format": {"type": "json_schema", "json_schema": schema}}
     if kind == "sglang":
         return {"json_schema": form.text}
     return {"json_schema": orjson.loads(form.text)} if kind == "llamacpp" else {}
+
+
+def can_say(form: Form, kind: Kind | None) -> bool:
+    """Whether a server of this kind has a word for such a form; where forms are off nothing is asked of it."""
+    return kind is None or form.kind == "json" or bool(form_fields(form, kind, is_chat=False))
 
 
 def without(manners: Manners, body: Mapping[str, Any], form: Form | None, refusal: RefusalError) -> Manners | None:

@@ -190,6 +190,7 @@ class Attempt(Stage[Group]):
                 categories=draw(mix, num_pairs=self.pairs, seed=self.seed, place=(0, number)) if mix else (),
                 guided=self.guided,
                 field_characters=synthesis.field_characters,
+                answers=synthesis.answers,
             )
 
         prompts = [prompt(number, group) for number, group in enumerate(groups)]

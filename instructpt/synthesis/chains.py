@@ -18,7 +18,7 @@ template makes the tokens, later and elsewhere: there its texts are counted, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from instructpt import engines
@@ -26,6 +26,7 @@ from instructpt.engines import Conversation, Form
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Shot
 from instructpt.synthesis.dialects import Dialect
+from instructpt.synthesis.markup import NOTHING_KNOWN
 from instructpt.words.vocabulary import Vocabulary
 
 MESSAGE_TOKENS = 8
@@ -96,18 +97,21 @@ def fit(
     categories: Sequence[str] = (),
     guided: bool = False,
     field_characters: int | None = None,
+    answers: Mapping[str, str] = NOTHING_KNOWN,
 ) -> Prompt | None:
     """The prompt for `passage` with as many of the latest earlier shots as fit; None if not even the passage fits.
 
     earlier: oldest first; shots without pairs are not carried. budget_tokens: the window less the room for an answer,
     counted as `measure` does, ids for begin and end of text included. categories: to ask for, as in `Dialect.prompt`.
-    guided: whether an engine is to hold the answer to `Dialect.form`; field_characters: its bound.
+    guided: whether an engine is to hold the answer to `Dialect.form`; field_characters, answers: as there.
 
     The paper keeps all of the history or none, by an estimated length (`Dialect`s of other markup may count
     differently, so whole prompts are measured here).
     """
     carried = [shot for shot in earlier if shot.pairs]
-    form = dialect.form(categories, passage=passage, field_characters=field_characters) if guided else None
+    form = None
+    if guided:
+        form = dialect.form(categories, passage=passage, field_characters=field_characters, answers=answers)
     best: Prompt | None = None
     low, high = 0, len(carried)
     follows = high  # all of them fits as a rule; only then is it worth a search

@@ -34,7 +34,7 @@ from instructpt.engines import Conversation, Form, Message
 from instructpt.errors import RecipeError
 from instructpt.records import Group, Pair, Reject, Shot, Text
 from instructpt.synthesis.loose_json import read_objects, show
-from instructpt.synthesis.markup import trimmed, write_group
+from instructpt.synthesis.markup import NOTHING_KNOWN, trimmed, write_group
 from instructpt.synthesis.prompts import Wording, fill, load
 
 MAX_PAIRS = 8
@@ -79,6 +79,10 @@ class Chat:
             group, [((opening if i == 0 else "") + f"{turn}\n\n", pairs) for i, (turn, pairs) in enumerate(shots)]
         )
 
+    def arrange(self, shot: Shot) -> Shot:
+        """See `Dialect.arrange`. Any order will do."""
+        return shot
+
     def prompt(self, earlier: Sequence[Shot], passage: str, *, categories: Sequence[str] = ()) -> Conversation:
         """See `Dialect.prompt`. Earlier shots are earlier turns, as `write` writes them."""
         for category in categories:
@@ -86,13 +90,20 @@ class Chat:
                 raise RecipeError(f"{category!r} cannot be asked for ({reason}): give a name on one line")
         return _conversation(self._system, self._shots(earlier), self._request(passage, categories))
 
-    def form(self, categories: Sequence[str] = (), *, passage: str = "", field_characters: int | None = None) -> Form:
+    def form(
+        self,
+        categories: Sequence[str] = (),
+        *,
+        passage: str = "",
+        field_characters: int | None = None,
+        answers: Mapping[str, str] = NOTHING_KNOWN,
+    ) -> Form:
         """See `Dialect.form`. A JSON schema: as many pairs as `categories`, their order left free; else 1 to 8.
 
         So there are few forms, whatever is asked for. It keeps to what all servers know of schemas (strict modes refuse
         lengths and patterns of strings), so a text in a whole answer may still be empty, and `parse` says so.
         """
-        del passage, field_characters
+        del passage, field_characters, answers
         text = {"type": "string"}
         category = {"category": {**text, "enum": sorted({name.strip() for name in categories})}} if categories else {}
         properties = {

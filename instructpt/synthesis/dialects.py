@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from importlib import import_module
@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Protocol
 from instructpt.engines import Conversation, Form
 from instructpt.errors import RecipeError
 from instructpt.records import Group, Pair, Reject, Shot, Text
+from instructpt.synthesis.markup import NOTHING_KNOWN
 
 
 class Dialect(Protocol):
@@ -36,6 +37,10 @@ class Dialect(Protocol):
         """
         ...
 
+    def arrange(self, shot: Shot) -> Shot:
+        """The shot with its pairs in the order in which a model is to learn to write them."""
+        ...
+
     def prompt(
         self, earlier: Sequence[Shot], passage: str, *, categories: Sequence[str] = ()
     ) -> list[str] | Conversation:
@@ -49,7 +54,12 @@ class Dialect(Protocol):
         ...
 
     def form(
-        self, categories: Sequence[str] = (), *, passage: str = "", field_characters: int | None = None
+        self,
+        categories: Sequence[str] = (),
+        *,
+        passage: str = "",
+        field_characters: int | None = None,
+        answers: Mapping[str, str] = NOTHING_KNOWN,
     ) -> Form | None:
         """What an answer to such a `prompt` looks like, for engines that hold a model to it; None if anything goes.
 
@@ -57,14 +67,16 @@ class Dialect(Protocol):
         that servers take. It asks for as many pairs as `categories` (in their order, if the dialect can say that), and
         for at least one pair where none are given. passage: what the pairs are about; a form may hang on it (markup
         lets a `<` through only where the passage has one). field_characters: about how long a question, an option, a
-        reason or an answer may get, so that a model in a loop comes to an end; a form may be unable to say it.
+        reason or an answer may get, so that a model in a loop comes to an end; a form may be unable to say it. answers:
+        of categories, what `Category.answers` says; a form may hold those that are spans to what the passage says.
         """
         ...
 
     def ask(self, earlier: Sequence[Shot], passage: str, pair: Pair) -> list[str] | Conversation:
         """What the model goes on from to answer `pair`'s question (with its options and cue); for `answer`.
 
-        The strings are those that `write` makes of the same shots and this pair alone, up to where its answer begins.
+        The strings are those that `write` makes of the same shots and this pair alone, up to where its answer begins; a
+        dialect that writes answers first asks as `tags` does.
         pair: one that `refuse` says nothing against.
         """
         ...
@@ -89,6 +101,7 @@ class Dialect(Protocol):
 DIALECTS = {
     "tags": "instructpt.synthesis.tags:Tags",
     "steered": "instructpt.synthesis.steered:Steered",
+    "answers": "instructpt.synthesis.answers:Answers",
     "chat": "instructpt.synthesis.chat:Chat",
 }
 """Name -> module:Class. A class takes no arguments, or one for which it has a default: see `VARIANTS`."""

@@ -10,6 +10,11 @@ Options and rationale stand inside the two fields, which tells the four kinds of
     free, CoT      {question}\nLet's think step by step.           {rationale}\nTherefore, the answer is {answer}
     choice, CoT    {question}\nOptions:\n- {option}\n- {option}\nLet's think step by step.     as above
 
+With the answer first a pair is `<ANS> {answer} <QUE> {question} </END>`: options stand as above, and the rationale
+follows the question's last line, since the answer is there already:
+
+    free, CoT      <ANS> {answer} <QUE> {question}\nLet's think step by step.\n{rationale} </END>
+
 A tag that a text spells itself gets a blank before its `>` when written (`<CON>` -> `<CON >`, `<CON >` -> `<CON  >`),
 and reading takes one away again: what a text says never ends a field, and comes back as it was.
 
@@ -20,9 +25,10 @@ break or a tag and never in the blank that belongs to the next word.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from types import MappingProxyType
 
 from instructpt.records import Group, Pair, Reject, Text
 from instructpt.synthesis.patterns import literal, text_without
@@ -30,14 +36,21 @@ from instructpt.synthesis.patterns import literal, text_without
 CUE = "Let's think step by step."
 CONCLUSION = "Therefore, the answer is"
 _HEADER = "Options:"
+NO_TAG = {"<QUE>": "no_question_tag", "<ANS>": "no_answer_tag"}
+"""Why a piece without such a tag is no pair."""
+NOTHING_KNOWN: Mapping[str, str] = MappingProxyType({})
+"""For `Dialect.form`: no category's answers are known to be of a kind."""
 
 
 class Markup:
     """The fields of one dialect: how they are written between its tags and read again."""
 
-    def __init__(self, marks: Sequence[str]) -> None:
+    def __init__(self, marks: Sequence[str], *, answer_first: bool = False) -> None:
         """`marks`: all tags of the dialect; a text never spells one of them once it is written."""
         self._marks = tuple(marks)
+        self._answer_first = answer_first
+        self.first_tag = "<ANS>" if answer_first else "<QUE>"
+        """What a pair begins with."""
         names = "|".join(dict.fromkeys(mark.strip("</>") for mark in marks))
         self._tag = re.compile(f"<(/?(?:{names}) *)>")
         self._hidden_tag = re.compile(f"<(/?(?:{names}) *) >")
@@ -45,24 +58,23 @@ class Markup:
 
     def passage(self, text: str) -> str:
         r"""` <CON> {text} </CON>\n\n`."""
-        return f" <CON> {self._hide(text)} </CON>\n\n"
+        return f" <CON> {self.hide(text)} </CON>\n\n"
 
     def question(self, pair: Pair) -> str:
         """`<QUE> {question} <ANS>`, without the blank that follows: it belongs to the answer's first token."""
-        pair = trimmed(pair)
-        question = pair.question
-        if pair.options:
-            question += f"\n{_HEADER}" + "".join(f"\n- {option}" for option in pair.options)
-        if pair.rationale is not None:
-            question += f"\n{CUE}"
-        return f"<QUE> {self._hide(question)} <ANS>"
+        return f"<QUE> {self.hide(_question(trimmed(pair)))} <ANS>"
 
     def write(self, pair: Pair) -> str:
-        """`<QUE> {question} <ANS> {answer} </END>`."""
+        """`<QUE> {question} <ANS> {answer} </END>`, or the answer first."""
         answer = trimmed(pair).answer
+        if self._answer_first:
+            question = _question(trimmed(pair))
+            if pair.rationale is not None:
+                question += f"\n{pair.rationale.strip()}"
+            return f"<ANS> {self.hide(answer)} <QUE> {self.hide(question)} </END>"
         if pair.rationale is not None:
             answer = f"{pair.rationale.strip()}\n{CONCLUSION} {answer}"
-        return f"{self.question(pair)} {self._hide(answer)} </END>"
+        return f"{self.question(pair)} {self.hide(answer)} </END>"
 
     def form(self, *, passage: str, field_characters: int | None = None) -> str:
         """A regular expression for a pair as `write` writes it; the blanks beside tags may be missing.
@@ -74,23 +86,33 @@ class Markup:
         begins with `Options:` or the cue but those that head options and a rationale. field_characters: a bound on each
         text, as `text_without` sets it.
         """
-        return _form(self._starts if "<" in passage else ("<",), field_characters)
+        return "".join(self.form_parts(passage=passage, field_characters=field_characters))
+
+    def form_parts(self, *, passage: str, field_characters: int | None = None) -> tuple[str, str, str]:
+        """`form` in three: what stands before an answer that comes first, the answer itself, and what follows.
+
+        (With the question first the answer's part begins with its tag, or with the cue.)
+        """
+        form = _answer_first_form if self._answer_first else _question_first_form
+        return form(self._starts if "<" in passage else ("<",), field_characters)
 
     def read(self, piece: str) -> Pair | str:
         """The pair in a piece that `</END>` closed (without it), or the reason why there is none."""
-        question, answer_tag, answer = piece.partition("<ANS>")
-        question = question.strip()
-        if not question.startswith("<QUE>"):
-            return "no_question_tag"
-        if not answer_tag:
-            return "no_answer_tag"
-        question, answer = question[5:].lstrip(), answer.strip()
+        second_tag = "<QUE>" if self._answer_first else "<ANS>"
+        first, tag, second = piece.partition(second_tag)
+        first = first.strip()
+        if not first.startswith(self.first_tag):
+            return NO_TAG[self.first_tag]
+        if not tag:
+            return NO_TAG[second_tag]
+        first, second = first[5:].strip(), second.strip()
+        question, answer = (second, first) if self._answer_first else (first, second)
         if piece.count("<") > 2 and (reason := self._stray(question, answer)):
             return reason
         if " >" in piece:
             question, answer = self._restore(question), self._restore(answer)
         if CUE in question or _HEADER in question:
-            return _read_with_parts(question, answer)
+            return _read_with_parts(question, answer, answer_first=self._answer_first)
         if not question:
             return "empty_question"
         return Pair(question, answer) if answer else "empty_answer"
@@ -115,7 +137,8 @@ class Markup:
             return "several_answer_tags"
         return "stray_tag" if any(mark in question or mark in answer for mark in self._marks) else None
 
-    def _hide(self, text: str) -> str:
+    def hide(self, text: str) -> str:
+        """The text as it is written: it spells none of the dialect's tags."""
         return self._tag.sub(r"<\1 >", text) if "<" in text else text
 
     def _restore(self, text: str) -> str:
@@ -169,28 +192,51 @@ def read_pieces(answer: str, *, read: Callable[[str], Pair | str]) -> tuple[list
     return pairs, rejects
 
 
+def _question(pair: Pair) -> str:
+    """A trimmed pair's question with its options and its cue."""
+    question = pair.question
+    if pair.options:
+        question += f"\n{_HEADER}" + "".join(f"\n- {option}" for option in pair.options)
+    return question if pair.rationale is None else f"{question}\n{CUE}"
+
+
 @cache
-def _form(refused: tuple[str, ...], most: int | None) -> str:
-    """See `Markup.form`. refused: what no field may hold."""
-    text, option = text_without(refused, most=most), text_without([*refused, "\n"], most=most)
-    question = text_without([*refused, f"\n{_HEADER}", f"\n{CUE}"], most=most)
-    reasons = text_without([*refused, CONCLUSION], most=most)
-    options = rf"(?:\n{_HEADER}(?:\n- {option})+)?"
+def _question_first_form(refused: tuple[str, ...], most: int | None) -> tuple[str, str, str]:
+    """See `Markup.form_parts`. refused: what no field may hold."""
+    text, reasons = text_without(refused, most=most), text_without([*refused, CONCLUSION], most=most)
     plain = f" ?<ANS> ?{text}"
     reasoned = rf"\n{literal(CUE)} ?<ANS> ?{reasons}\n{literal(CONCLUSION)} {reasons}"
-    return f"<QUE> ?{question}{options}(?:{plain}|{reasoned}) ?</END>"
+    return f"<QUE> ?{_question_form(refused, most)}", f"(?:{plain}|{reasoned})", " ?</END>"
 
 
-def _read_with_parts(question: str, answer: str) -> Pair | str:
+@cache
+def _answer_first_form(refused: tuple[str, ...], most: int | None) -> tuple[str, str, str]:
+    """See `Markup.form_parts`."""
+    text = text_without(refused, most=most)
+    return "<ANS> ?", text, rf" ?<QUE> ?{_question_form(refused, most)}(?:\n{literal(CUE)}\n{text})? ?</END>"
+
+
+def _question_form(refused: tuple[str, ...], most: int | None) -> str:
+    """A question and its options, without a cue."""
+    question = text_without([*refused, f"\n{_HEADER}", f"\n{CUE}"], most=most)
+    option = text_without([*refused, "\n"], most=most)
+    return rf"{question}(?:\n{_HEADER}(?:\n- {option})+)?"
+
+
+def _read_with_parts(question: str, answer: str, *, answer_first: bool) -> Pair | str:
     """A pair whose question may hold the cue, or options, on lines of their own."""
     rationale: str | None = None
     lines = question.split("\n")
     if CUE in lines:
-        parts = _split_rationale(answer)
-        if lines.index(CUE) != len(lines) - 1 or parts is None:
+        cue = lines.index(CUE)
+        if answer_first:
+            rationale = "\n".join(lines[cue + 1 :]).strip()
+        else:
+            parts = _split_rationale(answer) if cue == len(lines) - 1 else None
+            rationale, answer = parts or ("", answer)
+        if not rationale:
             return "broken_rationale"
-        rationale, answer = parts
-        lines.pop()
+        lines = lines[:cue]
     options: list[str] = []
     if _HEADER in lines:
         header = lines.index(_HEADER)

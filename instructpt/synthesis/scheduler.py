@@ -231,6 +231,7 @@ async def _shot(session: Session, document: Document, earlier: Sequence[Shot], n
         categories=synthesis.categories(number) if synthesis.categories else (),
         guided=synthesis.guided,
         field_characters=synthesis.field_characters,
+        answers=synthesis.answers,
     )
     if prompt is None:
         shot = Shot(document, rejects=(Reject("", "passage_too_long"),))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from instructpt.artifacts import Run, Stage
-from instructpt.records import Group, Pair, Text
-
-if TYPE_CHECKING:
-    pass
+from instructpt.records import Group, Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,18 +34,10 @@ class Tag(Stage[Text]):
                 for reject in shot.rejects:
                     run.tally.count(f"rejects/{reject.reason}")
                 if len(shot.pairs) >= max(1, self.min_pairs):
-                    kept.append(replace(shot, pairs=_by_category(shot.pairs)) if dialect.can_steer else shot)
+                    kept.append(dialect.arrange(shot))
                     run.tally.keep()
                 else:
                     run.tally.drop("too_few_pairs" if shot.pairs else "no_pairs", shot.document.text)
             text = dialect.write(Group(group.id, tuple(kept)))
             if text.text:
                 yield text
-
-
-def _by_category(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
-    """The pairs with those of one category together, categories in the order of their first pairs."""
-    places: dict[str | None, int] = {}
-    for pair in pairs:
-        places.setdefault(pair.category, len(places))
-    return tuple(sorted(pairs, key=lambda pair: places[pair.category]))

@@ -12,13 +12,13 @@ and `Pair.category`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from instructpt.engines import Form
 from instructpt.errors import RecipeError
 from instructpt.records import Group, Pair, Reject, Shot, Text
-from instructpt.synthesis.markup import Markup, read_pieces, trimmed, write_group
+from instructpt.synthesis.markup import NOTHING_KNOWN, Markup, read_pieces, trimmed, write_group
 
 _MARKS = ("<CON>", "</CON>", "<QUE>", "<ANS>", "</END>")
 _MARKUP = Markup(_MARKS)
@@ -30,6 +30,10 @@ class Tags:
     marks: ClassVar[tuple[str, ...]] = _MARKS
     can_steer: ClassVar[bool] = False
 
+    def arrange(self, shot: Shot) -> Shot:
+        """See `Dialect.arrange`. Any order will do."""
+        return shot
+
     def write(self, group: Group) -> Text:
         """See `Dialect.write`. One span a shot: from its first `<QUE>` to the end of its last `</END>`."""
         return write_group(group, _shots(group.shots))
@@ -39,8 +43,16 @@ class Tags:
         _refuse_categories(categories)
         return [*map("".join, _shots(earlier)), _MARKUP.passage(passage)]
 
-    def form(self, categories: Sequence[str] = (), *, passage: str = "", field_characters: int | None = None) -> Form:
+    def form(
+        self,
+        categories: Sequence[str] = (),
+        *,
+        passage: str = "",
+        field_characters: int | None = None,
+        answers: Mapping[str, str] = NOTHING_KNOWN,
+    ) -> Form:
         """See `Dialect.form`; what a field may hold is said at `Markup.form`."""
+        del answers
         _refuse_categories(categories)
         pair = _MARKUP.form(passage=passage, field_characters=field_characters)
         return Form("regex", rf"(?:{pair}\n\n)*{pair}")

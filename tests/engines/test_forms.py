@@ -34,6 +34,15 @@ SCHEMA = {
     "additionalProperties": False,
 }
 JSON = Form("json", json.dumps(SCHEMA))
+PASSAGE = "The cat, 1.5 kg, sat on a mat."
+SPAN = Form(
+    "grammar",
+    f"""%llguidance {{}}
+start: P P?
+P: "<a> " HELD " </a>"
+SUBSTRING: %regex {json.dumps({"substring_chunks": re.findall("[a-zA-Z]+|.", PASSAGE)})}
+HELD: SUBSTRING & /[^ ](.*[^ ])?/""",
+)
 
 
 def prompts(count: int) -> list[list[int]]:
@@ -61,13 +70,16 @@ def of_form(answer: Any, form: Form) -> bool:
     assert isinstance(answer, Completion), answer
     if form.kind == "regex":
         return bool(re.fullmatch(form.text, answer.text))
+    if form.kind == "grammar":
+        held = re.fullmatch("<a> (.+?) </a>(?:<a> (.+?) </a>)?", answer.text)
+        return held is not None and all(part is None or part in PASSAGE for part in held.groups())
     read = json.loads(answer.text)
     return list(read) == ["cat", "dogs"] and read["cat"] in ("mat", "log") and read["dogs"] <= 99
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.5])
 def test_every_answer_has_the_form_that_was_asked_of_it(tiny_model: str, temperature: float) -> None:
-    forms = [(WORDS, LONG, JSON)[i % 3] for i in range(12)]
+    forms = [(WORDS, LONG, JSON, SPAN)[i % 4] for i in range(12)]
     answers = complete(tiny_model, forms, temperature=temperature, max_batch=5)
     assert [answer.finish for answer in answers] == ["stop"] * 12
     assert all(of_form(answer, form) for answer, form in zip(answers, forms, strict=True))

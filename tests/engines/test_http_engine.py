@@ -136,6 +136,21 @@ def test_a_form_is_sent_and_left_out_with_one_warning_once_a_server_refuses_it(
     assert [record.levelno for record in caplog.records if "forms" in record.message] == [logging.WARNING]
 
 
+def test_a_server_without_a_word_for_grammars_is_sent_none_and_that_is_said_once(
+    model: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work(engine: HttpEngine) -> None:
+        for number in range(3):
+            await engine.complete([*IDS, number], Sampling(20, form=Form("grammar", "%llguidance {}\nstart: /a+/")))
+
+    log = tmp_path / "log.jsonl"
+    with started_server(model, log=log, owner="somebody") as server:
+        use(model, server.url, work)
+    assert not any({"structured_outputs", "ebnf", "grammar"} & set(request["body"]) for request in sent(log))
+    (said,) = [record.message for record in caplog.records if "forms" in record.message]
+    assert said.endswith("takes no forms (grammar): it is not sent them any more")
+
+
 def test_a_server_that_takes_no_ids_gets_text_without_the_begin_of_text_that_it_adds(
     model: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -20,6 +20,7 @@ from instructpt.engines.openai_format import (
     Kind,
     Manners,
     RefusalError,
+    can_say,
     chat_body,
     completion_body,
     form_fields,
@@ -31,6 +32,7 @@ from instructpt.engines.openai_format import (
 from instructpt.errors import EngineError, EngineGoneError, RecipeError
 
 SCHEMA = '{"type": "object"}'
+GRAMMAR = "%llguidance {}\nstart: /a+/"
 
 
 def place(number: int = 0, *, max_in_flight: int = 100) -> Place:
@@ -198,19 +200,26 @@ def test_who_waits_for_a_place_gets_the_next_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "is_chat", "regex", "schema"),
+    ("kind", "regex", "schema", "grammar"),
     [
-        ("vllm", False, {"structured_outputs": {"regex": "a+"}}, {"structured_outputs": {"json": {"type": "object"}}}),
-        ("sglang", False, {"regex": "a+"}, {"json_schema": SCHEMA}),
-        ("llamacpp", False, {}, {"json_schema": {"type": "object"}}),
-        ("openai", False, {}, {}),
+        (
+            "vllm",
+            {"structured_outputs": {"regex": "a+"}},
+            {"structured_outputs": {"json": {"type": "object"}}},
+            {"structured_outputs": {"grammar": GRAMMAR}},
+        ),
+        ("sglang", {"regex": "a+"}, {"json_schema": SCHEMA}, {"ebnf": GRAMMAR}),
+        ("llamacpp", {}, {"json_schema": {"type": "object"}}, {"grammar": GRAMMAR}),
+        ("openai", {}, {}, {}),
     ],
 )
 def test_forms_are_spelled_as_each_server_spells_them(
-    kind: Kind, is_chat: bool, regex: dict[str, Any], schema: dict[str, Any]
+    kind: Kind, regex: dict[str, Any], schema: dict[str, Any], grammar: dict[str, Any]
 ) -> None:
-    assert form_fields(Form("regex", "a+"), kind, is_chat=is_chat) == regex
-    assert form_fields(Form("json", SCHEMA), kind, is_chat=is_chat) == schema
+    forms = (Form("regex", "a+"), Form("json", SCHEMA), Form("grammar", GRAMMAR))
+    fields = [form_fields(form, kind, is_chat=False) for form in forms]
+    assert fields == [regex, schema, grammar]
+    assert [can_say(form, kind) for form in forms] == [bool(regex), True, bool(grammar)]
 
 
 def test_a_form_in_chat_is_openais_where_there_is_no_other() -> None:

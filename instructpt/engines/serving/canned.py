@@ -370,6 +370,8 @@ def _form(body: dict[str, Any]) -> Form | None:
     match body.get("structured_outputs"):
         case {"regex": str(pattern)}:
             return Form("regex", pattern)
+        case {"grammar": str(grammar)}:
+            return Form("grammar", grammar)
         case {"json": schema}:
             return Form("json", schema if isinstance(schema, str) else orjson.dumps(schema).decode())
     return None
