@@ -23,6 +23,7 @@ BENCHMARKS = {
     "parse_render": "benchmarks.parse_render",
     "tokenize_pack": "benchmarks.tokenize_pack",
     "ngrams": "benchmarks.ngrams",
+    "checks": "benchmarks.checks",
     "training": "benchmarks.training",
     "engine": "benchmarks.engine",
     "synthesis": "benchmarks.synthesis",

@@ -24,13 +24,14 @@ from pathlib import Path
 import orjson
 import zstandard
 
+from instructpt import sample
 from instructpt.assembly.rows import Packed, open_rows, pack
 from instructpt.assembly.tokenize import tokenize
 from instructpt.records import Text
 from instructpt.words import vocabulary
 from instructpt.words.vocabulary import Vocabulary
 
-SAMPLE = Path(vocabulary.__file__).parent / "sample" / "passages.jsonl.zst"
+SAMPLE = Path(sample.__file__).parent / "passages.jsonl.zst"
 VOCABULARY_SIZE = 32_000
 CAPACITIES = (512, 2048)
 

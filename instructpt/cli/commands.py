@@ -101,17 +101,11 @@ def decontaminate(words: list[str]) -> None:
 
 
 def verify(words: list[str]) -> None:
-    """Take doubtful pairs out of a corpus: instructpt verify ARTIFACT --out DIR; or try the checks: --measure."""
+    """Take doubtful pairs out of a corpus: instructpt verify ARTIFACT --out DIR."""
     from instructpt.artifacts import tree
     from instructpt.recipes import open_recipe
-    from instructpt.report.checks import print_check_quality, print_checks
+    from instructpt.report.checks import print_checks
 
-    if "--measure" in words:
-        rest = [word for word in words if word != "--measure"]
-        stage, where = parse(open_recipe("checks"), rest, prog="instructpt verify --measure")
-        _make(stage, where, title="Quality of the checks")
-        print_check_quality(f"{where.out}/{stage.name}", console=_console(error=False))
-        return
     stage, where = parse(open_recipe("verify"), words, prog="instructpt verify")
     _make(stage, where, title="Verified pairs")
     for item in tree(stage)[1:]:  # the first is the corpus as it was

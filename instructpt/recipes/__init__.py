@@ -21,7 +21,6 @@ Recipe = Callable[..., "Stage[Any]"]
 
 RECIPES = {
     "augment": "instructpt.recipes.augment:augment",
-    "checks": "instructpt.recipes.verify:measure_checks",
     "compare": "instructpt.recipes.compare:compare",
     "decontaminate": "instructpt.recipes.decontaminate:decontaminate",
     "demo": "instructpt.recipes.demo:demo",

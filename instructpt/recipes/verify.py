@@ -1,18 +1,17 @@
-"""Pairs that can be trusted: what is left of a corpus once its pairs are checked, and how good the checks are.
+"""Pairs that can be trusted: what is left of a corpus once its pairs are checked.
 
 any artifact of groups --Stored--> groups --Verify--> checked --Consistency--> consistent --Judged--> judged
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 from tyro.conf import Positional, arg
 
 from instructpt.artifacts import Stage, read_manifest
 from instructpt.artifacts.storage import Folder
-from instructpt.collection.stages import Convert
 from instructpt.engines.models import is_local
 from instructpt.errors import RecipeError
 from instructpt.evaluation.overlap import Stored
@@ -20,22 +19,7 @@ from instructpt.records import Group
 from instructpt.synthesis.stages import AUTO
 from instructpt.verification.checks import VERIFY_CHECKS
 from instructpt.verification.consistency import MIN_F1, MIN_SCORE, Consistency, Judged
-from instructpt.verification.measured import CheckQuality, Spoil
 from instructpt.verification.stages import Verify
-
-SAMPLE_SETS = (
-    "copa",
-    "evidence_inference",
-    "evidence_span",
-    "fairytaleqa",
-    "gsm8k_train",
-    "mnli",
-    "quoref",
-    "scitldr",
-    "strategyqa",
-    "wikitablequestions",
-)
-"""Of the task data that ship: those whose pairs ask about their text, of all formats, with answers that people gave."""
 
 
 def verify(
@@ -79,87 +63,12 @@ def verify(
         )
     writer = _writer(folder) if synthesizer is None else synthesizer or None
     chosen = checks if checks is not None else tuple(c for c in VERIFY_CHECKS if c != "grounded" or writer is not None)
-    stored: Stage[Group] = Stored(name="stored", folder=artifact, kind="Group")
-    checked = Verify(name="checked", groups=stored, checks=chosen, synthesizer=writer)
-    return _asked(
-        checked,
-        consistency=consistency,
-        min_f1=min_f1,
-        dialect=dialect,
-        judge=judge,
-        judge_model=judge_model,
-        rubric=rubric,
-        min_score=min_score,
-    )[-1]
-
-
-def measure_checks(
-    *,
-    tasks_data: tuple[str, ...] = ("sample:tasks.jsonl.zst",),
-    sets: tuple[str, ...] = SAMPLE_SETS,
-    num_pairs: int = 300,
-    checks: tuple[str, ...] = VERIFY_CHECKS,
-    consistency: str | None = None,
-    min_f1: float = MIN_F1,
-    dialect: str = AUTO,
-    judge: str | None = None,
-    judge_model: str = "",
-    rubric: str = "",
-    min_score: float = MIN_SCORE,
-    seed: int = 0,
-) -> CheckQuality:
-    """Precision and recall of each check, on annotated pairs of which half are spoilt.
-
-    Args:
-        tasks_data: Annotated task data, neutral JSON lines.
-        sets: Which of its data sets.
-        num_pairs: The size of the sample.
-        checks: Which checks.
-        consistency: A model that answers each question again, as for verify.
-        min_f1: As for verify.
-        dialect: As for verify.
-        judge: As for verify.
-        judge_model: As for verify.
-        rubric: As for verify.
-        min_score: As for verify.
-        seed: Of the sample.
-    """
-    annotated = Convert(name="annotated", files=tasks_data, part="all", sets=sets, shots=1, seed=seed)
-    sample = Spoil(name="sample", annotated=annotated, num_pairs=num_pairs, seed=seed)
-    models: dict[str, Any] = {
-        "min_f1": min_f1,
-        "dialect": dialect,
-        "judge_model": judge_model,
-        "rubric": rubric,
-        "min_score": min_score,
-    }
-    asked = [
-        *_asked(sample, consistency=consistency, judge=None, **models)[1:],
-        *_asked(sample, consistency=None, judge=judge, **models)[1:],
-    ]
-    return CheckQuality(name="check-quality", sample=sample, checks=checks, models=tuple(asked))
-
-
-def _asked(
-    groups: Stage[Group],
-    *,
-    consistency: str | None,
-    min_f1: float,
-    dialect: str,
-    judge: str | None,
-    judge_model: str,
-    rubric: str,
-    min_score: float,
-) -> list[Stage[Group]]:
-    """The groups, and what is left of them after each of the models that is asked."""
-    found = [groups]
+    found: Stage[Group] = Stored(name="stored", folder=artifact, kind="Group")
+    found = Verify(name="checked", groups=found, checks=chosen, synthesizer=writer)
     if consistency:
-        found.append(Consistency(name="consistent", groups=groups, model=consistency, min_f1=min_f1, dialect=dialect))
+        found = Consistency(name="consistent", groups=found, model=consistency, min_f1=min_f1, dialect=dialect)
     if judge:
-        judged = Judged(
-            name="judged", groups=found[-1], url=judge, model=judge_model, rubric=rubric, min_score=min_score
-        )
-        found.append(judged)
+        found = Judged(name="judged", groups=found, url=judge, model=judge_model, rubric=rubric, min_score=min_score)
     return found
 
 

@@ -1,10 +1,9 @@
-"""What checks did to a corpus, and how good they are, on a terminal."""
+"""What checks did to a corpus, on a terminal."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from instructpt.records import Score
 from instructpt.report.artifacts import load_one
 from instructpt.report.page import printable
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 
 _REASONS = {"grounded": "not_grounded"}
 """Of checks whose reason is not called as they are."""
-MAX_WAYS = 6
 _ASKED = ("inconsistent", "judged_wrong")
 
 
@@ -48,33 +46,6 @@ def print_checks(path: str, *, console: Console) -> None:
         console.print(f"{number:,} pairs are kept without an opinion: {name}", markup=False)
 
 
-def print_check_quality(path: str, *, console: Console) -> None:
-    """Print a `CheckQuality` artifact: precision, recall and false rejects of each check with 95 % intervals.
-
-    Raises ArtifactError if it is not finished.
-    """
-    by_check: dict[str, dict[str, Score]] = {}
-    for score in load_one(path).records(Score):
-        by_check.setdefault(score.task, {})[score.metric] = score
-    heads = ("check", "rejects", "precision", "false", "recall", "finds, of those spoilt so")
-    table = _table(*heads, numeric=range(1, 5))
-    for place in range(5):
-        table.columns[place].no_wrap = True
-    for check, found in by_check.items():
-        rejects = found["precision"].count if "precision" in found else 0
-        cells = [_share(found.get(metric)) for metric in ("precision", "false", "recall")]
-        ways = {metric.removeprefix("recall/"): s.value for metric, s in found.items() if metric.startswith("recall/")}
-        hits = sorted(((way, share) for way, share in ways.items() if share), key=lambda item: -item[1])
-        if len(hits) > MAX_WAYS:  # of a long list what is missed is worth reading
-            hits = [(way, share) for way, share in ways.items() if share < 1]
-        table.add_row(check, str(rejects), *cells, ", ".join(f"{way}\u00a0{100 * share:.0f}" for way, share in hits))
-    console.print(table)
-    console.print(
-        "In percent, with 95 % intervals. Half of the pairs are spoilt; false: rejected of the other half. The last"
-        " column says what of each way is found; of a check that finds many ways, those that it misses."
-    )
-
-
 def _numbers(failed: int | None, left_out: int, num_pairs: int) -> tuple[str, str, str]:
     share = f"{100 * left_out / num_pairs:.2f} %" if num_pairs else ""
     return "" if failed is None else f"{failed:,}", f"{left_out:,}", share
@@ -92,13 +63,3 @@ def _table(*heads: str, numeric: range) -> Table:
     for place in numeric:
         table.columns[place].justify = "right"
     return table
-
-
-def _share(score: Score | None) -> str:
-    """A share with its interval in percent, "87 (79-93)"; blank where there was no case."""
-    from instructpt.verification.check_quality import interval
-
-    if score is None:
-        return ""
-    low, high = interval(score.value, score.count)
-    return f"{100 * score.value:.0f} ({100 * low:.0f}-{100 * high:.0f})"

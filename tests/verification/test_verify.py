@@ -1,4 +1,4 @@
-"""`instructpt verify` as a user meets it: doubtful pairs go for a counted reason, and the checks can be measured."""
+"""`instructpt verify` as a user meets it: doubtful pairs go for a counted reason."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from instructpt.artifacts import Run, Stage
 from instructpt.cli.commands import main
 from instructpt.errors import EngineGoneError, RecipeError
 from instructpt.executors.make import make
-from instructpt.recipes.verify import measure_checks, verify
-from instructpt.records import Document, Group, Pair, Score, Shot, Text
+from instructpt.recipes.verify import verify
+from instructpt.records import Document, Group, Pair, Shot, Text
 from instructpt.report.artifacts import Artifact, load_one
 from instructpt.verification.checks.nearness import Seen, signature
 from instructpt.verification.consistency import INCONSISTENT, JUDGED_WRONG, agree
@@ -232,24 +232,6 @@ def test_a_rubric_has_places_for_the_pair(tmp_path: Path, corpus: Path) -> None:
     stage = verify(str(corpus), judge="http://127.0.0.1:9/v1", judge_model="m", rubric=str(tmp_path / "rubric.md"))
     with pytest.raises(RecipeError, match=r"has no \{passage\}, \{question\}"):
         make(stage, Run(root=str(tmp_path / "out"), workers=1))
-
-
-def test_the_checks_are_measured_on_three_hundred_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["verify", "--measure", "--out", str(tmp_path / "a"), "--workers", "1"]) == 0
-    assert "unsupported_name" in capsys.readouterr().out
-    sample = load_one(str(tmp_path / "a" / "sample"))
-    labels = sample.named_counts("label")
-    assert sum(labels.values()) == 300
-    assert labels["as annotated"] == 150
-    assert len(labels) == 20, "each of the 19 ways fits some pair"
-    scores = {(s.task, s.metric): s for s in load_one(str(tmp_path / "a" / "check-quality")).records(Score)}
-    assert all(0 <= score.value <= 1 for score in scores.values())
-    assert scores["near_duplicate", "recall/near_duplicate"].value >= 0.8
-    assert scores["all checks", "false"].value <= 0.1
-    assert scores["all checks", "precision"].value >= 0.85
-    make(measure_checks(), Run(root=str(tmp_path / "b"), workers=2))
-    drawn = [(root / "sample" / "00000.parquet").read_bytes() for root in (tmp_path / "a", tmp_path / "b")]
-    assert drawn[0] == drawn[1]
 
 
 def test_what_is_remembered_is_bounded_and_the_oldest_is_forgotten() -> None:
