@@ -11,8 +11,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from instructpt.artifacts import streams
 from instructpt.cli.commands import COMMANDS, main
+from instructpt.files import streams
 from instructpt.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent

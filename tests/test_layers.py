@@ -16,6 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = (
     ("errors", "interrupts", "seeds"),
     ("devices", "models", "records", "sample"),
+    ("files",),
     ("artifacts",),
     ("executors", "progress", "words"),
     ("engines",),

@@ -16,9 +16,9 @@ from typing import Any
 
 import orjson
 
-from instructpt.artifacts import streams
 from instructpt.collection.neutral import TaskRecord
 from instructpt.errors import InputError
+from instructpt.files import streams
 from instructpt.words import ngrams
 from instructpt.words.overlap import CONTAMINATION_GRAM
 from instructpt.words.wordforms import words

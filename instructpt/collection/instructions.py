@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from instructpt.artifacts import Run, Stage, files
+from instructpt import files
+from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.pair_counts import count_pairs
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Group, Reject, Shot

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from instructpt.artifacts import streams
+from instructpt.files import streams
 from instructpt.records import Reject
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from instructpt.artifacts import Run, Stage, files
+from instructpt import files
+from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.pair_counts import count_pairs
 from instructpt.artifacts.tally import Tally
 from instructpt.engines.models import Model, model_folder, model_sources

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from instructpt.artifacts.files import File, Part, Row, balanced
+from instructpt.corpus.parts import Part, Row, balanced
 from instructpt.corpus.tables import rows_of
 from instructpt.errors import InputError
+from instructpt.files import File
 from instructpt.records import Reject
 
 if TYPE_CHECKING:

@@ -18,8 +18,10 @@ from typing import IO
 
 import orjson
 
-from instructpt.artifacts.files import File, Part, Row, balanced, base_name, expansion
-from instructpt.artifacts.streams import compression, opened
+from instructpt.corpus.parts import Part, Row, balanced
+from instructpt.files import File, base_name
+from instructpt.files.finding import expansion
+from instructpt.files.streams import compression, opened
 from instructpt.records import Reject
 
 _CHUNK_BYTES = 1 << 20

@@ -29,10 +29,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from instructpt.artifacts import files
-from instructpt.artifacts.files import File, Part, Row
+from instructpt import files
 from instructpt.corpus import hub, lines, tables, texts
+from instructpt.corpus.parts import Part, Row
 from instructpt.errors import InputError, RecipeError
+from instructpt.files import File
 from instructpt.records import Document, Reject
 
 Shard = tuple[Part, ...]

@@ -14,9 +14,9 @@ from itertools import islice
 import orjson
 
 from instructpt.artifacts import Run, Stage
-from instructpt.artifacts.files import Part
 from instructpt.corpus import readers, splitting
 from instructpt.corpus.filters import first_reason
+from instructpt.corpus.parts import Part
 from instructpt.corpus.portions import Portion
 from instructpt.corpus.stages import Filter, Read, Split
 from instructpt.engines.models import model_folder

@@ -9,8 +9,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from instructpt.artifacts.files import File, Part, Row, base_name
-from instructpt.artifacts.streams import opened
+from instructpt.corpus.parts import Part, Row
+from instructpt.files import File, base_name
+from instructpt.files.streams import opened
 from instructpt.records import Reject
 
 if TYPE_CHECKING:

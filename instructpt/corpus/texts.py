@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from instructpt.artifacts.files import File, Part, Row, base_name
-from instructpt.artifacts.streams import opened
+from instructpt.corpus.parts import Part, Row
+from instructpt.files import File, base_name
+from instructpt.files.streams import opened
 from instructpt.records import Reject
 
 FIELD = "text"

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from instructpt import files
 from instructpt import models as shipped
-from instructpt.artifacts import Run, Stage, files, fingerprint
+from instructpt.artifacts import Run, Stage, fingerprint
 from instructpt.errors import InputError, RecipeError
 from instructpt.words import vocabulary
 

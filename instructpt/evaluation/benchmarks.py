@@ -29,8 +29,8 @@ from typing import Any
 
 import orjson
 
-from instructpt.artifacts import streams
 from instructpt.errors import InputError
+from instructpt.files import streams
 
 SUITES = {
     "general": (

@@ -17,7 +17,8 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from instructpt.artifacts import Run, Stage, files, fingerprint
+from instructpt import files
+from instructpt.artifacts import Run, Stage, fingerprint
 from instructpt.artifacts.stage import num_units
 from instructpt.corpus import readers
 from instructpt.errors import RecipeError
@@ -143,7 +144,7 @@ class Stored(Stage[Any]):
     def shard(self, index: int, run: Run) -> Iterator[Any]:
         """The records of a file, in order."""
         from instructpt.artifacts.storage import read_parquet
-        from instructpt.artifacts.streams import opened
+        from instructpt.files.streams import opened
 
         with opened(self._files()[index].url) as file:
             for record in read_parquet(file, self.record):

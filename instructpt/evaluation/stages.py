@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from instructpt import devices
-from instructpt.artifacts import Run, Stage, files
+from instructpt import devices, files
+from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.storage import read_parquet
 from instructpt.engines.models import Model, model_folder, model_name, model_sources, quiet_loading
 from instructpt.records import Document, Group, Item, Match, Score

@@ -11,11 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from judge_server import NO, YES, serve
 
-from instructpt.artifacts import Run, streams
+from instructpt.artifacts import Run
 from instructpt.cli.commands import main
 from instructpt.errors import RecipeError
 from instructpt.evaluation.synthesizer_stages import Attempt, Quality
 from instructpt.executors.make import make
+from instructpt.files import streams
 from instructpt.recipes.quality import Asking, examined, quality
 from instructpt.records import Group, Score
 from instructpt.report import render

@@ -1,4 +1,4 @@
-"""Files of a corpus wherever they lie: found by path or URL, told apart by their content; `streams` opens them.
+"""Files wherever they lie, found by path or URL; `streams` opens them, `digests` tells them apart by their content.
 
 A corpus is named by paths and fsspec URLs of files, folders (with all that is in them) and globs:
 
@@ -12,26 +12,17 @@ absolute path that the user did not write, so that the same command makes the sa
 
 from __future__ import annotations
 
-import hashlib
 import io
-import itertools
 import posixpath
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from instructpt.artifacts.streams import compression, locate, readable
 from instructpt.errors import InputError
+from instructpt.files.streams import compression, locate, readable
 
 _MAGIC = re.compile(r"[*?\[]")
-_KIB, _MIB = 1 << 10, 1 << 20
+_KIB = 1 << 10
 _HEAD_BYTES = 256 * _KIB
-
-_WHOLE_BYTES = 64 * _MIB
-_END_BYTES = _MIB
-_NUM_BLOCKS = 64
-_BLOCK_BYTES = 64 * _KIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,30 +39,6 @@ class File:
         """The extension that tells the format, without that of a compression, in small letters: ".jsonl"."""
         url = self.url.lower()
         return posixpath.splitext(posixpath.splitext(url)[0] if compression(url) else url)[1]
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A piece of one file, the least that is read at once. What `start` and `stop` count is up to the format."""
-
-    url: str
-    format: str
-    """A name in `readers.FORMATS`."""
-    start: int = 0
-    stop: int | None = None
-    """None: to the end of the file."""
-    num_bytes: int = 0
-    """About how many bytes of uncompressed data it has."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row of a file, not yet a document."""
-
-    name: str
-    """File name and place in the file: the id of a document that has none of its own."""
-    fields: dict[str, Any]
-    """JSON values."""
 
 
 def find(url: str) -> list[File]:
@@ -126,36 +93,6 @@ def expansion(url: str) -> int:
                 if num_bytes == 0:
                     raise
     return max(1, round(num_bytes / max(1, len(head))))
-
-
-def content_digest(file: File) -> str:
-    """What tells a file from a changed one: 32 hex digits of its size and content, blake2b.
-
-    Of a file over 64 MiB: the first and last MiB and 64 blocks of 64 KiB spread evenly between them.
-    """
-    state = hashlib.blake2b(file.num_bytes.to_bytes(8, "little"), digest_size=16)
-    with readable(file.url):
-        fs, path = locate(file.url)
-        with fs.open(path, "rb") as stream:
-            if file.num_bytes <= _WHOLE_BYTES:
-                while chunk := stream.read(_MIB):
-                    state.update(chunk)
-                return state.hexdigest()
-            middle = file.num_bytes - 2 * _END_BYTES - _BLOCK_BYTES
-            state.update(stream.read(_END_BYTES))
-            for i in range(_NUM_BLOCKS):
-                stream.seek(_END_BYTES + middle * i // (_NUM_BLOCKS - 1))
-                state.update(stream.read(_BLOCK_BYTES))
-            stream.seek(file.num_bytes - _END_BYTES)
-            state.update(stream.read(_END_BYTES))
-    return state.hexdigest()
-
-
-def balanced(total: int, *, largest: int) -> Sequence[tuple[int, int]]:
-    """`total` cut into the fewest equal half-open ranges of at most `largest`."""
-    num_ranges = max(1, -(-total // largest))
-    bounds = [total * i // num_ranges for i in range(num_ranges + 1)]
-    return list(itertools.pairwise(bounds))
 
 
 def base_name(url: str) -> str:

@@ -1,0 +1,8 @@
+"""Files that are read, wherever they lie: found by path or URL, opened, told apart by their content."""
+
+from __future__ import annotations
+
+from instructpt.files.digests import content_digest
+from instructpt.files.finding import File, base_name, find
+
+__all__ = ["File", "base_name", "content_digest", "find"]
