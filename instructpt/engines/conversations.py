@@ -16,6 +16,7 @@ from typing import Any
 
 from instructpt.engines import Conversation
 from instructpt.errors import EngineError
+from instructpt.models.folders import local_folder
 from instructpt.words import vocabulary
 
 _FILES = ("*.json", "*.jinja", "*.model", "*.txt")
@@ -76,7 +77,7 @@ class ChatTemplate:
     def _tokenizer(self) -> Any:
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(vocabulary.local_folder(self._model, files=_FILES))
+        return AutoTokenizer.from_pretrained(local_folder(self._model, files=_FILES))
 
     @cached_property
     def _special(self) -> dict[str, tuple[int, bool, bool]]:

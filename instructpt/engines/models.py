@@ -15,7 +15,7 @@ from instructpt import files
 from instructpt import models as shipped
 from instructpt.artifacts import Run, Stage, fingerprint
 from instructpt.errors import InputError, RecipeError
-from instructpt.words import vocabulary
+from instructpt.models.folders import is_local, local_folder
 
 if TYPE_CHECKING:
     from instructpt.engines import Engine
@@ -41,14 +41,9 @@ def model_folder(model: Model, run: Run) -> Path:
     A remote model has none: the shipped one stands in for it, so that tokens can be counted, roughly.
     """
     if isinstance(model, str):
-        return vocabulary.local_folder(SHIPPED if shipped.is_remote(model) else model)
+        return local_folder(SHIPPED if shipped.is_remote(model) else model)
     folder = run.product(model, "00000")
     return folder / "model" if (folder / "model").exists() else folder
-
-
-def is_local(model: str) -> bool:
-    """Whether a model lies on this machine: a folder, or one that ships. Otherwise it is a Hub id, or remote."""
-    return not shipped.is_remote(model) and Path(shipped.resolve(model)).expanduser().is_dir()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +149,7 @@ def model_sources(model: Model, run: Run) -> Mapping[str, str]:
         return {}
     if shipped.is_remote(model):
         return {"model": model}
-    folder = vocabulary.local_folder(model, files=["config.json", "tokenizer.json"])
+    folder = local_folder(model, files=["config.json", "tokenizer.json"])
     if not is_local(model):
         return {"model": folder.name}
     kept = [path for path in sorted(folder.iterdir()) if path.suffix in _MODEL_SUFFIXES]

@@ -28,6 +28,7 @@ from instructpt.engines.conversations import ChatTemplate
 from instructpt.engines.forms import Forms
 from instructpt.engines.worker import Worker
 from instructpt.errors import EngineError, InputError, PromptRefusedError, RecipeError
+from instructpt.models.folders import local_folder
 from instructpt.words import vocabulary
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -177,7 +178,7 @@ def _load(model: str, *, dtype: torch.dtype, attention: str | None, trust_remote
     from transformers import AutoModelForCausalLM
 
     files = ["*.json", "*.safetensors", "*.py"] if trust_remote_code else ["*.json", "*.safetensors"]
-    folder = vocabulary.local_folder(model, files=files)
+    folder = local_folder(model, files=files)
     try:
         loaded = AutoModelForCausalLM.from_pretrained(
             folder,

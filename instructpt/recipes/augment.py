@@ -9,16 +9,16 @@ from tyro.conf import Positional, arg
 
 from instructpt.artifacts import Stage
 from instructpt.corpus.stages import SHARD_BYTES, BuildVocabulary, Duplicates, Filter, Read, Split
-from instructpt.engines.models import REMOTE_SPEECH, SHIPPED, Model, Speech, is_local, read_speech
+from instructpt.engines.models import REMOTE_SPEECH, SHIPPED, Model, Speech, read_speech
 from instructpt.errors import RecipeError
 from instructpt.mining.stages import Mine
 from instructpt.models import is_remote
+from instructpt.models.folders import is_local, local_folder
 from instructpt.records import Document, Group
 from instructpt.synthesis.stages import AUTO, Synthesize, default_checks, talk
 from instructpt.templates.stages import Template
 from instructpt.verification.checks import DEFAULT_CHECKS
 from instructpt.verification.stages import Verify
-from instructpt.words import vocabulary
 
 USUAL_LENGTHS = (512, 4096, 400)
 """Tokens of passage, window and answer for a model that does not say; the last two are the paper's (section 2)."""
@@ -125,7 +125,7 @@ def told(model: str) -> Speech | None:
     """How a model says that it is talked with; None for a Hub model, which is not here yet."""
     if is_remote(model):
         return REMOTE_SPEECH
-    return read_speech(vocabulary.local_folder(model)) if is_local(model) else None
+    return read_speech(local_folder(model)) if is_local(model) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,10 @@ from instructpt.engines.models import SPEECH_FILE, Model, Speech, model_name, re
 from instructpt.errors import RecipeError
 from instructpt.evaluation.judging import Judge
 from instructpt.evaluation.synthesizer_stages import Attempt, Draw, Quality, Trial
+from instructpt.models.folders import local_folder
 from instructpt.recipes.augment import USUAL_LENGTHS
 from instructpt.records import Document, Group
 from instructpt.synthesis.stages import AUTO, talk
-from instructpt.words import vocabulary
 
 PASSAGE_TOKENS, WINDOW_TOKENS, MAX_NEW_TOKENS = USUAL_LENGTHS
 """Of a model that says nothing of its own: what `augment` takes."""
@@ -85,9 +85,7 @@ def quality(
     """
     if base == model:
         raise RecipeError(f"the base is {base}, the model itself: give the model that it was tuned from")
-    folder = vocabulary.local_folder(
-        model, files=(SPEECH_FILE, "config.json", "tokenizer.json", "tokenizer_config.json")
-    )
+    folder = local_folder(model, files=(SPEECH_FILE, "config.json", "tokenizer.json", "tokenizer_config.json"))
     speech = read_speech(folder) or Speech("tags", {})
     name = speech.dialect if dialect == AUTO else dialect
     talk(dialect=name, categories=categories, pairs=pairs, speech=speech)  # refuses now what cannot be asked for

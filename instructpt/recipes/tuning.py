@@ -13,6 +13,7 @@ import orjson
 
 from instructpt.engines.models import context_tokens
 from instructpt.errors import InputError, RecipeError
+from instructpt.models.folders import local_folder
 from instructpt.words import vocabulary
 
 LORA_RATE_FACTOR = 10
@@ -100,7 +101,7 @@ def context_of_base(base: str) -> int | None:
     is fine: its texts then begin with their first word.
     """
     vocabulary.load(base)
-    folder = vocabulary.local_folder(base, files=("config.json",))
+    folder = local_folder(base, files=("config.json",))
     if Path(base).expanduser().is_dir() and not any(folder.glob("*.safetensors")):
         raise InputError(f"{base} holds no .safetensors weights: convert it first, pickled weights are not opened")
     return context_tokens(folder)
@@ -108,7 +109,7 @@ def context_of_base(base: str) -> int | None:
 
 def width_of_base(base: str) -> int:
     """The size of a model's hidden states. Raises InputError if its configuration does not say."""
-    path = vocabulary.local_folder(base, files=("config.json",)) / "config.json"
+    path = local_folder(base, files=("config.json",)) / "config.json"
     value = orjson.loads(path.read_bytes()).get("hidden_size") if path.exists() else None
     if not isinstance(value, int):
         raise InputError(f"{base} names no hidden_size in config.json: give --learning-rate")

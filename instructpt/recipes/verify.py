@@ -12,9 +12,9 @@ from tyro.conf import Positional, arg
 
 from instructpt.artifacts import Stage, read_manifest
 from instructpt.artifacts.storage import Folder
-from instructpt.engines.models import is_local
 from instructpt.errors import RecipeError
 from instructpt.evaluation.overlap import Stored
+from instructpt.models.folders import is_local, local_folder
 from instructpt.records import Group
 from instructpt.synthesis.stages import AUTO
 from instructpt.verification.checks import VERIFY_CHECKS
@@ -75,12 +75,11 @@ def verify(
 def _writer(folder: Folder) -> str | None:
     """The model that the artifact's recipe names as the one that wrote it, if it is here and says what it writes."""
     from instructpt.engines.models import read_speech
-    from instructpt.words import vocabulary
 
     if not folder.exists("recipe.json"):
         return None
     model = orjson.loads(folder.read("recipe.json"))["settings"].get("model")
     if not isinstance(model, str) or not is_local(model):
         return None
-    speech = read_speech(vocabulary.local_folder(model))
+    speech = read_speech(local_folder(model))
     return model if speech and speech.categories else None

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from instructpt.errors import InputError, RecipeError
+from instructpt.models.folders import local_folder
 from instructpt.seeds import digest
-from instructpt.words.vocabulary import local_folder
 
 if TYPE_CHECKING:
     import torch

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from instructpt import models as shipped
 from instructpt.errors import InputError
+from instructpt.models.folders import local_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -148,41 +148,6 @@ def train(texts: Iterable[str], *, size: int, folder: Path) -> None:
         "clean_up_tokenization_spaces": False,
     }
     (folder / "tokenizer_config.json").write_bytes(orjson.dumps(config, option=orjson.OPT_INDENT_2))
-
-
-def local_folder(model: str | Path, *, files: Sequence[str] | None = None) -> Path:
-    """The folder of a model: itself if on disk, a shipped one, else its Hub snapshot (only `files`, if given).
-
-    Raises InputError for a name that is neither, or a Hub model that its licence or gate refuses.
-    """
-    path = Path(shipped.resolve(str(model))).expanduser()
-    if path.is_dir():
-        return path
-    if path.is_absolute() or str(model).startswith(".") or str(model).count("/") != 1:
-        raise InputError(f"no model folder at {model}: give a folder with config.json, or a Hub id such as owner/name")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    try:
-        return Path(snapshot_download(str(model), allow_patterns=None if files is None else list(files)))
-    except GatedRepoError as error:
-        raise InputError(_refusal(model)) from error
-    except RepositoryNotFoundError as error:
-        raise InputError(
-            f"{model} is neither a folder nor a public Hub model: check the name, or set HF_TOKEN"
-        ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError) as error:
-        answer = error if isinstance(error, HfHubHTTPError) else error.__cause__
-        if isinstance(answer, HfHubHTTPError) and answer.response.status_code in (401, 403):
-            raise InputError(_refusal(model)) from error
-        raise InputError(f"{model} is not a folder here and the Hub cannot be reached: give a local folder") from error
-
-
-def _refusal(model: str | Path) -> str:
-    return (
-        f"the Hub does not give {model} to everybody: accept its licence at https://huggingface.co/{model}, "
-        "and set HF_TOKEN to a token of that account"
-    )
 
 
 def _special(tokenizer: Tokenizer, name: object) -> int | None:

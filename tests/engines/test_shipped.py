@@ -11,8 +11,8 @@ import pytest
 from instructpt import cli, models
 from instructpt.engines.models import SHIPPED, read_speech
 from instructpt.errors import InputError
+from instructpt.models.folders import local_folder
 from instructpt.records import Group, from_row
-from instructpt.words import vocabulary
 
 MAX_BYTES = 40_000_000
 PASSAGE = (
@@ -24,7 +24,7 @@ PASSAGE = (
 
 @pytest.fixture(scope="module")
 def folder() -> Path:
-    return vocabulary.local_folder(SHIPPED)
+    return local_folder(SHIPPED)
 
 
 def test_it_is_small_and_holds_nothing_that_runs(folder: Path) -> None:

@@ -34,7 +34,7 @@ from instructpt.engines.serving import keeper
 from instructpt.engines.serving.environment import find_environment
 from instructpt.engines.serving.presets import Launch, Settings, find_machine, launches, num_servers, read_config
 from instructpt.errors import EngineError, RecipeError
-from instructpt.words import vocabulary
+from instructpt.models.folders import local_folder
 
 GRACE_SECONDS = 20.0
 """Between SIGTERM and SIGKILL: vLLM takes one or two to end."""
@@ -140,7 +140,7 @@ def serve(
         raise RecipeError(f"{model} is a name for what another server has: give a model folder or a Hub id to serve")
     settings = settings or Settings()
     found = find_environment(environment)
-    folder, machine = vocabulary.local_folder(model).absolute(), find_machine()
+    folder, machine = local_folder(model).absolute(), find_machine()
     planned = launches(
         folder,
         names=tuple(dict.fromkeys((model, folder.name))),

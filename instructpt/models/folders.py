@@ -1,0 +1,69 @@
+"""From what a user calls a model to the folder that holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from instructpt.errors import InputError
+from instructpt.models import is_remote, resolve
+from instructpt.models.gguf import SUFFIX, gguf_folder
+
+
+def local_folder(model: str | Path, *, files: Sequence[str] | None = None) -> Path:
+    """The Hugging Face folder of a model: itself if on disk, a shipped one, else its Hub snapshot.
+
+    A GGUF file, or a folder with nothing but one, is converted once (`gguf.gguf_folder`). files: patterns of what is
+    wanted from the Hub; None for all.
+    Raises InputError for a name that is neither, or a Hub model that its licence or gate refuses.
+    """
+    path = Path(resolve(str(model))).expanduser()
+    if path.suffix == SUFFIX:
+        return gguf_folder(path)
+    if path.is_dir():
+        return _usable(path)
+    if path.is_absolute() or str(model).startswith(".") or str(model).count("/") != 1:
+        raise InputError(f"no model folder at {model}: give a folder with config.json, or a Hub id such as owner/name")
+    return _snapshot(str(model), files)
+
+
+def is_local(model: str) -> bool:
+    """Whether a model lies on this machine: a folder, a file, or one that ships. Else it is a Hub id, or remote."""
+    return not is_remote(model) and Path(resolve(model)).expanduser().exists()
+
+
+def _usable(folder: Path) -> Path:
+    """The folder, or what its contents are converted to."""
+    if (folder / "config.json").exists() or (folder / "tokenizer.json").exists():
+        return folder
+    found = sorted(folder.glob(f"*{SUFFIX}"))
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise InputError(f"{folder} holds {len(found)} GGUF files: give one of them ({names})")
+    return gguf_folder(found[0]) if found else folder
+
+
+def _snapshot(model: str, files: Sequence[str] | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        return Path(snapshot_download(model, allow_patterns=None if files is None else list(files)))
+    except GatedRepoError as error:
+        raise InputError(_refusal(model)) from error
+    except RepositoryNotFoundError as error:
+        raise InputError(
+            f"{model} is neither a folder nor a public Hub model: check the name, or set HF_TOKEN"
+        ) from error
+    except (LocalEntryNotFoundError, HfHubHTTPError) as error:
+        answer = error if isinstance(error, HfHubHTTPError) else error.__cause__
+        if isinstance(answer, HfHubHTTPError) and answer.response.status_code in (401, 403):
+            raise InputError(_refusal(model)) from error
+        raise InputError(f"{model} is not a folder here and the Hub cannot be reached: give a local folder") from error
+
+
+def _refusal(model: str) -> str:
+    return (
+        f"the Hub does not give {model} to everybody: accept its licence at https://huggingface.co/{model}, "
+        "and set HF_TOKEN to a token of that account"
+    )
