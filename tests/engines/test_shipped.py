@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from instructpt import cli, models
+from instructpt import models
+from instructpt.cli.commands import main
 from instructpt.engines.models import SHIPPED, read_speech
 from instructpt.errors import InputError
 from instructpt.models.folders import local_folder
@@ -65,7 +66,7 @@ def groups(root: Path) -> list[Group]:
 def test_augment_works_with_nothing_but_a_file(tmp_path: Path) -> None:
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text("".join(json.dumps({"text": f"Note {i}. {PASSAGE}"}) + "\n" for i in range(4)))
-    assert cli.main(["augment", str(corpus), "--out", str(tmp_path / "out"), "--workers", "1"]) == 0
+    assert main(["augment", str(corpus), "--out", str(tmp_path / "out"), "--workers", "1"]) == 0
     shots = [shot for group in groups(tmp_path / "out") for shot in group.shots]
     assert len(shots) == 4
     assert sum(len(shot.pairs) for shot in shots) >= 4
@@ -76,7 +77,7 @@ def test_it_writes_what_is_asked_for(tmp_path: Path) -> None:
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text("".join(json.dumps({"text": f"Note {i}. {PASSAGE}"}) + "\n" for i in range(4)))
     words = ["augment", str(corpus), "--out", str(tmp_path / "out"), "--workers", "1", "--pairs", "3"]
-    assert cli.main([*words, "--categories", "fill the blank=1", "--checks", "empty"]) == 0
+    assert main([*words, "--categories", "fill the blank=1", "--checks", "empty"]) == 0
     written = [pair.category for group in groups(tmp_path / "out") for shot in group.shots for pair in shot.pairs]
     assert written
     assert written.count("fill the blank") / len(written) >= 0.8
