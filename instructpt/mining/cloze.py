@@ -7,10 +7,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from instructpt.mining.grammar import NUMBER, evidence, is_label, shuffled, stands_alone
-from instructpt.mining.lexicon import FUNCTION_WORDS
+from instructpt.mining.english import FUNCTION_WORDS, NUMBER, is_label, shuffled, stands_alone
 from instructpt.mining.passage import View
-from instructpt.mining.phrases import ask
+from instructpt.mining.phrases import ask, evidence
 from instructpt.records import Pair
 
 BLANK = "____"

@@ -18,8 +18,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
-from instructpt.mining.lexicon import ABBREVIATIONS, ABBREVIATIONS_OF_NUMBERED_THINGS, MAY_END_A_SENTENCE, NOT_NAMES
+from instructpt.mining.english import NOT_NAMES
+from instructpt.words.sentences import sentence_starts
 
 MAX_SENTENCE_CHARACTERS = 400
 MIN_SENTENCE_WORDS = 4
@@ -35,11 +37,6 @@ MAX_BLANK_CHARACTERS = 200
 _FRAGMENT_AFTER_MARKER = re.compile(
     r"(?!(?:The|An?|Each|Any|Every|No|If|When|All|For|In|Not|Upon|Notwithstanding|Unless|On|Nothing|There|During)\b)"
 )
-_BOUNDARY = re.compile(
-    r"""[.!?](?:\[[\d, \u2013-]{1,20}\])?["\u201d\u2019)\]]{0,3}\s+(?=["'\u201c\u2018(]?[A-Z0-9\u00a7\u00c0-\u00de])"""
-)
-
-_ENDS_SENTENCE_ANYWAY = re.compile(r"\s+(?:The|In|It|He|She|They|We|This|These|There|But|And|However|As|For|At|On)\s")
 _CITATION = re.compile(
     r"\s?\[\s?\d[\d,;\s\u2013-]{0,40}\]|\s?\[citation needed\]"
     r"|\s?\((?:see |see also )?(?:Tables?|Figs?\.?|Figures?|Appendix|Additional files?|Supplementary)\b[^()]{0,40}\)"
@@ -47,7 +44,7 @@ _CITATION = re.compile(
 _MARKER = re.compile(r"(?:\(?(?:[a-z]{1,2}|[A-Z]|\d{1,3}|[ivx]{1,5})(?:-\d{1,2})?\)|\d{1,2}\.|[\u2022*\u00b7-])\s+")
 _LIST_LINE = re.compile(r"\s*(?:\(\w{1,4}\)|\d{1,2}[.)]|[-\u2022*\u00b7\u2013])\s")
 _DEBRIS = re.compile(
-    r"^(?:Fig|Table)\b|^To [^,]*$|<[/A-Za-z]|://|www\.|[|{}\[\]=_\\]|\s[-\u2022\u00b7]\s|\.\.\.|\u2026|\.\s\."
+    r"^(?:Fig|Table)|^To [^,]*$|<[/A-Za-z]|://|www\.|[|{}\[\]=_\\]|\s[-\u2022\u00b7]\s|\.\.\.|\u2026|\.\s\."
     r"|: ?\(?(?:a|1|i)\)|\bTable \d+ [A-Z]"
     r"|\b(?:table|listed|shown|see|links?|described|mentioned) (?:below|above)\b|following (?:table|list|figure)"
     r"|[a-z]{3}\.[A-Z][a-z]{2}"
@@ -68,9 +65,6 @@ class Sentence:
 
     text: str
     """Single blanks, no citations, no list marker in front."""
-    start: int
-    stop: int
-    """Half-open range of characters of the passage that it was made from."""
     block: int
     place: int
     """Number of its block and its own number in the passage; left-out sentences count too."""
@@ -135,13 +129,13 @@ def read(text: str) -> View:
         if fragment:
             continue
         open_quote = False
-        for begin, end in _split(text, start, stop):
-            sentence = _clean(text, begin, end, block=block, place=place, quoted=open_quote)
-            if sentence is not None:
-                sentences.append(sentence)
+        for piece in _split(text[start:stop]):
+            line = _clean(piece)
+            if line is not None:
+                sentences.append(Sentence(line, block, place, open_quote))
             place += 1
-            open_quote ^= text.count('"', begin, end) % 2 == 1
-            curly = text.count("\u201c", begin, end) - text.count("\u201d", begin, end)
+            open_quote ^= piece.count('"') % 2 == 1
+            curly = piece.count("\u201c") - piece.count("\u201d")
             open_quote = curly > 0 if curly else open_quote
     return View(text, title, tuple(dict.fromkeys(headings)), tuple(sentences))
 
@@ -211,58 +205,32 @@ def _marker_kind(marker: str) -> str:
     return "digit" if first.isdigit() else "upper" if first.isupper() else "lower" if first.islower() else "bullet"
 
 
-def _split(text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Ranges of the sentences of a block, whole or not."""
-    begin = start
-    for match in _BOUNDARY.finditer(text, start, stop):
-        dot = match.start()
-        if text[dot] == "." and _is_abbreviation(text, begin, dot, match.end()):
-            continue
-        yield begin, match.end()
-        begin = match.end()
-    if begin < stop:
-        yield begin, stop
+def _split(block: str) -> Iterator[str]:
+    """The sentences of a block, whole or not, with single blanks and without citations."""
+    if "[" in block or "(" in block:
+        block = _CITATION.sub("", block)
+    block = " ".join(block.split()).replace(" ,", ",").replace(" .", ".")
+    for start, stop in pairwise([0, *sentence_starts(block), len(block)]):
+        yield block[start:stop].strip()
 
 
-def _is_abbreviation(text: str, begin: int, dot: int, end: int) -> bool:
-    word = text[max(begin, dot - 12) : dot].split()
-    if not word:
-        return True  # a stop with nothing before it: a list marker
-    last = word[-1].lstrip("(\"'\u201c\u2018[")
-    if len(last) == 1 and (last.isupper() or last.isdigit()) and last != "I":
-        if last.isupper():
-            return _ENDS_SENTENCE_ANYWAY.match(text, end - 1) is None
-        return dot - begin <= 3
-    if last.lower() not in ABBREVIATIONS:
-        return dot - begin <= 3 and last.isdigit()
-    if last.lower() in MAY_END_A_SENTENCE:
-        return _ENDS_SENTENCE_ANYWAY.match(text, end - 1) is None
-    return last.lower() not in ABBREVIATIONS_OF_NUMBERED_THINGS or text[end].isdigit()
-
-
-def _clean(text: str, start: int, stop: int, *, block: int, place: int, quoted: bool) -> Sentence | None:
-    """The sentence in this range, or None if it is not one that a pair may quote."""
-    if stop - start > 2 * MAX_SENTENCE_CHARACTERS:
+def _clean(line: str) -> str | None:
+    """The sentence without a list marker, or None if it is not one that a pair may quote."""
+    if len(line) > 2 * MAX_SENTENCE_CHARACTERS:
         return None
-    begin = start
-    while match := _MARKER.match(text, start, stop):
+    start = 0
+    while match := _MARKER.match(line, start):
         start = match.end()
-    if start > begin and _FRAGMENT_AFTER_MARKER.match(text, start, stop):
+    if start and _FRAGMENT_AFTER_MARKER.match(line, start):
         return None
-    line = text[start:stop]
-    if "[" in line or "(" in line:
-        line = _CITATION.sub("", line)
-    line = " ".join(line.split()).replace(" ,", ",").replace(" .", ".")
+    line = line[start:]
     if not 15 <= len(line) <= MAX_SENTENCE_CHARACTERS or line.count(" ") < MIN_SENTENCE_WORDS - 1:
         return None
     if _WHOLE.match(line) is None or _DEBRIS.search(line) is not None:
         return None
     if line.count("(") != line.count(")") or line.count('"') % 2 or line.count("\u201c") != line.count("\u201d"):
         return None
-    if "'" in line or "\u2018" in line or "\u2019" in line:
-        opened = len(_SINGLE_OPEN.findall(line))
-        if opened > len(_SINGLE_CLOSE.findall(line)) or len(_SPEECH_CLOSE.findall(line)) > opened:
-            return None
-    if sum(map(line.count, "0123456789")) > MAX_DIGIT_SHARE * len(line):
+    opened = len(_SINGLE_OPEN.findall(line))
+    if opened > len(_SINGLE_CLOSE.findall(line)) or len(_SPEECH_CLOSE.findall(line)) > opened:
         return None
-    return Sentence(line, start, stop, block, place, quoted)
+    return None if sum(map(line.count, "0123456789")) > MAX_DIGIT_SHARE * len(line) else line

@@ -15,6 +15,7 @@ from instructpt.records import Document, Group
 class Mine(Stage[Group]):
     """Pairs for every passage by rules, without a model: the paper's baseline (its table 4)."""
 
+    version: ClassVar[int] = 2
     record: ClassVar[Any] = Group
     takes: ClassVar[str] = "passages"
     makes: ClassVar[str] = "passages"

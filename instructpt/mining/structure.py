@@ -1,13 +1,14 @@
-"""Rules about the passage as a text: its title, the order of its sentences, words it is made of."""
+"""Rules about the passage as a text: its title, how its sentences follow each other, words it is made of."""
 
 from __future__ import annotations
 
 import random
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise, permutations
 
-from instructpt.mining.grammar import content_words, join, shuffled, stands_alone
+from instructpt.mining.english import content_words, join, shuffled, stands_alone
 from instructpt.mining.passage import Sentence, View
 from instructpt.mining.phrases import ask
 from instructpt.records import Pair
@@ -22,6 +23,33 @@ _NO_TITLE = re.compile(
     r"acknowledge?ments|contents|preface|chapter [ivxlc\d]+|table \d+.*|figure \d+.*|.*\.(?:com|org))$",
     re.IGNORECASE,
 )
+
+_CONNECTIVES = {
+    "consequence": ("Therefore", "Thus", "Hence", "Consequently", "As a result", "As a consequence", "Accordingly"),
+    "contrast": (
+        "However",
+        "In contrast",
+        "By contrast",
+        "Conversely",
+        "On the contrary",
+        "Nevertheless",
+        "Nonetheless",
+    ),
+    "addition": ("Moreover", "Furthermore", "In addition", "Additionally"),
+    "restatement": ("In other words", "That is", "Put differently", "That is to say"),
+    "example": ("For example", "For instance"),
+}
+_RELATION = {
+    "consequence": "It states a consequence of the first.",
+    "contrast": "It stands in contrast to the first.",
+    "addition": "It adds a further point.",
+    "restatement": "It says the same in other words.",
+    "example": "It gives an example.",
+}
+_LABEL = {"consequence": "Entailment", "restatement": "Entailment", "contrast": "Contradiction", "addition": "Neutral"}
+_KIND = {word: kind for kind, words in _CONNECTIVES.items() for word in words}
+_OPENING = re.compile(rf"(?P<connective>{'|'.join(sorted(_KIND, key=len, reverse=True))}), (?P<rest>[^\n]{{15,300}})$")
+_NEGATED = re.compile(r"\b(?:not|no|never|nor|cannot|without|neither|failed?|unlike)\b|n['\u2019]t\b")
 
 
 def title(view: View, rng: random.Random) -> Iterator[Pair]:
@@ -93,3 +121,46 @@ def words_to_sentence(view: View, rng: random.Random) -> Iterator[Pair]:
             chosen = sorted(rng.sample(range(len(words)), 3))
             listed = join([f'"{words[i]}"' for i in chosen])
             yield Pair(ask("words_to_sentence", "free", rng, words=listed), sentence.text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    first: str
+    second: str
+    rest: str
+    """The second sentence as it goes on after its connective."""
+    connective: str
+
+
+def connective(view: View, rng: random.Random) -> Iterator[Pair]:
+    """Two sentences joined by "therefore", "however" and the like: how does the second relate to the first?"""
+    for link in _links(view, rng):
+        kind = _KIND[link.connective]
+        form = rng.choice(("relation", "label", "word"))
+        if form == "label" and (kind in _LABEL) and (kind != "contrast" or _opposed(link)):
+            question = ask("connective", "label", rng, first=link.first, second=link.second)
+            yield Pair(question, _LABEL[kind], ("Entailment", "Neutral", "Contradiction"))
+        elif form == "word":
+            others = [rng.choice(words) for other, words in _CONNECTIVES.items() if other != kind]
+            options = shuffled(link.connective, others, rng)
+            yield Pair(ask("connective", "word", rng, first=link.first, rest=link.rest), link.connective, options)
+        else:
+            options = shuffled(_RELATION[kind], _RELATION.values(), rng, most=rng.choice((3, 4)))
+            rationale = ask("connective", "reason", rng, connective=link.connective) if rng.random() < 0.5 else None
+            question = ask("connective", "relation", rng, first=link.first, second=link.second)
+            yield Pair(question, _RELATION[kind], options, rationale)
+
+
+def _links(view: View, rng: random.Random) -> Iterator[_Link]:
+    for one, two in view.neighbours(rng):
+        if "," not in two.text or two.quoted or one.quoted:
+            continue
+        match = _OPENING.match(two.text)
+        if match is not None and _OPENING.match(one.text) is None:
+            rest = match["rest"]
+            yield _Link(one.text, rest[:1].upper() + rest[1:], rest, match["connective"])
+
+
+def _opposed(link: _Link) -> bool:
+    """Contrast is contradiction only in a wide sense; ask for one side to deny what the other affirms."""
+    return (_NEGATED.search(link.first) is None) != (_NEGATED.search(link.second) is None)

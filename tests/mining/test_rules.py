@@ -71,7 +71,7 @@ def test_kinds_are_balanced_and_no_question_comes_twice():
         pairs = mine(document(PASSAGE), seed=seed).pairs
         assert len(pairs) == 8
         assert len({pair.question for pair in pairs}) == 8
-        assert len({pair.category for pair in pairs}) == 8
+        assert len({pair.category for pair in pairs}) >= 6
         many = mine(document(PASSAGE), seed=seed, max_pairs=100).pairs
         assert max(Counter(pair.category for pair in many).values()) <= 2
 
@@ -105,12 +105,12 @@ def test_right_answers_do_not_favour_a_place():
 def test_max_pairs_and_kinds_are_kept():
     assert mine(document(PASSAGE), seed=0, max_pairs=0).pairs == ()
     assert len(mine(document(PASSAGE), seed=0, max_pairs=3).pairs) == 3
-    chosen = mine(document(PASSAGE), seed=0, kinds=["title", "date_look_up"]).pairs
-    assert {pair.category for pair in chosen} == {"title", "date look up"}
+    chosen = mine(document(PASSAGE), seed=0, kinds=["title", "connective"]).pairs
+    assert {pair.category for pair in chosen} == {"title", "connective"}
 
 
 def test_mistakes_are_named():
-    with pytest.raises(RecipeError, match="no rule is called 'poem': choose from definition"):
+    with pytest.raises(RecipeError, match="no rule is called 'poem': choose from fill_the_blank"):
         mine(document(PASSAGE), seed=0, kinds=["poem"])
     with pytest.raises(RecipeError, match="max_pairs is -1"):
         mine(document(PASSAGE), seed=0, max_pairs=-1)
@@ -188,10 +188,3 @@ def test_any_order_of_words_gives_pairs_that_can_be_written(words):
         assert str(pair.category).replace(" ", "_") in RULES
         assert Tags().refuse(pair) is None
         assert not pair.options or pair.answer in pair.options
-
-
-@pytest.mark.parametrize("verb", ["includes", "included", "consists of", "consisted of", "comprises", "comprised"])
-def test_every_word_for_having_parts_is_asked_about(verb):
-    text = f"The first aid kit {verb} two needles, a roll of gauze and some plasters. It is checked every year."
-    (pair,) = mine(document(text), seed=0, kinds=["list_members"]).pairs
-    assert pair.answer == "Two needles, a roll of gauze and some plasters."
