@@ -130,9 +130,8 @@ def read(text: str) -> View:
             continue
         open_quote = False
         for piece in _split(text[start:stop]):
-            line = _clean(piece)
-            if line is not None:
-                sentences.append(Sentence(line, block, place, open_quote))
+            if (cleaned := _clean(piece)) is not None:
+                sentences.append(Sentence(cleaned, block, place, open_quote))
             place += 1
             open_quote ^= piece.count('"') % 2 == 1
             curly = piece.count("\u201c") - piece.count("\u201d")
