@@ -21,6 +21,8 @@ from instructpt.seeds import rng
 
 MAX_COPIES = 4
 """Of a context. Four passes over the same text cost little, more do (arXiv 2305.16264, section 5)."""
+MANY_PAIRS = 3
+"""A synthesizer writes as many pairs as it was shown: from contexts with fewer it learns to stop early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +38,29 @@ class Balanced:
 
 
 def balance(
-    shots: Sequence[Shot], *, catalog: Catalog, seed: int, exponent: float = 1.0, weights: str = ""
+    shots: Sequence[Shot],
+    *,
+    catalog: Catalog,
+    seed: int,
+    exponent: float = 1.0,
+    weights: str = "",
+    many_pairs_weight: float = 1.0,
 ) -> Balanced:
     """Shots left out and repeated so that each group has its share.
 
     A shot with pairs of several groups counts for each by its share of the pairs. Of the shots of one source, those
     with the most pairs stay or are repeated first; of equals, drawn ones.
 
-    weights: "reading comprehension=2,summarization=0.5", by group or category; both multiply.
+    weights: "reading comprehension=2,summarization=0.5", by group or category; both multiply. many_pairs_weight: the
+    same for contexts with `MANY_PAIRS` and more.
     Raises RecipeError for weights that cannot be read or that name nothing, and for an exponent outside 0 to 1.
     """
+    if not 0 < many_pairs_weight < float("inf"):
+        raise RecipeError(f"many_pairs_weight is {many_pairs_weight}: give a number above 0")
     if not 0 <= exponent <= 1:
         raise RecipeError(f"balance is {exponent}: give 0 (all groups equal) to 1 (as they are)")
     factors = parse_weights(weights, catalog=catalog)
-    if exponent == 1 and not factors:
+    if exponent == 1 and not factors and many_pairs_weight == 1:
         return Balanced(list(shots), [], 0)
     kinds = [_kinds(shot, catalog) for shot in shots]
     sizes: dict[str, float] = {}
@@ -57,11 +68,18 @@ def balance(
         for group, _ in row:
             sizes[group] = sizes.get(group, 0) + 1 / len(row)
     wanted = [
-        sum(sizes[group] ** (exponent - 1) * _factor(factors, group, category) for group, category in row) / len(row)
+        sum(sizes[group] ** (exponent - 1) * _factor(factors, group, category) for group, category in row)
+        / len(row)
+        * (many_pairs_weight if len(row) >= MANY_PAIRS else 1)
         for row in kinds
     ]
     scale = _scale(wanted)
-    copies = _whole(shots, [min(MAX_COPIES, scale * value) for value in wanted], seed)
+    copies = _whole(
+        shots,
+        [min(MAX_COPIES, scale * value) for value in wanted],
+        seed,
+        [len(row) >= MANY_PAIRS and many_pairs_weight != 1 for row in kinds],
+    )
     kept: list[Shot] = []
     for shot, count in zip(shots, copies, strict=True):
         kept += [shot, *[replace(shot, rejects=())] * (count - 1)] if count else []
@@ -113,14 +131,17 @@ def _scale(wanted: Sequence[float]) -> float:
     return MAX_COPIES / values[-1] if values else 0.0
 
 
-def _whole(shots: Sequence[Shot], copies: Sequence[float], seed: int) -> list[int]:
-    """Whole numbers of copies: within a source, their sum is kept and the fullest shots are rounded up."""
-    sources: dict[str, list[int]] = {}
-    for place, shot in enumerate(shots):
-        sources.setdefault(shot.document.source, []).append(place)
+def _whole(shots: Sequence[Shot], copies: Sequence[float], seed: int, are_apart: Sequence[bool]) -> list[int]:
+    """Whole numbers of copies: within a source, their sum is kept and the fullest shots are rounded up.
+
+    are_apart: which shots are rounded among themselves, since they have a weight of their own.
+    """
+    sources: dict[tuple[str, bool], list[int]] = {}
+    for place, (shot, is_apart) in enumerate(zip(shots, are_apart, strict=True)):
+        sources.setdefault((shot.document.source, is_apart), []).append(place)
     whole = [0] * len(shots)
-    for source, places in sources.items():
-        rng(seed, "balance", source).shuffle(places)
+    for (source, is_apart), places in sources.items():
+        rng(seed, "balance", source, *(["many pairs"] if is_apart else [])).shuffle(places)
         places.sort(key=lambda place: -len(shots[place].pairs))
         for place in places:
             whole[place] = int(copies[place])

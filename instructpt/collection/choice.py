@@ -19,9 +19,12 @@ class Choice:
     """Whether parts of scored benchmarks are taken."""
     redistributable: bool = False
     """Only sets whose licence lets weights trained on them be passed on."""
+    suits: Literal["", "writer", "reader"] = ""
+    """Only sets that the catalog says suit it; sets that it does not know are taken."""
 
     def reasons(self, catalog: Catalog) -> dict[str, str]:
-        """Why each set of the catalog that is left out is: not_chosen, other_part, benchmark_set, not_redistributable.
+        """Why each set of the catalog that is left out is: not_chosen, other_part, benchmark_set, not_suited,
+        not_redistributable.
 
         Raises RecipeError for a name in `sets` that the catalog does not know.
         """
@@ -34,6 +37,8 @@ class Choice:
                 reasons[name] = "other_part"
             elif entry.benchmark and not self.benchmarks:
                 reasons[name] = "benchmark_set"
+            elif self.suits and self.suits not in entry.suits:
+                reasons[name] = "not_suited"
             elif self.redistributable and entry.redistribution not in SHIPPABLE:
                 reasons[name] = "not_redistributable"
         return reasons

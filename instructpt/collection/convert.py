@@ -48,7 +48,9 @@ class Conversion:
     choice: Choice = field(default_factory=Choice)
     test_items: TestItems | None = None
     unanswerable_share: float = 0.0
-    """Which part of the rows without an answer is kept, their answer worded by the catalog."""
+    """Which part of the rows without an answer is kept."""
+    unanswerable: str = ""
+    """Their answer; "" leaves the words to the catalog."""
     max_contexts: int | None = None
     """Of a set, those with the most rows."""
     seed: int
@@ -153,7 +155,13 @@ def _shot(text: str, records: Sequence[TaskRecord], how: Conversion) -> Shot:
     drawn = list(records)
     rng(how.seed, "pair_order", text).shuffle(drawn)
     for record in drawn:
-        pair = pair_of(record, catalog=how.catalog, seed=how.seed, unanswerable_share=how.unanswerable_share)
+        pair = pair_of(
+            record,
+            catalog=how.catalog,
+            seed=how.seed,
+            unanswerable_share=how.unanswerable_share,
+            unanswerable=how.unanswerable,
+        )
         if isinstance(pair, str):
             rejects.append(reject(record, pair))
             continue

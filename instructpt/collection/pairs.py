@@ -14,10 +14,13 @@ from instructpt.records import Pair
 from instructpt.seeds import rng
 
 
-def pair_of(record: TaskRecord, *, catalog: Catalog, seed: int, unanswerable_share: float) -> Pair | str:
+def pair_of(
+    record: TaskRecord, *, catalog: Catalog, seed: int, unanswerable_share: float, unanswerable: str = ""
+) -> Pair | str:
     """The record's pair, or the reason why there is none.
 
-    unanswerable_share: which part of the rows without an answer is kept, their answer worded by the catalog.
+    unanswerable_share: which part of the rows without an answer is kept. unanswerable: their answer; "" leaves the
+    words to the catalog.
     Reasons: empty_or_repeated_option, wording_without_its_filling, no_wording, unanswerable, answer_not_in_options.
     """
     entry = catalog.entries.get(record.dataset)
@@ -37,7 +40,7 @@ def pair_of(record: TaskRecord, *, catalog: Catalog, seed: int, unanswerable_sha
         draw = rng(seed, "unanswerable", record.dataset, record.context.strip(), record.question)
         if options or draw.random() >= unanswerable_share:
             return "unanswerable"
-        answer = draw.choice(catalog.unanswerable)
+        answer = unanswerable or draw.choice(catalog.unanswerable)
     if options:
         answer = " ".join(answer.split())
         if answer not in options:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from instructpt import files
@@ -56,6 +56,10 @@ class Convert(Stage[Group]):
     """A data set, those with the most pairs: the paper's number (section 1)."""
     unanswerable_share: float = 0.0
     """Which part of the questions that their text does not answer is kept."""
+    unanswerable: str = field(default="", metadata={"later": True})
+    """Their answer; "" leaves the words to the catalog."""
+    suits: Literal["", "writer", "reader"] = field(default="", metadata={"later": True})
+    """Only sets that the catalog says suit a writer of questions, or a reader that answers them."""
     shots: int | None = None
     """A group, at most. None: 2, or with `group_tokens` as many as fit."""
     context_characters: int | None = None
@@ -74,6 +78,8 @@ class Convert(Stage[Group]):
     """1: groups of data sets as large as they are; 0: all alike, none repeated more than four times."""
     weights: str = ""
     """More or less of a category or group: "narrative QA=2,NER=0.5"."""
+    many_pairs_weight: float = field(default=1.0, metadata={"later": True})
+    """How many times as often contexts with three pairs and more are taken as others."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -122,7 +128,14 @@ class Convert(Stage[Group]):
 
         how = self._conversion(run)
         shots = list(_counted(convert(self._records(run.tally, how), how), run.tally))
-        balanced = balance(shots, catalog=how.catalog, seed=self.seed, exponent=self.balance, weights=self.weights)
+        balanced = balance(
+            shots,
+            catalog=how.catalog,
+            seed=self.seed,
+            exponent=self.balance,
+            weights=self.weights,
+            many_pairs_weight=self.many_pairs_weight,
+        )
         _drop(balanced.rejects, run.tally)
         run.tally.keep(sum(len(shot.pairs) for shot in shots) - len(balanced.rejects))
         run.tally.count("copied_passages", balanced.num_copies)
@@ -164,9 +177,10 @@ class Convert(Stage[Group]):
             catalog=load(self.catalog),
             budget=self._budget(run),
             sentence_starts=sentence_starts,
-            choice=Choice(self.sets, self.part, self.benchmarks, self.redistributable),
+            choice=Choice(self.sets, self.part, self.benchmarks, self.redistributable, self.suits),
             test_items=read_items(items) if items else None,
             unanswerable_share=self.unanswerable_share,
+            unanswerable=self.unanswerable,
             max_contexts=self.max_contexts,
             seed=self.seed,
         )

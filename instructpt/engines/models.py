@@ -75,6 +75,8 @@ class Speech:
     """Categories to ask for where a user asks for none, "name=weight,..."; empty leaves the choice to the model."""
     pairs: int | None = None
     """A passage, to ask for."""
+    unanswerable: str = ""
+    """What a reader, which was tuned to answer questions, says where the passage holds no answer; "" of a writer."""
 
     @property
     def answers(self) -> dict[str, str]:
@@ -113,7 +115,13 @@ def read_speech(folder: Path) -> Speech | None:
             for name, category in found.get("categories", {}).items()
         }
         numbers = {name: found.get(name) for name in _NUMBERS}
-        return Speech(str(found["dialect"]), categories, mix=str(found.get("mix", "")), **numbers)
+        return Speech(
+            str(found["dialect"]),
+            categories,
+            mix=str(found.get("mix", "")),
+            unanswerable=str(found.get("unanswerable", "")),
+            **numbers,
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} cannot be read ({type(error).__name__}: {error}): it needs a dialect, and of each category "

@@ -29,6 +29,7 @@ RECIPES = {
     "general": "instructpt.recipes.general:general",
     "instruct": "instructpt.recipes.instruct:instruct",
     "quality": "instructpt.recipes.quality:quality",
+    "reader": "instructpt.recipes.reader:reader",
     "synthesizer": "instructpt.recipes.synthesizer:synthesizer",
     "verify": "instructpt.recipes.verify:verify",
 }

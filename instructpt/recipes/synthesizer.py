@@ -8,17 +8,17 @@
     corpora -> Split -> Mine -> Verify -> Tag -> Pack ------+   with --mined-share
     corpora -> Pack ----------------------------------------'   with --raw-share
 
-Two ways, two sets of defaults: `tuning.PAPER` for a base, `tuning.SMALL` from random weights.
+Three ways, three sets of defaults: `tuning.PAPER` for a base, `tuning.OPEN` for a small one, `tuning.SMALL` from random
+weights.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, TypeVar
 
 from instructpt.artifacts import Stage
-from instructpt.assembly.stages import Pack
 from instructpt.collection.stages import Convert
 from instructpt.corpus.stages import BuildVocabulary, Filter, Read, Split
 from instructpt.engines.models import Model
@@ -28,14 +28,16 @@ from instructpt.mining import RULES
 from instructpt.mining.stages import Mine
 from instructpt.recipes.augment import clean
 from instructpt.recipes.budgets import Precision, fast_precision
-from instructpt.recipes.tuning import Way, way_for
-from instructpt.records import Document, Text
+from instructpt.recipes.tuning import OPEN_LORA_RANK, Way, rows_of, tuned, way_for
+from instructpt.records import Document
 from instructpt.report.release import Release
 from instructpt.synthesis.tagging import Tag
 from instructpt.templates.stages import Template
-from instructpt.training.settings import Lora, TrainSettings
+from instructpt.training.settings import TrainSettings
 from instructpt.training.stages import Source, Train, steps_for
 from instructpt.verification.stages import Verify
+
+T = TypeVar("T")
 
 SAMPLE_PASSAGES = "sample:passages.jsonl.zst"
 SAMPLE_TASKS = "sample:tasks.jsonl.zst"
@@ -48,16 +50,16 @@ POSITIONS = 1024
 """The longest text that a model from random weights is made for, unless its tuning rows are longer."""
 MARKS = ("<CON>", "</CON>", "<QUE>", "<ANS>", "</END>", "<CAT>", "<ASK>", "</ASK>")
 """Tags of all dialects: few tokens each in a new vocabulary, whatever dialect comes later."""
-LORA_ALPHA_FACTOR = 2
-"""alpha / rank; the rate that is best then hardly depends on the rank."""
 MINED_PAIRS = (3, 6)
 """Fewest and most pairs of a mined passage that is tuned on."""
+ANSWER_FIRST = "answers"
+"""The dialect whose data and settings are chosen for it."""
+UNANSWERABLE_SHARE = 0.1
+MANY_PAIRS_WEIGHT = 2.0
+"""Most sets have one pair a context, and a synthesizer tuned on them all writes one pair a passage (docs/log.md)."""
 LONG_KINDS = ("next_sentence", "order_of_sentences")
 """Rules that are not learned: their questions quote half of the passage (150 tokens each, others 50), and a rule puts
 sentences in order without a mistake."""
-MAX_EPOCHS = 8.0
-"""Of tuning data, where a budget in tokens is given."""
-_MOST_STEPS = 10_000_000
 
 
 def synthesizer(
@@ -74,9 +76,10 @@ def synthesizer(
     redistributable: bool = False,
     evaluation: tuple[str, ...] = (),
     max_contexts: int = 10_000,
-    unanswerable_share: float = 0.1,
+    unanswerable_share: float | None = None,
     balance: float = 1.0,
     weights: str = "",
+    many_pairs_weight: float | None = None,
     dialect: str = "steered",
     tuning_tokens: int | None = None,
     epochs: float | None = None,
@@ -84,7 +87,7 @@ def synthesizer(
     batch_tokens: int | None = None,
     row_tokens: int | None = None,
     passage_tokens: int | None = None,
-    lora_rank: int = 0,
+    lora_rank: int | None = None,
     raw_share: float = 0.0,
     mined_share: float = 0.0,
     mined_documents: int = 2500,
@@ -115,22 +118,30 @@ def synthesizer(
         tasks: Task data in the neutral layout (docs/formats.md): files, folders or globs.
         hub: Also stream the catalog's sets that lie on the Hugging Face Hub.
         catalog: A catalog of task sets of your own (docs/formats.md).
-        sets: Only these task sets: names of sets, categories or groups.
+        sets: Only these task sets: names of sets, categories or groups. By default all, and with answers first those
+            that the catalog says suit a writer, and those that it does not know.
         benchmarks: Also take the sets that are parts of scored benchmarks.
         redistributable: Only sets whose licence lets weights trained on them be passed on.
         evaluation: Files of test items: task records that share 13 words in a row with one are left out.
         max_contexts: Contexts a set, those with the most pairs; the paper's number.
-        unanswerable_share: Which part of the questions that their text does not answer is kept.
+        unanswerable_share: Which part of the questions that their text does not answer is kept; 0.1 by default, none
+            with answers first.
         balance: 1 leaves groups of sets as large as they are, 0 makes them equal.
         weights: More or less of a category or group, such as "narrative QA=2,NER=0.5".
-        dialect: The markup that the model learns; steered names the category of each pair and can be asked for some.
+        many_pairs_weight: How many times as often contexts with three pairs and more are taken as others; 2 with
+            answers first, else 1.
+        dialect: The markup that the model learns; steered names the category of each pair and can be asked for some,
+            answers does so too and names each answer before its question, which suits small bases.
         tuning_tokens: The budget, instead of epochs.
-        epochs: Passes over the task data; 5 by default, as in the paper.
-        learning_rate: The highest; 5e-6 for a base (paper), 1e-3 from random weights, ten times that with LoRA.
-        batch_tokens: Tokens a step; 16,384 for a base (paper), 4,096 from random weights.
-        row_tokens: The longest sequence; 4,096 for a base (paper) or what it reads, 1,024 from random weights.
-        passage_tokens: The longest context; longer ones are cut between sentences. 2,048 for a base, 384 without.
-        lora_rank: Tune adapters of this rank (LoRA, needs the extra `tune`) and merge them in; 0 tunes all weights.
+        epochs: Passes over the task data; 5 by default, as in the paper, 2 for a narrow base.
+        learning_rate: The highest; 5e-6 for a base (paper), 1e-4 for one narrower than 1,024, 1e-3 from random weights,
+            ten times that with LoRA.
+        batch_tokens: Tokens a step; 16,384 for a base (paper), 8,192 for a narrow one, 4,096 from random weights.
+        row_tokens: The longest sequence; 4,096 for a base (paper) or what it reads, 1,024 for others.
+        passage_tokens: The longest context; longer ones are cut between sentences. 2,048 for a base, 448 for a narrow
+            one, 384 without.
+        lora_rank: Tune adapters of this rank (LoRA, needs the extra `tune`) and merge them in; 0 tunes all weights. 32
+            by default for a base with answers first, else 0.
         raw_share: Share of the tuning tokens that are raw text of the corpora.
         mined_share: Share of the tuning tokens that are passages of the corpora with pairs mined by rules.
         mined_documents: Documents of each corpus that are mined for it.
@@ -153,7 +164,9 @@ def synthesizer(
         seed: Of every draw.
     """
     _check(base=base, shape=shape, corpora=corpora, shares=(raw_share, mined_share), budget=(tuning_tokens, epochs))
-    _check_names(catalog=catalog, sets=sets, weights=weights, dialect=dialect, shape=shape)
+    check_names(catalog=catalog, sets=sets, weights=weights, dialect=dialect, shape=shape)
+    precise, is_answer_first = fast_precision(precision), dialect == ANSWER_FIRST
+    rank = _given(lora_rank, OPEN_LORA_RANK if is_answer_first and base is not None else 0)
     way = way_for(
         base,
         row_tokens=row_tokens,
@@ -161,7 +174,7 @@ def synthesizer(
         batch_tokens=batch_tokens,
         learning_rate=learning_rate,
         epochs=epochs,
-        has_adapters=lora_rank > 0,
+        has_adapters=rank > 0,
     )
     texts = _texts(corpora, skip=held_out_documents) if base is None or raw_share or mined_share else {}
     words: Model = base or _vocabulary(texts, size=vocabulary_size)
@@ -174,7 +187,7 @@ def synthesizer(
         batch_tokens=pretraining_batch_tokens,
         learning_rate=pretraining_learning_rate,
         max_positions=max(POSITIONS, way.row_tokens),
-        precision=fast_precision(precision),
+        precision=precise,
         seed=seed,
     )
     converted = Convert(
@@ -183,34 +196,30 @@ def synthesizer(
         hub=hub,
         catalog=catalog,
         sets=sets,
+        suits="writer" if is_answer_first and not sets else "",
         benchmarks=benchmarks,
         redistributable=redistributable,
         evaluation=evaluation,
         max_contexts=max_contexts,
-        unanswerable_share=unanswerable_share,
+        unanswerable_share=_given(unanswerable_share, 0.0 if is_answer_first else UNANSWERABLE_SHARE),
         vocabulary=words,
         dialect=dialect,
         context_tokens=way.passage_tokens,
         group_tokens=way.row_tokens,
         balance=balance,
         weights=weights,
+        many_pairs_weight=_given(many_pairs_weight, MANY_PAIRS_WEIGHT if is_answer_first else 1.0),
         seed=seed,
     )
     part = _texts(corpora, skip=held_out_documents, limit=mined_documents) if mined_share else {}
     mined = {name: _mined(name, text, words, way, seed) for name, text in part.items()}
-    tuned = Train(
-        name="tuned",
-        mixture=_mixture(converted, texts, mined, shares=(raw_share, mined_share), words=words, way=way),
-        settings=_tuning(way, tuning_tokens, lora_rank=lora_rank, precision=fast_precision(precision), seed=seed),
-        batch_rows=way.batch_rows,
-        vocabulary=words,
-        base=start,
-        epochs=way.epochs if tuning_tokens is None else None,
-        max_epochs=max(MAX_EPOCHS, way.epochs),
+    mixture = _mixture(converted, texts, mined, shares=(raw_share, mined_share), words=words, way=way)
+    model = tuned(
+        mixture, words=words, base=start, way=way, tokens=tuning_tokens, rank=rank, precision=precise, seed=seed
     )
     return Release(
         name="measured" if scores else "synthesizer",
-        model=tuned,
+        model=model,
         tasks=converted,
         dialect=dialect,
         passage_tokens=way.passage_tokens,
@@ -230,21 +239,8 @@ def synthesizer(
     )
 
 
-def _tuning(
-    way: Way, tokens: int | None, *, lora_rank: int, precision: Literal["float32", "bfloat16"], seed: int
-) -> TrainSettings:
-    """Steps for so many tokens; without a number, as many as the epochs take (`Train.epochs` ends the run then)."""
-    steps = _MOST_STEPS
-    if tokens is not None:
-        steps = steps_for(tokens, row_tokens=way.row_tokens, batch_rows=way.batch_rows)
-    return TrainSettings(
-        steps=steps,
-        learning_rate=way.learning_rate,
-        warmup_steps=min(way.warmup_steps, steps // 10),
-        precision=precision,
-        seed=seed,
-        lora=Lora(rank=lora_rank, alpha=LORA_ALPHA_FACTOR * lora_rank) if lora_rank else None,
-    )
+def _given(value: T | None, default: T) -> T:
+    return default if value is None else value
 
 
 def _check(
@@ -265,7 +261,9 @@ def _check(
         raise RecipeError(f"tuning_tokens is {budget[0]} and epochs {budget[1]}: give one of them")
 
 
-def _check_names(*, catalog: str | None, sets: tuple[str, ...], weights: str, dialect: str, shape: str | None) -> None:
+def check_names(
+    *, catalog: str | None, sets: tuple[str, ...], weights: str, dialect: str = "tags", shape: str | None = None
+) -> None:
     """Names that would be found wrong only hours into a run. Raises RecipeError with those most like them."""
     from instructpt.collection.balance import parse_weights
     from instructpt.collection.catalog import load
@@ -322,7 +320,7 @@ def _pretrained(
         name="base",
         mixture=tuple(
             Source(
-                rows=_rows(f"{name}-rows", _plain(name, text), words, row_tokens),
+                rows=rows_of(f"{name}-rows", _plain(name, text), words, row_tokens),
             )
             for name, text in texts.items()
         ),
@@ -374,16 +372,12 @@ def _mixture(
     raw, dialect = texts if shares[0] else {}, tasks.dialect
     tagged = Tag(name="tasks-tagged", groups=tasks, dialect=dialect)
     rest = 1 - sum(shares)
-    sources = [Source(rows=_rows("tasks-tagged-rows", tagged, words, way.row_tokens), share=rest)]
+    sources = [Source(rows=rows_of("tasks-tagged-rows", tagged, words, way.row_tokens), share=rest)]
     for name, text in raw.items():
-        rows = _rows(f"{name}-tuning-rows", _plain(name, text), words, way.row_tokens)
+        rows = rows_of(f"{name}-tuning-rows", _plain(name, text), words, way.row_tokens)
         sources.append(Source(rows=rows, share=shares[0] / len(raw)))
     for name, groups in mined.items():
         pairs = Tag(name=f"{name}-mined-tagged", groups=groups, dialect=dialect, min_pairs=MINED_PAIRS[0])
-        rows = _rows(f"{name}-mined-rows", pairs, words, way.row_tokens)
+        rows = rows_of(f"{name}-mined-rows", pairs, words, way.row_tokens)
         sources.append(Source(rows=rows, share=shares[1] / len(mined)))
     return tuple(sources)
-
-
-def _rows(name: str, texts: Stage[Text], words: Model, row_tokens: int) -> Pack:
-    return Pack(name=name, texts=texts, vocabulary=words, row_tokens=row_tokens)

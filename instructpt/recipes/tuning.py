@@ -1,21 +1,32 @@
-"""Settings for tuning a synthesizer: two ways, each with values that go together.
+"""Settings for tuning a synthesizer: three ways, each with values that go together.
 
-The paper tunes a base of 7 billion parameters, a few passes at a low rate; what has only just been made from random
-weights learns the markup at a high one.
+The paper tunes a base of 7 billion parameters, a few passes at a low rate; a base of some hundred million learns at a
+higher one, and what has only just been made from random weights at the highest.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import orjson
 
-from instructpt.engines.models import context_tokens
+from instructpt.artifacts import Stage
+from instructpt.assembly.stages import Pack
+from instructpt.engines.models import Model, context_tokens
 from instructpt.errors import InputError, RecipeError
 from instructpt.models.folders import local_folder
+from instructpt.records import Text
+from instructpt.training.settings import Lora, TrainSettings
+from instructpt.training.stages import Source, Train, steps_for
 from instructpt.words import vocabulary
 
+LORA_ALPHA_FACTOR = 2
+"""alpha / rank; the rate that is best then hardly depends on the rank."""
+MAX_EPOCHS = 8.0
+"""Of tuning data, where a budget in tokens is given."""
+_MOST_STEPS = 10_000_000
 LORA_RATE_FACTOR = 10
 """Adapters learn best at about ten times the rate of full tuning (Schulman et al., "LoRA Without Regret", 2025)."""
 
@@ -57,6 +68,22 @@ SMALL = Way(
     field_characters=400,
 )
 """From random weights: a model of some million parameters, which loops in one answer of twenty if nothing ends it."""
+OPEN = Way(
+    row_tokens=1024,
+    batch_tokens=8192,
+    learning_rate=1e-4,
+    warmup_steps=50,
+    epochs=2,
+    passage_tokens=448,
+    field_characters=400,
+)
+"""A small open base (SmolLM2-135M): rows as long as a passage and its pairs need, steps of eight rows, so that a
+few million tokens are some hundred steps. With adapters the rate is 1e-3, at which its makers tuned it in full (arXiv
+2502.02737)."""
+OPEN_HIDDEN = 1024
+"""Bases narrower than this count as small: SmolLM2-360M has 960, Qwen3-0.6B 1,024."""
+OPEN_LORA_RANK = 32
+"""Of adapters on a small base: 9.8 million numbers beside SmolLM2-135M, 20 MB in bfloat16."""
 
 
 def way_for(
@@ -74,8 +101,9 @@ def way_for(
     Raises InputError, before anything is made, for a base that cannot be tuned; RecipeError for rows longer than it
     reads, and for lengths that leave no room.
     """
-    way = SMALL if base is None else PAPER
     longest = None if base is None else context_of_base(base)
+    width = None if base is None else _width(base)
+    way = SMALL if base is None else OPEN if width is not None and width < OPEN_HIDDEN else PAPER
     length = row_tokens or min(way.row_tokens, longest or way.row_tokens)
     if longest is not None and length > longest:
         raise RecipeError(f"row_tokens is {length}, {base} reads {longest} tokens: give at most that")
@@ -109,8 +137,53 @@ def context_of_base(base: str) -> int | None:
 
 def width_of_base(base: str) -> int:
     """The size of a model's hidden states. Raises InputError if its configuration does not say."""
+    width = _width(base)
+    if width is None:
+        raise InputError(f"{base} names no hidden_size in config.json: give --learning-rate")
+    return width
+
+
+def _width(base: str) -> int | None:
     path = local_folder(base, files=("config.json",)) / "config.json"
     value = orjson.loads(path.read_bytes()).get("hidden_size") if path.exists() else None
-    if not isinstance(value, int):
-        raise InputError(f"{base} names no hidden_size in config.json: give --learning-rate")
-    return value
+    return value if isinstance(value, int) else None
+
+
+def tuned(
+    mixture: tuple[Source, ...],
+    *,
+    words: Model,
+    base: Model,
+    way: Way,
+    tokens: int | None,
+    rank: int,
+    precision: Literal["float32", "bfloat16"],
+    seed: int,
+) -> Train:
+    """A base tuned on so many tokens of a mixture; without a number, on the epochs of the way. rank: of adapters."""
+    steps = _MOST_STEPS  # `Train.epochs` ends the run then
+    if tokens is not None:
+        steps = steps_for(tokens, row_tokens=way.row_tokens, batch_rows=way.batch_rows)
+    settings = TrainSettings(
+        steps=steps,
+        learning_rate=way.learning_rate,
+        warmup_steps=min(way.warmup_steps, steps // 10),
+        precision=precision,
+        seed=seed,
+        lora=Lora(rank=rank, alpha=LORA_ALPHA_FACTOR * rank) if rank else None,
+    )
+    return Train(
+        name="tuned",
+        mixture=mixture,
+        settings=settings,
+        batch_rows=way.batch_rows,
+        vocabulary=words,
+        base=base,
+        epochs=way.epochs if tokens is None else None,
+        max_epochs=max(MAX_EPOCHS, way.epochs),
+    )
+
+
+def rows_of(name: str, texts: Stage[Text], words: Model, row_tokens: int) -> Pack:
+    """The texts in rows of so many tokens."""
+    return Pack(name=name, texts=texts, vocabulary=words, row_tokens=row_tokens)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -62,6 +62,8 @@ class Release(Stage[Any]):
     """What to ask it for where a user asks for nothing, as "name=weight,..."; empty leaves the choice to it."""
     pairs: int | None = None
     """A passage, to ask for."""
+    unanswerable: str = field(default="", metadata={"later": True})
+    """Of a reader: what it says where the passage holds no answer."""
     mined: tuple[Stage[Group], ...] = ()
     """Passages with pairs mined by rules that it was tuned on too."""
     mined_share: float = 0.0
@@ -114,6 +116,8 @@ class Release(Stage[Any]):
         if self.mix:
             parse_mix(self.mix, known=categories)
             speech |= {"mix": self.mix, "pairs": self.pairs}
+        if self.unanswerable:
+            speech["unanswerable"] = self.unanswerable
         (path / SPEECH_FILE).write_bytes(orjson.dumps(speech, option=orjson.OPT_INDENT_2))
         card = self._card(groups, run, parameters=parameters, path=path, categories=tuple(categories))
         (path / "README.md").write_text(render(card), "utf-8")

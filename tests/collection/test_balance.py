@@ -54,6 +54,16 @@ def test_weights_move_shares_by_group_and_by_category() -> None:
     assert Counter(shot.document.source for shot in by_category.shots) == {"stories": 67, "moods": 133}
 
 
+def test_contexts_with_many_pairs_can_be_taken_more_often() -> None:
+    shots = shots_of(stories=90)
+    balanced = balance(shots, catalog=CATALOG, seed=1, many_pairs_weight=2.0)
+    assert len(balanced.shots) == 90
+    counts = Counter(len(shot.pairs) for shot in balanced.shots)
+    assert counts[3] == counts[1] + counts[2], "a third of the contexts, twice as often as the others"
+    with pytest.raises(RecipeError, match="many_pairs_weight is 0: give a number above 0"):
+        balance(shots, catalog=CATALOG, seed=1, many_pairs_weight=0)
+
+
 def test_the_fullest_contexts_stay() -> None:
     balanced = balance(shots_of(stories=90, moods=30), catalog=CATALOG, seed=1, exponent=0)
     kept = [len(shot.pairs) for shot in balanced.shots if shot.document.source == "stories"]

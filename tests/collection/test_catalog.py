@@ -32,6 +32,13 @@ def test_the_shipped_catalog_is_whole(shipped: Catalog) -> None:
     assert all(entry.redistribution != "unknown" or entry.hub for entry in entries.values())
 
 
+def test_a_writer_and_a_reader_have_sets_that_may_be_passed_on(shipped: Catalog) -> None:
+    for role in ("writer", "reader"):
+        fitting = [entry for entry in shipped.entries.values() if role in entry.suits and entry.part == "seen"]
+        free = [entry for entry in fitting if entry.redistribution in ("yes", "share-alike")]
+        assert len({entry.category for entry in free}) >= (10 if role == "writer" else 6), role
+
+
 def test_it_is_chosen_from_by_set_category_and_group(shipped: Catalog) -> None:
     assert set(shipped.named(["fairytaleqa"]).entries) == {"fairytaleqa"}
     category, group = shipped.entries["fairytaleqa"].category, shipped.entries["mnli"].group
@@ -52,7 +59,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     path.write_text(
         HEAD
         + 'redistribution = "share-alike"\nsource = "me/data@1"\npart = "unseen"\nfamily = "f"\nanswers = "span"\n'
-        + 'benchmark = "boolq"\nconverter = "story_and_question"\n'
+        + 'suits = ["reader"]\nbenchmark = "boolq"\nconverter = "story_and_question"\n'
         + 'wordings = ["1 {labels}", "2 {question}", "3", "4", "5"]\n'
         + '[set.hub]\nid = "me/set"\nconfig = "en"\nsplit = "train"\nrevision = "abc"\n'
         + '[set.hub.fields]\ncontext = "text"\nanswer = "answers.text.0"\n'
@@ -68,6 +75,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         part="unseen",
         family="f",
         answers="span",
+        suits=("reader",),
         benchmark="boolq",
         wordings=("1 {labels}", "2 {question}", "3", "4", "5"),
         converter="story_and_question",
@@ -82,6 +90,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ("[set", "is not TOML"),
         (HEAD.replace("unanswerable", "#"), "no list `unanswerable`"),
         ('unanswerable = "No."', "unanswerable must be a list of texts"),
+        (HEAD + 'suits = "writer"', "suits is 'writer'; give a list of writer, reader"),
         ('unanswerable = ["No."]\nset = 1', "a set is a table with category, group, licence"),
         (HEAD.replace("group", "grope"), "unknown key 'grope': did you mean 'group'"),
         (HEAD.replace('group = "g"\n', ""), "group is missing"),

@@ -163,6 +163,8 @@ def test_a_share_of_unanswerable_questions_can_be_kept() -> None:
     assert 25 <= len(shots) <= 75
     assert reasons == {"unanswerable": 200 - len(shots)}
     assert {shot.pairs[0].answer for shot in shots} == {"It does not say."}
+    named, _ = converted(records, unanswerable_share=0.25, unanswerable="No word of it.")
+    assert {shot.pairs[0].answer for shot in named} == {"No word of it."}
 
 
 def test_the_fullest_contexts_of_each_set_are_kept() -> None:

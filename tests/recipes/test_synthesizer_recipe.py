@@ -18,9 +18,11 @@ from instructpt.assembly.rows import open_rows
 from instructpt.cli.commands import main
 from instructpt.engines import Sampling, open_engine
 from instructpt.engines.models import read_speech
+from instructpt.recipes.reader import reader
 from instructpt.recipes.synthesizer import synthesizer
 from instructpt.report.release import Release
 from instructpt.synthesis.dialects import open_dialect
+from instructpt.synthesis.reading import UNANSWERABLE
 from instructpt.words import vocabulary
 
 
@@ -118,7 +120,7 @@ def test_pairs_end_tags_and_end_of_text_carry_loss_and_passages_do_not(work: Pat
 def test_a_base_takes_the_papers_settings(base: Path, tmp_path: Path) -> None:
     folder = tmp_path / "long"
     shutil.copytree(base, folder)
-    change(folder / "config.json", max_position_embeddings=32_768)
+    change(folder / "config.json", max_position_embeddings=32_768, hidden_size=4096)
     recipe = synthesizer(base=str(folder))
     settings = recipe.model.settings
     assert (settings.learning_rate, settings.warmup_steps, settings.schedule) == (5e-6, 1000, "cosine")
@@ -129,6 +131,35 @@ def test_a_base_takes_the_papers_settings(base: Path, tmp_path: Path) -> None:
     assert with_adapters.learning_rate == pytest.approx(5e-5)
     assert with_adapters.lora is not None
     assert with_adapters.lora.alpha == 32
+
+
+def test_a_small_base_is_tuned_with_answers_first_on_adapters_and_on_sets_that_suit_it(base: Path) -> None:
+    recipe = synthesizer(base=str(base), dialect="answers")
+    settings = recipe.model.settings
+    assert (settings.learning_rate, settings.warmup_steps) == (pytest.approx(1e-3), 50)
+    assert settings.lora is not None
+    assert (settings.lora.rank, recipe.window_tokens, recipe.passage_tokens) == (32, 1024, 448)
+    assert (recipe.tasks.suits, recipe.tasks.many_pairs_weight, recipe.tasks.unanswerable_share) == ("writer", 2, 0)
+    named = synthesizer(base=str(base), dialect="answers", sets=SETS, many_pairs_weight=1.0, lora_rank=0)
+    assert (named.tasks.suits, named.tasks.many_pairs_weight, named.model.settings.lora) == ("", 1, None)
+
+
+def test_a_reader_learns_answers_and_says_what_it_says_where_there_is_none(base: Path, tmp_path: Path) -> None:
+    flags = {"row_tokens": 512, "batch_tokens": 2048, "tuning_tokens": 8192, "lora_rank": 2, "precision": "float32"}
+    recipe = reader(base=str(base), tasks=("sample:tasks.jsonl.zst",), **flags)  # type: ignore[arg-type]
+    folder = made(recipe, tmp_path)
+    speech = read_speech(folder)
+    assert speech is not None
+    assert (speech.dialect, speech.unanswerable) == ("tags", UNANSWERABLE)
+    counts = orjson.loads((tmp_path / "tasks" / "manifest.json").read_bytes())["tally"]["dropped"]
+    assert counts["not_suited"] > 0
+    packed = tmp_path / "questions-rows"
+    batch = open_rows(packed / "joined", shards=[packed / "00000"]).batch(list(range(8)))
+    words = vocabulary.load(folder)
+    learnt = words.decode(list(batch.targets[batch.weights > 0]))
+    assert "<QUE>" not in learnt
+    assert UNANSWERABLE in learnt
+    assert "</END>" in learnt
 
 
 def test_rows_are_no_longer_than_the_base_reads(base: Path) -> None:
@@ -211,9 +242,9 @@ def test_plan_lists_the_collection(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_plan_counts_tokens_once_there_is_a_vocabulary(recipe: Release, work: Path, released: Path) -> None:
     outline = recipe.outline(Run(root=str(work / "runs")))
     rows = {row[0]: row for row in outline.rows}
-    assert set(rows) == {"comparative_sentences", "fairytaleqa", "narrativeqa", "3 sets"}
+    assert set(rows) == {"comparative_sentences", "fairytaleqa", "narrativeqa", "narrativeqa_part", "4 sets"}
     counts = orjson.loads((work / "runs" / "tasks" / "manifest.json").read_bytes())["tally"]["counts"]
-    assert int(rows["3 sets"][6].replace(",", "")) == counts["pairs"]
+    assert int(rows["4 sets"][6].replace(",", "")) == counts["pairs"]
     assert int(rows["fairytaleqa"][7].replace(",", "")) > 10_000
 
 

@@ -8,6 +8,7 @@
     source = "nltk/nltk_data@5db857e6f7"
     part = "seen"                       # or "unseen": kept for measuring what was learnt
     answers = "label"                   # "span", "label" or "free"
+    suits = ["writer", "reader"]        # what is tuned on it where questions come after their answers; none: neither
     wordings = ["Is this opinion or report?", ...]
 
 `load()` reads every TOML file of this folder as one catalog; a user's own is a file of the same layout, given by path.
@@ -38,6 +39,7 @@ MAX_CATEGORY_WORDS = 3
 
 Part = Literal["seen", "unseen"]
 Answers = Literal["span", "label", "free"]
+Suits = Literal["writer", "reader"]
 Redistribution = Literal["yes", "share-alike", "no", "unknown"]
 
 SHIPPABLE: tuple[Redistribution, ...] = ("yes", "share-alike")
@@ -75,6 +77,9 @@ class Entry:
     """Sets of one family share contexts, and therefore one part."""
     answers: Answers = "free"
     """"span": answers stand in the text, word for word, as a rule; "label": one of a few; "free": anything else."""
+    suits: tuple[Suits, ...] = ()
+    """"writer": its questions stand on their own and ask about the text, so that one can learn to write such; "reader":
+    the text decides the answers, so that one can learn to find them."""
     benchmark: str | None = None
     """The scored benchmark that it is a part of: left out by default."""
     wordings: tuple[str, ...] = ()
@@ -173,7 +178,7 @@ _HUB_TEXT_KEYS = (*_HUB_NEEDED, "config", "revision", "rows")
 def _entry(where: str, table: object) -> Entry:
     if not isinstance(table, dict):
         raise InputError(f"{where}: a set is a table with {', '.join(_NEEDED)}")
-    _check_keys(where, table, needed=_NEEDED, texts=_TEXT_KEYS, others=("wordings", "hub"))
+    _check_keys(where, table, needed=_NEEDED, texts=_TEXT_KEYS, others=("wordings", "suits", "hub"))
     for key, choices in _CHOICES.items():
         if table.get(key, choices[0]) not in choices:
             raise InputError(f"{where}: {key} is {table[key]!r}; give {', '.join(choices)}")
@@ -181,8 +186,16 @@ def _entry(where: str, table: object) -> Entry:
     if converter is not None and converter not in CONVERTERS:
         raise InputError(f"{where}: no converter is called {converter!r}{suggestion(converter, CONVERTERS)}")
     _check_category(where, table["category"])
+    suits = table.get("suits", [])
+    if not isinstance(suits, list) or not set(suits) <= set(get_args(Suits)):
+        raise InputError(f"{where}: suits is {suits!r}; give a list of {', '.join(get_args(Suits))}")
     values = {key: table[key] for key in _TEXT_KEYS if key in table}
-    return Entry(**values, wordings=_wordings(where, table.get("wordings", [])), hub=_hub(where, table.get("hub")))
+    return Entry(
+        **values,
+        suits=tuple(suits),
+        wordings=_wordings(where, table.get("wordings", [])),
+        hub=_hub(where, table.get("hub")),
+    )
 
 
 def _hub(where: str, table: object) -> Hub | None:
