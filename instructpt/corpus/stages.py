@@ -13,6 +13,7 @@ from instructpt.artifacts import Product, Run, Stage
 from instructpt.corpus import duplicates, readers, splitting
 from instructpt.corpus.filters import Thresholds, first_reason
 from instructpt.engines.models import Model, model_folder, model_sources
+from instructpt.errors import RecipeError
 from instructpt.records import Document, Reject, Text
 from instructpt.words import vocabulary
 
@@ -118,6 +119,71 @@ class Filter(Stage[Document]):
             reason = "exact_duplicate" if row in copies else first_reason(document, self.thresholds)
             if reason:
                 run.tally.drop(reason, document.text)
+            else:
+                yield document
+
+
+@dataclass(frozen=True, kw_only=True)
+class NearDuplicates(Stage[Any]):
+    """Which documents nearly repeat an earlier one of the corpus: `corpus.near_duplicates` says how it is found."""
+
+    product: ClassVar[Product] = "folder"
+    packages: ClassVar[tuple[str, ...]] = ("rensa",)
+
+    documents: Stage[Document]
+    share: float
+    """Of the runs of five words that two documents have, those that both have."""
+
+    def __post_init__(self) -> None:
+        """Raises RecipeError for a share that is none."""
+        if not 0.5 <= self.share <= 1:
+            raise RecipeError(
+                f"{self.name}: documents are near duplicates from a share of {self.share:g}: give 0.5 to 1, such as 0.8"
+            )
+
+    def build(self, index: int, run: Run, path: Path) -> None:
+        """The signatures of a shard's documents."""
+        import numpy as np
+
+        from instructpt.corpus.near_duplicates import signatures
+
+        path.mkdir(exist_ok=True)
+        made = signatures(document.text for document in run.take(self.documents, index))
+        run.tally.made = len(made)
+        np.save(path / "signatures.npy", made)
+
+    def join(self, run: Run, path: Path) -> bool:
+        """For each shard, the rows that are near a row before them."""
+        import numpy as np
+
+        from instructpt.corpus.near_duplicates import near_copies
+
+        path.mkdir(exist_ok=True)
+        folders = [run.product(self, f"{i:05d}") for i in range(self.num_shards(run))]
+        shards = [np.load(folder / "signatures.npy", mmap_mode="r") for folder in folders]
+        for index, rows in enumerate(near_copies(shards, share=self.share)):
+            np.save(path / f"{index:05d}.npy", rows)
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distinct(Stage[Document]):
+    """Documents without those that nearly repeat an earlier one."""
+
+    record: ClassVar[Any] = Document
+
+    documents: Stage[Document]
+    duplicates: NearDuplicates
+    """Of the same documents."""
+
+    def shard(self, index: int, run: Run) -> Iterator[Document]:
+        """A shard's documents, but for near duplicates."""
+        import numpy as np
+
+        near = set(np.load(run.product(self.duplicates, "joined") / f"{index:05d}.npy").tolist())
+        for row, document in enumerate(run.take(self.documents, index)):
+            if row in near:
+                run.tally.drop("near_duplicate", document.text)
             else:
                 yield document
 

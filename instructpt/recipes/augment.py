@@ -8,7 +8,16 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from instructpt.artifacts import Stage
-from instructpt.corpus.stages import SHARD_BYTES, BuildVocabulary, Duplicates, Filter, Read, Split
+from instructpt.corpus.stages import (
+    SHARD_BYTES,
+    BuildVocabulary,
+    Distinct,
+    Duplicates,
+    Filter,
+    NearDuplicates,
+    Read,
+    Split,
+)
 from instructpt.engines.models import REMOTE_SPEECH, SHIPPED, Model, Speech, read_speech
 from instructpt.errors import RecipeError
 from instructpt.mining.stages import Mine
@@ -43,6 +52,7 @@ def augment(
     text_field: str = "text",
     id_field: str = "id",
     limit: int | None = None,
+    near_duplicates: float | None = None,
     shard_bytes: int = SHARD_BYTES,
     language: str = "english",
     dialect: str = AUTO,
@@ -68,6 +78,8 @@ def augment(
         text_field: Field or column that holds the text.
         id_field: Field or column that holds the id.
         limit: Only the first so many rows.
+        near_duplicates: Drop a document that nearly repeats an earlier one: of the runs of five words that the two
+            have, so large a share is in both (0.8, say). By default only copies are dropped.
         shard_bytes: Text a shard, the unit of resuming and of sharing work among machines.
         language: Of the templates: english, german... (docs/languages.md), or auto for each group's own.
         dialect: How the model is talked with: tags, steered, or chat (chat:german, chat:chinese, chat:my.toml) for
@@ -93,7 +105,8 @@ def augment(
             id_field=id_field,
             limit=limit,
             shard_bytes=shard_bytes,
-        )
+        ),
+        near_duplicates=near_duplicates,
     )
     words: Model = BuildVocabulary(name="vocabulary", texts=(documents,)) if mine else model
     passages = Split(name="passages", documents=documents, vocabulary=words, budget_tokens=lengths.passage)
@@ -152,7 +165,14 @@ def _lengths(speech: Speech | None, *, passage: int | None, window: int | None, 
     return lengths
 
 
-def clean(documents: Stage[Document], *, prefix: str = "") -> Filter:
-    """Documents without duplicates and without those that fail a filter. prefix: of the stages' names."""
+def clean(documents: Stage[Document], *, prefix: str = "", near_duplicates: float | None = None) -> Stage[Document]:
+    """Documents without duplicates and without those that fail a filter. prefix: of the stages' names.
+
+    near_duplicates: as for `augment`. They are looked for last, so that the one that is kept has passed the filters.
+    """
     duplicates = Duplicates(name=f"{prefix}duplicates", documents=documents)
-    return Filter(name=f"{prefix}filtered", documents=documents, duplicates=duplicates)
+    filtered = Filter(name=f"{prefix}filtered", documents=documents, duplicates=duplicates)
+    if near_duplicates is None:
+        return filtered
+    near = NearDuplicates(name=f"{prefix}near-duplicates", documents=filtered, share=near_duplicates)
+    return Distinct(name=f"{prefix}distinct", documents=filtered, duplicates=near)

@@ -20,7 +20,7 @@ from typing import Literal, TypeVar
 
 from instructpt.artifacts import Stage
 from instructpt.collection.stages import Convert
-from instructpt.corpus.stages import BuildVocabulary, Filter, Read, Split
+from instructpt.corpus.stages import BuildVocabulary, Read, Split
 from instructpt.engines.models import Model
 from instructpt.errors import RecipeError
 from instructpt.evaluation.stages import Recorded
@@ -277,13 +277,13 @@ def check_names(
     shape_named(shape or DEFAULT_SHAPE)
 
 
-def _texts(corpora: tuple[str, ...], *, skip: int, limit: int | None = None) -> dict[str, Filter]:
+def _texts(corpora: tuple[str, ...], *, skip: int, limit: int | None = None) -> dict[str, Stage[Document]]:
     """Name -> documents of a corpus, those kept: of the sample if none is given, whose held-out part is a file apart.
 
     The name is the file's, without what follows its first dot. limit: only so many, as stages of their own. Raises
     RecipeError if two have one name.
     """
-    texts: dict[str, Filter] = {}
+    texts: dict[str, Stage[Document]] = {}
     for file in corpora or (SAMPLE_PASSAGES,):
         stem = file.removeprefix("sample:").rstrip("/").rpartition("/")[2].partition(".")[0]
         name = re.sub(r"[^\w-]+", "_", stem)
@@ -295,13 +295,13 @@ def _texts(corpora: tuple[str, ...], *, skip: int, limit: int | None = None) -> 
     return texts
 
 
-def _vocabulary(texts: Mapping[str, Filter], *, size: int) -> BuildVocabulary:
+def _vocabulary(texts: Mapping[str, Stage[Document]], *, size: int) -> BuildVocabulary:
     documents = tuple(texts.values())
     return BuildVocabulary(name="vocabulary", texts=documents, size=size, limit_bytes=8_000_000, words=MARKS)
 
 
 def _pretrained(
-    texts: Mapping[str, Filter],
+    texts: Mapping[str, Stage[Document]],
     *,
     words: Model,
     shape: str,
@@ -361,7 +361,7 @@ def _mined(name: str, text: Stage[Document], words: Model, way: Way, seed: int) 
 
 def _mixture(
     tasks: Convert,
-    texts: Mapping[str, Filter],
+    texts: Mapping[str, Stage[Document]],
     mined: Mapping[str, Verify],
     *,
     shares: tuple[float, float],

@@ -23,6 +23,7 @@ class Verify(Stage[Group]):
     earlier one had failed before), and how many were left out for each reason ("left_out/REASON").
     """
 
+    version: ClassVar[int] = 2
     record: ClassVar[Any] = Group
     takes: ClassVar[str] = "passages"
     makes: ClassVar[str] = "passages"

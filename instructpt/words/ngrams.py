@@ -20,7 +20,6 @@ stretch of a text without blanks or punctuation, not on the length of the text.
 from __future__ import annotations
 
 import itertools
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instructpt.words.overlap import CONTAMINATION_GRAM
-from instructpt.words.wordforms import Unsigned, Words, find_words, mixed, powers, words
+from instructpt.words.runs import Piece, blocks, counted_up, pieces, runs_of, sums_of
+from instructpt.words.wordforms import Unsigned, Words, find_words, words
 
 MIN_WORDS = 8
 """Items of fewer words are not looked for: choices, labels and names, which any text may hold (GPT-3's floor, arXiv
@@ -40,11 +40,7 @@ tests have some dozens of questions on one text."""
 MAX_SHARING = 10
 """N-grams that more items share are wording likewise."""
 
-_BLOCK_CHARACTERS = 1 << 17
-"""Enough that numpy's own cost a call does not show, few enough that its arrays stay in a core's cache."""
 _BITS_A_NGRAM = 16
-_CUT = re.compile(r"[\s!-&(-/:-@\[-_{-~、。，．]")
-"""Where a text may be cut: no word has these in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +74,6 @@ class _Hits:
     def take(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> _Hits:
         """Those at places, or those where a mask is true."""
         return _Hits(self.pieces[chosen], self.firsts[chosen], self.items[chosen], self.offsets[chosen])
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A stretch of a text."""
-
-    text: int
-    offset: int
-    """Of its first character in the text."""
-    string: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +111,7 @@ class Index:
         found: list[Found] = []
         offsets: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
         spans: defaultdict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
-        for block in _blocks(_pieces(texts, overlap_words=self.length - 1)):
+        for block in blocks(pieces(texts, overlap_words=self.length - 1)):
             self._search_block(block, offsets, spans)
         for text, item in sorted(offsets):
             found.append(Found(text, item, len(offsets[text, item]), union(spans[text, item])))
@@ -133,14 +119,14 @@ class Index:
 
     def _search_block(
         self,
-        block: Sequence[_Piece],
+        block: Sequence[Piece],
         offsets: defaultdict[tuple[int, int], set[int]],
         spans: defaultdict[tuple[int, int], list[tuple[int, int]]],
     ) -> None:
         joined = "\n".join([piece.string for piece in block])
         found = find_words(joined)
         starts = np.cumsum([0, *(len(piece.string) + 1 for piece in block)])
-        sums = _sums(found.hashes)
+        sums = sums_of(found.hashes)
         maybe = self._maybe(sums)
         for size in self._sizes:
             hits = self._hits(found, sums, maybe[maybe + size <= len(found.hashes)], starts, size)
@@ -157,7 +143,7 @@ class Index:
         """The words that may begin an n-gram, as its first few words do."""
         if not self._sizes:
             return np.zeros(0, np.int64)
-        heads = _runs_of(sums, self._sizes[0])
+        heads = runs_of(sums, self._sizes[0])
         first, second = _slots(heads, len(self._bits))
         maybe = np.flatnonzero(_are_set(self._bits, first))
         return maybe[_are_set(self._bits, second[maybe])]
@@ -167,12 +153,12 @@ class Index:
     ) -> _Hits:
         """Where the number of a run of words is that of an n-gram, both within one piece; sorted so that runs that go
         on along one item stand together."""
-        hashes = _runs_of(sums, size, firsts)
+        hashes = runs_of(sums, size, firsts)
         lower = np.searchsorted(self._hashes, hashes, side="left")
         is_there = self._hashes[np.minimum(lower, len(self._hashes) - 1)] == hashes
         firsts, lower, hashes = firsts[is_there], lower[is_there], hashes[is_there]
         counts = np.searchsorted(self._hashes, hashes, side="right") - lower
-        entries = lower.repeat(counts) + _counted_up(counts)
+        entries = lower.repeat(counts) + counted_up(counts)
         firsts = firsts.repeat(counts)
         pieces = np.searchsorted(starts, found.starts[firsts], side="right") - 1
         hits = _Hits(pieces, firsts, self._items[entries].astype(np.int64), self._offsets[entries].astype(np.int64))
@@ -266,19 +252,19 @@ def _ngrams(spellings: Sequence[str], sizes: Sequence[int]) -> _Grams:
     """Those of all items, each once an item. sizes: of n-grams, ascending, the last one that of long items."""
     parts = [_Grams(np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.int32), np.zeros(0, np.int32))]
     first = 0
-    for block in _blocks(_Piece(number, 0, spelled) for number, spelled in enumerate(spellings)):
+    for block in blocks(Piece(number, 0, spelled) for number, spelled in enumerate(spellings)):
         lengths = np.array([piece.string.count(" ") + 1 for piece in block])
         begins = np.cumsum(lengths) - lengths
-        sums = _sums(find_words("\n".join([piece.string for piece in block])).hashes)
+        sums = sums_of(find_words("\n".join([piece.string for piece in block])).hashes)
         assert len(sums) == lengths.sum() + 1, "the words of words are these words"
         for size in sizes:
             chosen = np.flatnonzero(np.minimum(lengths, sizes[-1]) == size)
             counts = lengths[chosen] - size + 1
-            offsets = _counted_up(counts)
+            offsets = counted_up(counts)
             firsts = begins[chosen].repeat(counts) + offsets
             items = (first + chosen).repeat(counts).astype(np.int32)
-            heads = _runs_of(sums, sizes[0], firsts)
-            parts.append(_Grams(_runs_of(sums, size, firsts), heads, items, offsets.astype(np.int32)))
+            heads = runs_of(sums, sizes[0], firsts)
+            parts.append(_Grams(runs_of(sums, size, firsts), heads, items, offsets.astype(np.int32)))
         first += len(block)
     grams = _Grams(
         np.concatenate([part.hashes for part in parts]),
@@ -318,30 +304,6 @@ def _are_set(bits: NDArray[np.uint8], slots: Unsigned) -> NDArray[np.bool_]:
     return (found & 1).view(np.bool_)
 
 
-def _sums(hashes: Unsigned) -> Unsigned:
-    """For each word, the sum of the words' numbers before it, each times a power that tells its place; and of all."""
-    sums = np.zeros(len(hashes) + 1, np.uint64)
-    np.cumsum(hashes * powers(len(hashes)).rising[: len(hashes)], out=sums[1:])
-    return sums
-
-
-def _runs_of(sums: Unsigned, size: int, firsts: NDArray[np.int64] | None = None) -> Unsigned:
-    """A number for each run of `size` words, or for those that begin at `firsts`. Other sizes have other numbers."""
-    table = powers(len(sums)).falling
-    if firsts is None:
-        count = max(0, len(sums) - size)
-        runs = (sums[size:] - sums[:count]) * table[:count]
-    else:
-        runs = (sums[firsts + size] - sums[firsts]) * table[firsts]
-    return mixed(runs + np.uint64(size))
-
-
-def _counted_up(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """0, 1, ... for each count, one after the other: [2, 3] -> [0, 1, 0, 1, 2]."""
-    numbers: NDArray[np.int64] = np.arange(counts.sum()) - (np.cumsum(counts) - counts).repeat(counts)
-    return numbers
-
-
 def _runs(hits: _Hits) -> Iterator[tuple[int, int]]:
     """Where hits follow each other word by word, in the text and in the item: half-open ranges of them."""
     if not len(hits):
@@ -354,46 +316,3 @@ def _runs(hits: _Hits) -> Iterator[tuple[int, int]]:
     )
     ends = [*(np.flatnonzero(~goes_on) + 1).tolist(), len(hits)]
     yield from itertools.pairwise([0, *ends])
-
-
-def _pieces(texts: Iterable[str], *, overlap_words: int) -> Iterator[_Piece]:
-    """The texts, long ones cut: each piece begins with the last words of the one before, so that no run is torn."""
-    for number, text in enumerate(texts):
-        start = 0
-        while len(text) - start > _BLOCK_CHARACTERS and (cut := _CUT.search(text, start + _BLOCK_CHARACTERS)):
-            yield _Piece(number, start, text[start : cut.start()])
-            start = _back(text, start, cut.start(), overlap_words)
-        yield _Piece(number, start, text[start:])
-
-
-def _back(text: str, start: int, stop: int, num_words: int) -> int:
-    """Where the last `num_words` words before `stop` begin.
-
-    Where half the piece does not hold so many, a place there that cuts no word: a run of such words may be missed.
-    """
-    if num_words == 0:
-        return stop
-    half, reach = (start + stop) // 2, 16 * (num_words + 1)
-    while True:
-        first = max(stop - reach, half)
-        starts = find_words(text[first:stop]).starts
-        if len(starts) > num_words:  # the first of them may be the end of a longer one
-            return first + int(starts[-num_words])
-        if first == half:
-            cut = _CUT.search(text, half, stop)
-            return cut.start() if cut else stop
-        reach *= 2
-
-
-def _blocks(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
-    """Pieces that fill a block together; a longer one is alone."""
-    block: list[_Piece] = []
-    num_characters = 0
-    for piece in pieces:
-        if block and num_characters + len(piece.string) > _BLOCK_CHARACTERS:
-            yield block
-            block, num_characters = [], 0
-        block.append(piece)
-        num_characters += len(piece.string) + 1
-    if block:
-        yield block

@@ -23,9 +23,12 @@ from instructpt.artifacts import Run
 from instructpt.cli.commands import main
 from instructpt.engines.scripted import Script
 from instructpt.executors.make import make
+from instructpt.files import streams
 from instructpt.recipes.augment import augment as augment_recipe
 from instructpt.report import render
 from instructpt.synthesis.ledger import Ledger
+
+SAMPLE = Path(__file__).parents[2] / "instructpt/sample/passages.jsonl.zst"
 
 
 def augment(files: list[Path], out: Path, *flags: str) -> int:
@@ -158,6 +161,21 @@ def test_duplicates_and_short_texts_are_counted_and_duplicate_ids_are_harmless(t
     assert tally["dropped"]["exact_duplicate"] == 1
     assert sum(tally["dropped"].values()) == 2
     assert_everything_is_accounted_for(tmp_path / "out")
+
+
+def test_near_duplicates_are_counted_and_the_same_whatever_the_workers(tmp_path: Path) -> None:
+    rows = [orjson.loads(line) for line, _ in zip(streams.lines(str(SAMPLE)), range(12), strict=False)]
+    near = [{"id": f"near-{i}", "text": f"{row['text']}\n\nSeen by us on day {i}."} for i, row in enumerate(rows[:5])]
+    path = write_corpus(tmp_path / "my.jsonl", [*rows, *near])
+    flags = ("--near-duplicates", "0.8", "--shard-bytes", "20000")
+    assert augment([path], tmp_path / "one", *flags) == 0
+    tally = manifest(tmp_path / "one", "distinct")["tally"]
+    assert tally["made"] == 12
+    assert tally["dropped"] == {"near_duplicate": 5}
+    assert_everything_is_accounted_for(tmp_path / "one")
+    assert augment([path], tmp_path / "two", *flags, "--workers", "2") == 0
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert augment([path], tmp_path / "bad", "--near-duplicates", "8") == 2
 
 
 def test_strange_documents_go_through(tmp_path: Path, vocabulary_folder: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from instructpt.seeds import rng
-from instructpt.words import ngrams
+from instructpt.words import ngrams, runs
 from instructpt.words.ngrams import MAX_SAME, MAX_SHARING, Found, Index, index, union
 from instructpt.words.wordforms import find_words, words
 
@@ -84,7 +84,7 @@ def test_two_texts_side_by_side_are_not_one() -> None:
 
 @pytest.mark.parametrize("place", range(-90, 30, 7))
 def test_an_item_is_found_across_the_cuts_of_a_long_text(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ngrams, "_BLOCK_CHARACTERS", 1000)
+    monkeypatch.setattr(runs, "BLOCK_CHARACTERS", 1000)
     text = filler("long", num_words=1500)
     at = text.index(" ", 2000 + place)
     long = f"{text[:at]} {ITEM} {text[at:]}"
@@ -104,14 +104,14 @@ def test_a_planted_item_is_found_among_much_text_and_unrelated_items_are_not() -
 def test_words_that_share_a_number_are_not_taken_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if every run of words had the same number as the item: words are compared in the end."""
     made = index([ITEM])
-    monkeypatch.setattr(ngrams, "_runs_of", _always(made))
+    monkeypatch.setattr(ngrams, "runs_of", _always(made))
     assert made.search([filler("other", num_words=300)]) == []
     assert [hit.num_ngrams for hit in made.search([f"{SHORT} {ITEM}"])] == [5]
 
 
 def _always(made: Index):
     """A number for runs of words that ignores them: that of the item's n-gram with the same place modulo 5."""
-    real = ngrams._runs_of
+    real = ngrams.runs_of
 
     def runs_of(sums, size, firsts=None):
         hashes = real(sums, size, firsts)
@@ -130,7 +130,7 @@ def test_a_text_without_an_index_holds_nothing() -> None:
 
 
 def test_a_text_that_cannot_be_cut_is_searched_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ngrams, "_BLOCK_CHARACTERS", 100)
+    monkeypatch.setattr(runs, "BLOCK_CHARACTERS", 100)
     # Half a block without 12 words is cut between two of them.
     assert len(index([ITEM]).search(["x" * 5000 + f" {ITEM} " + "y" * 5000])) == 1
 

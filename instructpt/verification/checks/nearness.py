@@ -1,6 +1,6 @@
 """Pairs that are nearly the same, among many, in bounded memory: MinHash signatures in bands (Broder 1997).
 
-    who built the road  --runs of 5 characters-->  who_b ho_bu o_bui ...  --32 hash functions, least value of each-->
+    who built the road  --runs of 5 characters-->  who_b ho_bu o_bui ...  --MinHash (rensa), 32 places-->
     signature  17 4 93 8 | 21 5 77 30 | ...        8 bands of 4: what agrees in a band is compared as a whole
 
 The share of equal places in two signatures is an estimate of the Jaccard index of their runs (the runs both have, of
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from rensa import RMinHash
 
-from instructpt.seeds import draws
 from instructpt.words import overlap
 
 RUN_CHARACTERS = 5
@@ -29,9 +29,7 @@ MAX_PAIRS = 1 << 17
 
 _NUMBER = re.compile(r"\d+")
 _SIZE = NUM_BANDS * BAND_PLACES
-_PRIME = np.uint64((1 << 31) - 1)
-_FACTORS = np.array([draw % ((1 << 31) - 2) + 1 for draw in draws("nearness", "factors", count=_SIZE)], np.uint64)
-_SHIFTS = np.array([draw % ((1 << 31) - 1) for draw in draws("nearness", "shifts", count=_SIZE)], np.uint64)
+_SEED = 0
 
 Signature = NDArray[np.uint32]
 Signatures = NDArray[np.uint32]
@@ -49,8 +47,9 @@ def signature(question: str, answer: str) -> Signature:
 def _signature(text: str) -> Signature:
     plain = " ".join(overlap.words(text))
     runs = {plain[place : place + RUN_CHARACTERS] for place in range(max(1, len(plain) - RUN_CHARACTERS + 1))}
-    hashes = np.array([zlib.crc32(run.encode("utf-8", "surrogatepass")) for run in runs], np.uint64) % _PRIME
-    least: Signature = ((hashes[:, None] * _FACTORS + _SHIFTS) % _PRIME).min(axis=0).astype(np.uint32)
+    sketch = RMinHash(_SIZE, _SEED)
+    sketch.update([run.encode("utf-8", "surrogatepass") for run in runs])
+    least: Signature = np.array(sketch.digest(), np.uint32)
     return least ^ np.uint32(zlib.crc32(" ".join(_NUMBER.findall(plain)).encode()))
 
 
