@@ -106,12 +106,13 @@ DIALECTS = {
 }
 """Name -> module:Class. A class takes no arguments, or one for which it has a default: see `VARIANTS`."""
 
-VARIANTS = {"chat": "instructpt.synthesis.prompts:languages"}
-"""Name -> module:function that lists what the class takes as its argument. It stands behind a colon: "chat:german"."""
+VARIANTS = {"chat": "instructpt.synthesis.prompts:variants"}
+"""Name -> module:function that lists what the class takes behind a colon: "chat:german", "chat:lines"."""
 
 
 def dialect_names() -> list[str]:
-    """What `open_dialect` takes, sorted. Besides these, "chat:path/to/file.toml" is a wording of the user's own."""
+    """What `open_dialect` takes, sorted. Besides these, "chat:lines:german" is a layout and a language, and a path that
+    ends in .toml stands for a language: "chat:path/to/mine.toml", "chat:lines:mine.toml"."""
     return sorted([*DIALECTS, *(f"{name}:{variant}" for name in VARIANTS for variant in _named(VARIANTS[name])())])
 
 

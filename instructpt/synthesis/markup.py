@@ -153,7 +153,10 @@ def trimmed(pair: Pair) -> Pair:
 
 
 def write_group(group: Group, shots: Iterable[tuple[str, str]]) -> Text:
-    """One text of all shots, each a sequence of its own: its opening, then its pairs, which carry loss to their end."""
+    """One text of all shots, each a sequence of its own: its opening, then its pairs, which carry loss to their end.
+
+    A shot whose pairs are "" is there to be read alone.
+    """
     text = ""
     spans: list[tuple[int, int]] = []
     for opening, pairs in shots:
@@ -161,7 +164,8 @@ def write_group(group: Group, shots: Iterable[tuple[str, str]]) -> Text:
         text += opening + pairs
     source = group.shots[0].document.source if group.shots else ""
     breaks = tuple(stop for _, stop in spans[:-1])
-    return Text(group.id, text, source, "task", tuple(spans), breaks)
+    lossy = tuple((start, stop) for start, stop in spans if start < stop)
+    return Text(group.id, text, source, "task", lossy, breaks)
 
 
 def read_pieces(answer: str, *, read: Callable[[str], Pair | str]) -> tuple[list[Pair], list[Reject]]:

@@ -26,7 +26,7 @@ FOUR_KINDS = (
     Pair("Is it a bird?", "yes", options=("yes", "no"), rationale="It has feathers."),
 )
 MARKS = sorted({mark for name in DIALECTS for mark in open_dialect(name).marks})
-NAMES = sorted(DIALECTS)
+NAMES = sorted([*DIALECTS, "chat:lines"])
 IN_TAGS = [name for name in NAMES if open_dialect(name).marks]
 HELD_IN_TAGS = [name for name in IN_TAGS if open_dialect(name).form()]
 BYTES = LLTokenizer("byte")
