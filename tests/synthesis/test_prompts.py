@@ -71,7 +71,7 @@ def test_a_broken_wording_is_refused_by_file_and_key(tmp_path: Path, old: str, n
         ("chat:", "choose one of arabic, chinese, english, french"),
         ("chats", "did you mean chat"),
         ("tags:german", "no dialect is called"),
-        ("klingon", "choose one of chat, chat:arabic, chat:chinese"),
+        ("klingon", "choose one of answers, chat, chat:arabic"),
     ],
 )
 def test_an_unknown_name_is_told_what_there_is(name: str, hint: str) -> None:
