@@ -44,14 +44,14 @@ def rows(part: Part) -> Iterator[Row | Reject]:
 
     name = base_name(part.url)
     with opened(part.url) as stream:
-        file = pq.ParquetFile(stream)
+        file = pq.ParquetFile(stream, pre_buffer=False)
         groups = [file.metadata.row_group(group) for group in range(file.metadata.num_row_groups)]
         first_row = sum(group.num_rows for group in groups[: part.start])
         for number in range(part.start, len(groups) if part.stop is None else part.stop):
             group = groups[number]
             row_bytes = group.total_byte_size // max(1, group.num_rows)
             batch_rows = min(_MAX_BATCH_ROWS, max(1, _BATCH_BYTES // max(1, row_bytes)))
-            for batch in file.iter_batches(batch_size=batch_rows, row_groups=[number]):
+            for batch in file.iter_batches(batch_size=batch_rows, row_groups=[number], use_threads=False):
                 yield from rows_of(batch, name=name, first_row=first_row)
                 first_row += batch.num_rows
 

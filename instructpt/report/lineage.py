@@ -150,7 +150,7 @@ def _find(
         for column in ["id", *([_PASSAGE_IDS] if kind is Group else [])]:
             for shard in order:
                 with artifact.folder.fs.open(artifact.folder.join(f"{shard:05d}.parquet"), "rb") as file:
-                    rows = list(_rows_with(pq.ParquetFile(file), name, column))
+                    rows = list(_rows_with(pq.ParquetFile(file, pre_buffer=False), name, column))
                 for row in rows:
                     record = _read(artifact, shard, row)
                     if like is None or not isinstance(record, Document) or _holds(record, like):
@@ -161,7 +161,7 @@ def _find(
 def _rows_with(file: Any, name: str, column: str) -> Iterator[int]:
     """Rows whose id is `name`, or that hold a passage of that id. Reads one column."""
     row = 0
-    for batch in file.iter_batches(columns=[column]):
+    for batch in file.iter_batches(columns=[column], use_threads=False):
         for value in batch.column(0).to_pylist():
             ids = [value] if isinstance(value, str) else [shot["document"]["id"] for shot in value]
             if name in ids:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.budget import Purse, watching
 from instructpt.artifacts.storage import Folder
-from instructpt.engines.models import Model, Speech, context_tokens, model_folder, model_identity, opened_engine
+from instructpt.engines.models import Model, Speech, longest_text, model_folder, model_identity, opened_engine
 from instructpt.words import vocabulary
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def begun(
     from instructpt.synthesis.ledger import Ledger
 
     shared: Opened = run.shared
-    context = context_tokens(model_folder(model, run))
+    context = longest_text(model, run)  # of a remote model nobody knows: the server refuses what is too long
     with Ledger(run.workspace(stage, index) / "ledger.sqlite") as ledger:
         yield Synthesis(
             engine=shared.engine,

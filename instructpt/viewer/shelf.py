@@ -146,8 +146,10 @@ class Shelf:
             damage_named(path, remove=f"it and {self.artifact.folder.join('manifest.json')}"),
             self.artifact.folder.fs.open(path, "rb") as file,
         ):
-            parquet = pq.ParquetFile(file, metadata=self._footer(chunk.shard))
-            for batch in parquet.iter_batches(ROWS_PER_CHUNK, row_groups=[chunk.group], columns=names):
+            parquet = pq.ParquetFile(file, metadata=self._footer(chunk.shard), pre_buffer=False)
+            for batch in parquet.iter_batches(
+                ROWS_PER_CHUNK, row_groups=[chunk.group], columns=names, use_threads=False
+            ):
                 self.num_blocks_read += 1
                 yield Block(first, batch)
                 first += batch.num_rows
