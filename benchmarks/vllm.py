@@ -42,7 +42,7 @@ from instructpt.engines import Completion, EngineState, Prompt, Sampling
 from instructpt.engines.event_loop import run_in_loop
 from instructpt.engines.health import read_metrics
 from instructpt.engines.http import HttpEngine
-from instructpt.engines.models import SHIPPED, Speech, read_speech
+from instructpt.engines.models import SHIPPED, Prompting, read_prompting
 from instructpt.engines.openai_format import Manners, completion_body
 from instructpt.engines.serving.environment import find_environment
 from instructpt.engines.serving.presets import Settings
@@ -53,10 +53,11 @@ from instructpt.seeds import rng
 from instructpt.synthesis.asking import Synthesis
 from instructpt.synthesis.capacity import Capacity
 from instructpt.synthesis.chains import fit
+from instructpt.synthesis.dialects import open_dialect
 from instructpt.synthesis.ledger import Ledger
-from instructpt.synthesis.mix import draw
+from instructpt.synthesis.mix import draw, mix_of
 from instructpt.synthesis.scheduler import run_chains
-from instructpt.synthesis.stages import Talk, default_checks, talk
+from instructpt.synthesis.stages import default_checks
 from instructpt.verification.checks import apply_checks
 from instructpt.words import vocabulary
 
@@ -130,23 +131,23 @@ class Setting:
     url: str
     chains: list[Chain]
     words: vocabulary.Vocabulary
-    speech: Speech
-    talk: Talk
+    prompting: Prompting
 
     def categories(self, number: int) -> tuple[str, ...]:
         """To ask for at a passage: one or two."""
-        assert self.talk.mix is not None, "the model that ships asks for categories by itself"
-        return draw(self.talk.mix, num_pairs=rng(0, "pairs", number).randint(1, MAX_PAIRS), seed=0, place=(0, number))
+        mix = mix_of(self.prompting)
+        assert mix is not None, "the model that ships asks for categories by itself"
+        return draw(mix, num_pairs=rng(0, "pairs", number).randint(1, MAX_PAIRS), seed=0, place=(0, number))
 
     def synthesis(self, engine: Recorder, ledger: Ledger) -> Synthesis:
         """As the stage `Synthesize` makes it."""
         return Synthesis(
             engine=engine,
             capacity=Capacity(engine, most=IN_FLIGHT),
-            dialect=self.talk.dialect,
+            dialect=open_dialect(self.prompting.dialect),
             vocabulary=self.words,
             ledger=ledger,
-            checks=default_checks(self.speech),
+            checks=default_checks(self.prompting),
             sampling=SAMPLING,
             model_identity=SHIPPED,
             window_tokens=WINDOW_TOKENS,
@@ -212,7 +213,7 @@ def bare(setting: Setting, asked: list[tuple[Prompt, Sampling]]) -> Turn:
 
 def rounds(setting: Setting) -> Turn:
     """Round 1 of all chains, then round 2 of all chains."""
-    dialect, checks = setting.talk.dialect, default_checks(setting.speech)
+    dialect, checks = open_dialect(setting.prompting.dialect), default_checks(setting.prompting)
     earlier: list[list[Shot]] = [[] for _ in setting.chains]
 
     async def one_shot(engine: Recorder, places: asyncio.Semaphore, chain: int, number: int) -> None:
@@ -268,14 +269,12 @@ def measure(*, num_chains: int = NUM_CHAINS, num_repetitions: int = NUM_REPETITI
         find_environment()
     except InputError as error:
         return {"left out": str(error)}
-    speech = read_speech(Path(MODEL))
-    assert speech is not None
     words = vocabulary.load(MODEL)
-    chosen = talk(dialect="auto", categories=speech.mix, pairs=MAX_PAIRS, speech=speech)
+    prompting = read_prompting(Path(MODEL)).wished(pairs=MAX_PAIRS)
     os.environ["VLLM_SERVER_DEV_MODE"] = "1"  # so that it can be told to empty its cache
     flags = f"--num-gpu-blocks-override {CACHE_TOKENS // BLOCK_TOKENS}"
     with serve(SHIPPED, settings=Settings(cache_gib=1, requests=IN_FLIGHT, flags=flags)) as servers:
-        setting = Setting(servers.urls[0], make_chains(words, number=num_chains), words, speech, chosen)
+        setting = Setting(servers.urls[0], make_chains(words, number=num_chains), words, prompting)
         turns = take_turns(setting, num_repetitions=num_repetitions)
     return told(turns)
 

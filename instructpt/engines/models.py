@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,8 @@ _WHOLE_BYTES = 64 * 2**20
 """Larger weights are known by parts of each tensor."""
 _BLOCK_BYTES = 4096
 
+AUTO = "auto"
+"""The dialect that the model's own folder names; `tags` where it names none."""
 SHIPPED = "shipped:synthesizer"
 """The small synthesizer that comes with the package."""
 
@@ -57,24 +59,27 @@ class Category:
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
-    """How a synthesizer is to be talked with: what `synthesizer.json` in its folder says."""
+class Prompting:
+    """How a model is asked for pairs: what `synthesizer.json` in its folder says, and the usual where it says nothing.
 
-    dialect: str
-    categories: Mapping[str, Category]
+    Read once, with a user's own wishes put in their place (`wished`), and carried along from there.
+    """
+
+    dialect: str = "tags"
+    categories: Mapping[str, Category] = field(default_factory=dict)
     """Those that it knows; none where its dialect does not name them."""
-    passage_tokens: int | None = None
+    passage_tokens: int = 512
     """The longest passage that it saw."""
-    window_tokens: int | None = None
-    """The longest sequence that it saw."""
-    max_new_tokens: int | None = None
+    window_tokens: int = 4096
+    """The longest sequence that it saw; the usual one and the next are the paper's (section 2)."""
+    max_new_tokens: int = 400
     """What the longest answers need."""
     field_characters: int | None = None
     """What a question, an option, a reason or an answer keeps to, where the model's answers are held to a form."""
     mix: str = ""
-    """Categories to ask for where a user asks for none, "name=weight,..."; empty leaves the choice to the model."""
-    pairs: int | None = None
-    """A passage, to ask for."""
+    """Categories to ask for, "name=weight,..."; empty leaves the choice to the model."""
+    pairs: int = 5
+    """A passage, where categories are asked for; the paper's synthesizer writes about as many (section 2)."""
     unanswerable: str = ""
     """What a reader, which was tuned to answer questions, says where the passage holds no answer; "" of a writer."""
 
@@ -83,45 +88,51 @@ class Speech:
         """Category -> what its answers are, for `checks.Passage`."""
         return {name: category.answers for name, category in self.categories.items()}
 
+    def wished(self, *, dialect: str = AUTO, **wishes: Any) -> Prompting:
+        """With what a user asks for instead; None, and the dialect `AUTO`, leave it as the model says.
 
-REMOTE_SPEECH = Speech("chat", {}, max_new_tokens=800)
+        A mix of the model's own is for its own dialect: another one asks for nothing by itself.
+        """
+        given = {name: value for name, value in wishes.items() if value is not None}
+        if dialect in (AUTO, self.dialect):
+            return replace(self, **given)
+        return replace(self, **{"dialect": dialect, "mix": ""} | given)
+
+
+REMOTE_PROMPTING = Prompting("chat", max_new_tokens=800)
 """Of models that only servers have: instruct models. 8 pairs in JSON take 60 to 90 tokens each."""
 
-SPEECH_FILE = "synthesizer.json"
+PROMPTING_FILE = "synthesizer.json"
 _NUMBERS = ("passage_tokens", "window_tokens", "max_new_tokens", "field_characters", "pairs")
 
 
-def speaks(model: Model, run: Run) -> Speech | None:
-    """How a model says that it is talked with; None for one that does not say. Raises InputError as `read_speech`.
+def prompting_of(model: Model, run: Run) -> Prompting:
+    """How a model says that it is asked. Raises InputError as `read_prompting`.
 
-    A remote one is an instruct model: it is talked with in conversations.
+    A remote one is an instruct model: it is asked in conversations.
     """
     if isinstance(model, str) and shipped.is_remote(model):
-        return REMOTE_SPEECH
+        return REMOTE_PROMPTING
     if isinstance(model, str):
-        return read_speech(model_folder(model, run))
-    return read_speech(run.product(model, "00000")) or read_speech(model_folder(model, run))
+        return read_prompting(model_folder(model, run))
+    product = run.product(model, "00000")
+    return read_prompting(product if (product / PROMPTING_FILE).exists() else model_folder(model, run))
 
 
-def read_speech(folder: Path) -> Speech | None:
-    """What `synthesizer.json` in a model folder says; None if there is none. Raises InputError if it is damaged."""
-    path = folder / SPEECH_FILE
+def read_prompting(folder: Path) -> Prompting:
+    """What `synthesizer.json` in a model folder says; the usual without one. Raises InputError if it is damaged."""
+    path = folder / PROMPTING_FILE
     if not path.exists():
-        return None
+        return Prompting()
     try:
         found = orjson.loads(path.read_bytes())
         categories = {
             name: Category(float(category["share"]), str(category["answers"]))
             for name, category in found.get("categories", {}).items()
         }
-        numbers = {name: found.get(name) for name in _NUMBERS}
-        return Speech(
-            str(found["dialect"]),
-            categories,
-            mix=str(found.get("mix", "")),
-            unanswerable=str(found.get("unanswerable", "")),
-            **numbers,
-        )
+        numbers = {name: found[name] for name in _NUMBERS if found.get(name) is not None}
+        said = Prompting(str(found["dialect"]), categories, **numbers)
+        return replace(said, mix=str(found.get("mix", "")), unanswerable=str(found.get("unanswerable", "")))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} cannot be read ({type(error).__name__}: {error}): it needs a dialect, and of each category "

@@ -17,18 +17,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.pair_counts import count_pairs
-from instructpt.engines.models import Model, speaks
+from instructpt.engines.models import AUTO, Model, Prompting, prompting_of
 from instructpt.errors import RecipeError
 from instructpt.evaluation import exam as exams
 from instructpt.progress.shown import time_left
 from instructpt.records import Document, Group, Score, Shot
-from instructpt.synthesis.opening import Opened, begun, opened
-from instructpt.synthesis.stages import AUTO, Talk, talk, talk_sources
+from instructpt.synthesis.mix import draw, mix_of, parse_mix
+from instructpt.synthesis.opening import Opened, begun, opened, prompt_sources
 
 if TYPE_CHECKING:
     from instructpt.evaluation.quality import Output
     from instructpt.synthesis.asking import Synthesis
     from instructpt.synthesis.chains import Prompt
+    from instructpt.synthesis.mix import Mix
 
 Mode = Literal["pairs", "answers"]
 
@@ -141,11 +142,11 @@ class Attempt(Stage[Group]):
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The model, if no stage makes it, and the dialect's wording."""
-        return talk_sources(self.model, run, dialect=self.dialect)
+        return prompt_sources(self.model, run, dialect=self.dialect)
 
     def opened(self, run: Run) -> AbstractContextManager[Opened]:
-        """The engine with the model loaded. Raises RecipeError, before that, as `talk` does."""
-        self._talk(run)
+        """The engine with the model loaded. Raises RecipeError, before that, as `mix_of` does."""
+        mix_of(self._prompting(run))
         return opened(self.model, run, name=self.name)
 
     def shard(self, index: int, run: Run) -> Iterator[Group]:
@@ -155,7 +156,7 @@ class Attempt(Stage[Group]):
         groups = list(run.records(self.exam, index))
         run.tally.take(len(groups))
         run.tally.keep(len(groups))
-        chosen = self._talk(run)
+        prompting = self._prompting(run)
         with begun(
             self,
             index,
@@ -164,23 +165,20 @@ class Attempt(Stage[Group]):
             window_tokens=self.window_tokens,
             guided=self.guided,
             sampling=Sampling(self.max_new_tokens),
-            dialect=chosen.dialect,
-            speech=speaks(self.model, run),
+            prompting=prompting,
         ) as synthesis:
             if self.mode == "pairs":
-                shots = self._write(groups, synthesis, chosen, run)
+                shots = self._write(groups, synthesis, mix_of(prompting), run)
             else:
                 shots = self._answer(groups, synthesis, run)
             for group, shot in zip(groups, shots, strict=True):
                 yield count_pairs(Group(group.id, (shot,)), run.tally)
 
-    def _write(self, groups: Sequence[Group], synthesis: Synthesis, chosen: Talk, run: Run) -> list[Shot]:
+    def _write(self, groups: Sequence[Group], synthesis: Synthesis, mix: Mix | None, run: Run) -> list[Shot]:
         from instructpt.synthesis.chains import fit
-        from instructpt.synthesis.mix import draw
         from instructpt.synthesis.responses import read_pairs
 
         def prompt(number: int, group: Group) -> Prompt | None:
-            mix = chosen.mix
             return fit(
                 self._examples(group),
                 passage=group.shots[-1].document.text,
@@ -247,9 +245,9 @@ class Attempt(Stage[Group]):
         earlier = group.shots[:-1]
         return earlier[len(earlier) - min(self.examples, len(earlier)) :]
 
-    def _talk(self, run: Run) -> Talk:
-        speech = speaks(self.model, run)
-        return talk(dialect=self.dialect, categories=self.categories, pairs=self.pairs, speech=speech)
+    def _prompting(self, run: Run) -> Prompting:
+        own = prompting_of(self.model, run)
+        return own.wished(dialect=self.dialect, mix=self.categories, pairs=self.pairs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,9 +293,9 @@ class Quality(Stage[Score]):
         from instructpt.evaluation.quality import answer_measures, pair_measures
 
         trial = self.trials[index]
-        speech = speaks(self.synthesizer, run) if self.synthesizer is not None else None
+        answers = prompting_of(self.synthesizer, run).answers if self.synthesizer is not None else {}
         for task, outputs in _by_task(trial, _outputs(trial, trial.pairs, run)):
-            measures = pair_measures(outputs, answers_by_category=speech.answers if speech else {})
+            measures = pair_measures(outputs, answers_by_category=answers)
             yield from scores(measures, task=task, model_name=trial.model, seed=self.seed)
             yield from _asked_shares(trial, task, len(outputs))
         for task, outputs in _by_task(trial, _outputs(trial, trial.answers, run)):
@@ -338,8 +336,6 @@ def _by_task(trial: Trial, outputs: Sequence[Output]) -> Iterator[tuple[str, Seq
 
 def _asked_shares(trial: Trial, task: str, num_passages: int) -> Iterator[Score]:
     """The share of pairs of each category that was asked for, to stand beside what was written."""
-    from instructpt.synthesis.mix import parse_mix
-
     if isinstance(trial.pairs, Attempt) and trial.pairs.categories:
         for name, share in parse_mix(trial.pairs.categories).shares:
             yield Score(task, f"asked/{name}", share, None, num_passages * trial.pairs.pairs, trial.model)

@@ -28,9 +28,9 @@ from instructpt.corpus.portions import Portion
 from instructpt.corpus.stages import Split
 from instructpt.errors import RecipeError
 from instructpt.mining.stages import Mine
-from instructpt.recipes.augment import USUAL_LENGTHS, USUAL_PAIRS, told
+from instructpt.recipes.augment import known_prompting, synthesized
+from instructpt.recipes.flags import Augmentation
 from instructpt.records import Document, Group
-from instructpt.synthesis.stages import Synthesize, default_checks
 from instructpt.templates.stages import Template
 from instructpt.verification.stages import Verify
 
@@ -97,6 +97,27 @@ class Corpus:
         if self.rounds < 1:
             raise RecipeError(f"rounds is {self.rounds}: give at least 1")
 
+    @classmethod
+    def of(
+        cls,
+        documents: Stage[Document],
+        augmentation: Augmentation,
+        *,
+        share: float,
+        rounds: int,
+        language: str,
+        seed: int,
+    ) -> Corpus:
+        """As the flags describe it. share, rounds: where they say nothing."""
+        return cls(
+            documents=documents,
+            share=share if augmentation.augmented_share is None else augmentation.augmented_share,
+            rounds=rounds if augmentation.rounds is None else augmentation.rounds,
+            synthesizer=augmentation.synthesizer,
+            language=language,
+            seed=seed,
+        )
+
     def parts(self, arm: Arm) -> tuple[Part, ...]:
         """The texts of an arm, without the task collection. Raises RecipeError if there are none."""
         share = arm.share or self.share
@@ -116,27 +137,17 @@ class Corpus:
 
     def _groups(self, arm: Arm, share: float) -> Stage[Group]:
         """Passages of the drawn documents with pairs."""
-        speech = told(self.synthesizer)
-        own = (speech.passage_tokens, speech.window_tokens, speech.max_new_tokens) if speech else (None, None, None)
-        passage, window, new = (said or usual for said, usual in zip(own, USUAL_LENGTHS, strict=True))
+        prompting = known_prompting(self.synthesizer)
         drawn = Portion(name=f"drawn-{share:g}", documents=self.documents, stop=share, draw="augmented", seed=self.seed)
         passages = Split(
-            name=f"passages-{share:g}", documents=drawn, vocabulary=self.synthesizer, budget_tokens=passage
+            name=f"passages-{share:g}",
+            documents=drawn,
+            vocabulary=self.synthesizer,
+            budget_tokens=prompting.passage_tokens,
         )
         rounds = arm.rounds or self.rounds
         label = f"{share:g}-in-{rounds}"
         if arm.pairs == "mined":
             mined = Mine(name=f"mined-pairs-{label}", passages=passages, shots=rounds, seed=self.seed)
             return Verify(name=f"mined-{label}", groups=mined)
-        return Synthesize(
-            name=f"synthesized-{label}",
-            passages=passages,
-            model=self.synthesizer,
-            shots=rounds,
-            categories=speech.mix if speech else "",
-            pairs=(speech.pairs if speech else None) or USUAL_PAIRS,
-            checks=default_checks(speech),
-            window_tokens=window,
-            max_new_tokens=new,
-            seed=self.seed,
-        )
+        return synthesized(f"synthesized-{label}", passages, self.synthesizer, prompting, shots=rounds, seed=self.seed)

@@ -17,12 +17,11 @@ from typing import Literal
 
 from instructpt import devices
 from instructpt.errors import RecipeError
+from instructpt.recipes.flags import Precision, Training
 from instructpt.recipes.tuning import context_of_base, width_of_base
 from instructpt.training.settings import TrainSettings
 from instructpt.training.shapes import RATE_TIMES_WIDTH, shape_named
 from instructpt.training.stages import steps_for
-
-Precision = Literal["auto", "float32", "bfloat16"]
 
 TOKENS_A_PARAMETER = 20
 """What trains a model of a size best for its computation (Hoffmann et al., arXiv 2203.15556)."""
@@ -37,8 +36,6 @@ CONTINUED_BATCH_TOKENS = 2**18
 """The paper's 0.25 M."""
 CONTINUED_TOKENS = 4000 * CONTINUED_BATCH_TOKENS
 """The paper's 4,000 steps."""
-WARMUP_STEPS = 1000
-"""The paper's, and never more than a tenth of the steps."""
 TUNING_RATE_SHARE = 0.09
 """Of a shape's highest rate, for a model that is trained already. At a width of 4,096 this gives the paper's 1e-5."""
 
@@ -68,60 +65,50 @@ class Budget:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What a user says of a budget; None for what fits."""
-
-    tokens: int | None
-    row_tokens: int | None
-    batch_tokens: int | None
-    learning_rate: float | None
-    warmup_steps: int
-    precision: Precision
-    attend_across_documents: bool
-
-    def budget(self, *, tokens: int, row_tokens: int, batch_tokens: int, learning_rate: float) -> Budget:
-        """With these numbers where the user says nothing. Raises RecipeError for a budget of less than a step."""
-        row = self.row_tokens or row_tokens
-        budget = Budget(
-            tokens=self.tokens or tokens,
-            row_tokens=row,
-            batch_rows=max(1, (self.batch_tokens or batch_tokens) // row),
-            learning_rate=self.learning_rate or learning_rate,
-            warmup_steps=self.warmup_steps,
-            precision=fast_precision(self.precision),
-            attend_across_documents=self.attend_across_documents,
-        )
-        budget.settings(seed=0)
-        return budget
-
-
-def budget_from_scratch(shape: str, wanted: Wanted) -> Budget:
-    """The budget of a model of a shape from random weights.
+def budget_from_scratch(shape: str, training: Training, *, tokens: int | None) -> Budget:
+    """The budget of a model of a shape from random weights. tokens: None for what fits it.
 
     Raises RecipeError for an unknown shape, and for a budget of less than a step.
     """
     chosen, is_papers = shape_named(shape), shape in PAPER_BATCH_TOKENS
-    tokens = PAPER_TOKENS if is_papers else TOKENS_A_PARAMETER * chosen.num_parameters()
-    return wanted.budget(
+    if tokens is None:
+        tokens = PAPER_TOKENS if is_papers else TOKENS_A_PARAMETER * chosen.num_parameters()
+    return _budget(
+        training,
         tokens=tokens,
-        row_tokens=PAPER_ROW_TOKENS if is_papers else SMALL_ROW_TOKENS,
-        batch_tokens=PAPER_BATCH_TOKENS.get(shape) or usual_batch_tokens(wanted.tokens or tokens),
+        row_tokens=training.row_tokens or (PAPER_ROW_TOKENS if is_papers else SMALL_ROW_TOKENS),
+        batch_tokens=PAPER_BATCH_TOKENS.get(shape) or usual_batch_tokens(tokens),
         learning_rate=chosen.learning_rate,
     )
 
 
-def budget_from_base(base: str, wanted: Wanted) -> Budget:
-    """The budget of a run that goes on from a base model.
+def budget_from_base(base: str, training: Training, *, tokens: int | None) -> Budget:
+    """The budget of a run that goes on from a base model. tokens: None for the paper's.
 
     Raises InputError for a base that cannot be trained, RecipeError for rows that it cannot read.
     """
-    return wanted.budget(
-        tokens=CONTINUED_TOKENS,
-        row_tokens=fitting_row_tokens(base, wanted.row_tokens, usual=CONTINUED_ROW_TOKENS),
+    return _budget(
+        training,
+        tokens=CONTINUED_TOKENS if tokens is None else tokens,
+        row_tokens=fitting_row_tokens(base, training.row_tokens, usual=CONTINUED_ROW_TOKENS),
         batch_tokens=CONTINUED_BATCH_TOKENS,
-        learning_rate=wanted.learning_rate or tuning_rate(width_of_base(base)),
+        learning_rate=training.learning_rate or tuning_rate(width_of_base(base)),
     )
+
+
+def _budget(training: Training, *, tokens: int, row_tokens: int, batch_tokens: int, learning_rate: float) -> Budget:
+    """With these numbers where the flags say nothing. Raises RecipeError for a budget of less than a step."""
+    budget = Budget(
+        tokens=tokens,
+        row_tokens=row_tokens,
+        batch_rows=max(1, (training.batch_tokens or batch_tokens) // row_tokens),
+        learning_rate=training.learning_rate or learning_rate,
+        warmup_steps=training.warmup_steps,
+        precision=fast_precision(training.precision),
+        attend_across_documents=training.attend_across_documents,
+    )
+    budget.settings(seed=0)
+    return budget
 
 
 def fitting_row_tokens(base: str, wanted: int | None, *, usual: int) -> int:

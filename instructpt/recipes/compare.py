@@ -21,34 +21,30 @@ from instructpt.artifacts import Stage
 from instructpt.collection.stages import Convert
 from instructpt.corpus.portions import Portion
 from instructpt.corpus.stages import Read
-from instructpt.engines.models import SHIPPED
 from instructpt.errors import RecipeError
 from instructpt.evaluation.comparison_stage import Cell, Compare
 from instructpt.evaluation.stages import Answering, Evaluate, HeldOut, Rate
 from instructpt.evaluation.synthesizer_stages import Draw
 from instructpt.recipes.arms import ARMS, DOMAIN_ARMS, Corpus, check_arms
 from instructpt.recipes.augment import clean
-from instructpt.recipes.budgets import (
-    WARMUP_STEPS,
-    Budget,
-    Precision,
-    Wanted,
-    budget_from_base,
-    budget_from_scratch,
-    tuning_rate,
-)
+from instructpt.recipes.budgets import Budget, budget_from_base, budget_from_scratch, tuning_rate
+from instructpt.recipes.domain import AUGMENTED_SHARE as DOMAIN_SHARE
 from instructpt.recipes.domain import ROUNDS as DOMAIN_ROUNDS
 from instructpt.recipes.domain import Continued, instruction_texts
-from instructpt.recipes.general import (
-    AUGMENTED_SHARE,
-    ROUNDS,
+from instructpt.recipes.flags import (
     SAMPLE_PASSAGES,
     SAMPLE_TASKS,
-    TASK_COPIES,
-    FromScratch,
-    task_texts,
-    vocabulary_of,
+    Augmentation,
+    Language,
+    RandomWeights,
+    RawText,
+    Reading,
+    Seed,
+    TaskCollection,
+    Training,
+    recipe,
 )
+from instructpt.recipes.general import from_scratch
 from instructpt.recipes.instruct import EPOCHS, Tuning, tuning_for
 from instructpt.recipes.tuning import width_of_base
 from instructpt.records import Document, Group, Score
@@ -73,15 +69,34 @@ class Experiment(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exam:
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
     """How every model is scored."""
 
+    held_out: tuple[str, ...] = ()
+    """Files of documents to measure bits per byte on, which must not be among the others. Without them a part of the
+    documents is drawn and left out of training."""
+    held_out_share: float = 0.02
+    """How large that part is."""
+    tasks: tuple[str, ...] = TASKS
+    """Benchmarks; names of task files in instructpt/evaluation/tasks."""
+    data: str | None = None
+    """Folder with the benchmarks' rows; the small sample that ships, without it."""
+    evaluation_items: int | None = None
+    """Only so many items a benchmark, evenly spaced."""
+    num_fewshot: int = 0
+    """Examples before each item."""
+    unseen_contexts: int | None = None
+    """Also score the probability of right answers to questions on so many contexts of each set of tasks_data that the
+    catalog keeps unseen; 50. Not in recipe domain, which trains on all sets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exam:
+    """What every model is scored on."""
+
+    scoring: Scoring
     held_out: Stage[Document]
-    tasks: tuple[str, ...]
-    data: str | None
-    limit: int | None
-    num_fewshot: int
     row_tokens: int
     unseen: Stage[Group] | None = None
     """Contexts of task sets that no arm is trained on, with their questions."""
@@ -92,14 +107,14 @@ class Exam:
         found: list[Stage[Score]] = [
             HeldOut(name=f"{name}-held-out", model=model, documents=self.held_out, row_tokens=self.row_tokens)
         ]
-        if self.tasks:
+        if self.scoring.tasks:
             items = Evaluate(
                 name=f"{name}-items",
                 model=model,
-                tasks=self.tasks,
-                data=self.data,
-                limit=self.limit,
-                num_fewshot=self.num_fewshot,
+                tasks=self.scoring.tasks,
+                data=self.scoring.data,
+                limit=self.scoring.evaluation_items,
+                num_fewshot=self.scoring.num_fewshot,
             )
             found.append(Rate(name=f"{name}-scores", items=items))
         if self.unseen is not None:
@@ -118,6 +133,7 @@ def unseen_exam(files: tuple[str, ...], *, num_contexts: int, seed: int) -> Draw
     return Draw(name="unseen-exam", contexts=contexts, contexts_per_set=num_contexts, seed=seed)
 
 
+@recipe
 def compare(
     *,
     recipe: Literal["general", "domain"] = "general",
@@ -126,38 +142,18 @@ def compare(
     budget_shares: tuple[float, ...] = (1.0,),
     tuned: bool = False,
     tuning_epochs: float = EPOCHS,
-    files: tuple[str, ...] = (SAMPLE_PASSAGES,),
-    shape: str = "15m",
+    files: RawText = (SAMPLE_PASSAGES,),
+    model: RandomWeights = RandomWeights(shape="15m"),
     base: str | None = None,
-    synthesizer: str = SHIPPED,
-    augmented_share: float | None = None,
-    rounds: int | None = None,
+    augmentation: Augmentation = Augmentation(),
     tasks_data: tuple[str, ...] = (SAMPLE_TASKS,),
-    sets: tuple[str, ...] = (),
-    task_copies: int = TASK_COPIES,
-    task_share: float | None = None,
-    vocabulary: str | None = None,
-    vocabulary_size: int | None = None,
+    collection: TaskCollection = TaskCollection(),
     pretraining_tokens: int | None = None,
-    row_tokens: int | None = None,
-    batch_tokens: int | None = None,
-    learning_rate: float | None = None,
-    warmup_steps: int = WARMUP_STEPS,
-    attend_across_documents: bool = False,
-    max_epochs: float = 4.0,
-    held_out: tuple[str, ...] = (),
-    held_out_share: float = 0.02,
-    tasks: tuple[str, ...] = TASKS,
-    data: str | None = None,
-    evaluation_items: int | None = None,
-    num_fewshot: int = 0,
-    unseen_contexts: int | None = None,
-    text_field: str = "text",
-    id_field: str = "id",
-    limit: int | None = None,
-    language: str = "english",
-    precision: Precision = "auto",
-    seed: int = 0,
+    training: Training = Training(),
+    scoring: Scoring = Scoring(),
+    reading: Reading = Reading(),
+    language: Language = "english",
+    seed: Seed = 0,
 ) -> Compare:
     """Train the arms of a recipe side by side, several seeds each, and compare them with intervals.
 
@@ -170,110 +166,65 @@ def compare(
             needs for what the first has at the whole budget. Each is a complete run with a schedule of its own.
         tuned: Also instruction-tune every model of the whole budget on the task data, and score it again.
         tuning_epochs: Passes over the task data for that; 0.1 of a large collection is enough for a small model.
-        files: Raw text: files, folders, globs or URLs.
-        shape: Of the models from random weights; a name in instructpt/training/shapes.py.
         base: The base model of recipe domain: a folder or Hub id.
-        synthesizer: What writes the pairs: a folder, a Hub id, or the small one that ships.
-        augmented_share: Of the documents, drawn to be augmented; 0.2, in recipe domain all.
-        rounds: Passages a chain; 2, in recipe domain 3.
         tasks_data: The task collection, in recipe domain the general instructions: neutral layout (docs/formats.md).
-        sets: Only these task sets: names of sets, categories or groups.
-        task_copies: How often the task collection is seen for each pass over the raw text.
-        task_share: Of the tokens that are task collection, instead of task_copies; for small corpora, of which four
-            copies would be most.
-        vocabulary: A model folder or Hub id whose tokenizer is used; one is trained on the texts without it.
-        vocabulary_size: Of the vocabulary that is trained; what suits the shape by default.
         pretraining_tokens: The budget of every run; as recipe general or domain has it by default.
-        row_tokens: Tokens a row.
-        batch_tokens: Tokens a step.
-        learning_rate: The highest; what suits the shape by default.
-        warmup_steps: At most a tenth of the steps.
-        attend_across_documents: Let a token see the documents before its own in a row, as plain packing does.
-        max_epochs: How often a text may be seen at most; a budget that asks for more is refused.
-        held_out: Files of documents to measure bits per byte on, which must not be among the others. Without them a
-            part of the documents is drawn and left out of training.
-        held_out_share: How large that part is.
-        tasks: Benchmarks; names of task files in instructpt/evaluation/tasks.
-        data: Folder with the benchmarks' rows; the small sample that ships, without it.
-        evaluation_items: Only so many items a benchmark, evenly spaced.
-        num_fewshot: Examples before each item.
-        unseen_contexts: Also score the probability of right answers to questions on so many contexts of each set of
-            tasks_data that the catalog keeps unseen; 50. Not in recipe domain, which trains on all sets.
-        text_field: Field or column that holds the text.
-        id_field: Field or column that holds the id.
-        limit: Only the first so many rows of the files.
-        language: Of the templates: english, german... (docs/languages.md), or auto for each group's own.
-        precision: Of training; auto is bfloat16 where this machine computes in it, and is written down as what it is.
         seed: Of every draw that all runs share; that of the first run, the others count on from it.
     """
     _check(recipe=recipe, arms=arms, seeds=seeds, shares=budget_shares, base=base)
-    unseen_contexts = _unseen_contexts(unseen_contexts, recipe=recipe)
-    documents: Stage[Document] = clean(
-        Read(name="documents", files=files, text_field=text_field, id_field=id_field, limit=limit)
-    )
-    documents, unseen = _held_out(documents, files=held_out, share=held_out_share, text_field=text_field, seed=seed)
-    is_domain = recipe == "domain"
-    corpus = Corpus(
-        documents=documents,
-        share=augmented_share or (1.0 if is_domain else AUGMENTED_SHARE),
-        rounds=rounds or (DOMAIN_ROUNDS if is_domain else ROUNDS),
-        synthesizer=synthesizer,
-        language=language,
-        seed=seed,
-    )
-    wanted = Wanted(
-        tokens=pretraining_tokens,
-        row_tokens=row_tokens,
-        batch_tokens=batch_tokens,
-        learning_rate=learning_rate,
-        warmup_steps=warmup_steps,
-        precision=precision,
-        attend_across_documents=attend_across_documents,
-    )
+    unseen_contexts = _unseen_contexts(scoring.unseen_contexts, recipe=recipe)
+    documents, unseen = _held_out(clean(reading.read(files)), scoring, reading, seed=seed)
     experiment: Experiment
     if base is not None:
         experiment = Continued(
-            corpus=corpus,
+            corpus=Corpus.of(
+                documents, augmentation, share=DOMAIN_SHARE, rounds=DOMAIN_ROUNDS, language=language, seed=seed
+            ),
             instructions=instruction_texts(tasks_data, seed=seed),
             ratio=1.0,
             base=base,
-            budget=budget_from_base(base, wanted),
-            max_epochs=max_epochs,
+            budget=budget_from_base(base, training, tokens=pretraining_tokens),
+            max_epochs=training.max_epochs,
         )
     else:
-        experiment = FromScratch(
-            corpus=corpus,
-            tasks=task_texts(files=tasks_data, hub=False, sets=sets, language=language, seed=seed),
-            task_copies=task_copies,
-            task_share=task_share,
-            vocabulary=vocabulary or vocabulary_of(documents, shape=shape, size=vocabulary_size),
-            shape=shape,
-            budget=budget_from_scratch(shape, wanted),
-            max_epochs=max_epochs,
+        experiment = from_scratch(
+            documents,
+            model=model,
+            augmentation=augmentation,
+            tasks=tasks_data,
+            collection=collection,
+            budget=budget_from_scratch(model.shape, training, tokens=pretraining_tokens),
+            max_epochs=training.max_epochs,
+            language=language,
+            seed=seed,
         )
+    row_tokens = experiment.budget.row_tokens
     exam = Exam(
+        scoring=scoring,
         held_out=unseen,
-        tasks=tasks,
-        data=data,
-        limit=evaluation_items,
-        num_fewshot=num_fewshot,
-        row_tokens=experiment.budget.row_tokens,
+        row_tokens=row_tokens,
         unseen=unseen_exam(tasks_data, num_contexts=unseen_contexts, seed=seed) if unseen_contexts else None,
     )
     tuning = tuning_for(
         tasks=tasks_data,
-        sets=sets,
+        sets=collection.sets,
         epochs=tuning_epochs,
-        row_tokens=experiment.budget.row_tokens,
-        learning_rate=tuning_rate(width_of_base(base) if base else shape_named(shape).hidden),
+        row_tokens=row_tokens,
+        learning_rate=tuning_rate(width_of_base(base) if base else shape_named(model.shape).hidden),
         language=language,
-        precision=precision,
+        precision=training.precision,
         seed=seed,
     )
-    numbers = range(seed, seed + seeds)
     return Compare(
         name="comparison",
-        cells=cells(experiment, arms, seeds=numbers, shares=budget_shares, exam=exam, tuning=tuning if tuned else None),
+        cells=cells(
+            experiment,
+            arms,
+            seeds=range(seed, seed + seeds),
+            shares=budget_shares,
+            exam=exam,
+            tuning=tuning if tuned else None,
+        ),
     )
 
 
@@ -306,11 +257,12 @@ def cells(
 
 
 def _held_out(
-    documents: Stage[Document], *, files: tuple[str, ...], share: float, text_field: str, seed: int
+    documents: Stage[Document], scoring: Scoring, reading: Reading, *, seed: int
 ) -> tuple[Stage[Document], Stage[Document]]:
     """Documents to train on, and those to measure on."""
-    if files:
-        return documents, Read(name="held-out", files=files, text_field=text_field)
+    share = scoring.held_out_share
+    if scoring.held_out:
+        return documents, Read(name="held-out", files=scoring.held_out, text_field=reading.text_field)
     if not 0 < share < 1:
         raise RecipeError(f"held_out_share is {share:g}: give more than 0, less than 1, or files with --held-out")
     unseen = Portion(name="held-out", documents=documents, stop=share, draw="held out", seed=seed)

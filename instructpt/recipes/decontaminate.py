@@ -8,17 +8,18 @@ from tyro.conf import Positional, arg
 
 from instructpt.artifacts import Stage, read_manifest
 from instructpt.artifacts.storage import Folder
-from instructpt.corpus.stages import SHARD_BYTES, Read
 from instructpt.errors import RecipeError
 from instructpt.evaluation.decontamination import Decontaminate
 from instructpt.evaluation.overlap import Overlap, Stored
 from instructpt.evaluation.testsets import HUB
+from instructpt.recipes.flags import Reading, recipe
 from instructpt.words.overlap import CONTAMINATION_GRAM
 
 MATCHES = "matches"
 """The artifact that says what was found where."""
 
 
+@recipe
 def decontaminate(
     files: Annotated[tuple[str, ...], Positional, arg(metavar="FILES...")],
     /,
@@ -29,10 +30,7 @@ def decontaminate(
     fields: tuple[str, ...] = (),
     words: int = CONTAMINATION_GRAM,
     min_share: float = 0.0,
-    text_field: str = "text",
-    id_field: str = "id",
-    limit: int | None = None,
-    shard_bytes: int = SHARD_BYTES,
+    reading: Reading = Reading(),
 ) -> Stage[Any]:
     """A corpus without the test items that stand in it, and a list of what was found where.
 
@@ -46,25 +44,14 @@ def decontaminate(
         fields: Only these fields of a test set's rows, such as question; all of them, without any.
         words: So many words in a row are a match. Shorter items of 8 words or more are looked for as a whole.
         min_share: Which part of an item's runs of words a text must hold; 0: one is enough.
-        text_field: Field or column of FILES that holds the text.
-        id_field: Field or column that holds the id.
-        limit: Only the first so many rows.
-        shard_bytes: Text a shard, the unit of resuming and of sharing work among machines.
     """
     texts: Stage[Any]
     if (kind := _stored_kind(files)) is not None:
-        if limit is not None:
+        if reading.limit is not None:
             raise RecipeError(f"--limit is for files, and {files[0]} is an artifact: leave it out")
         texts = Stored(name="stored", folder=files[0], kind=kind)
     else:
-        texts = Read(
-            name="documents",
-            files=files,
-            text_field=text_field,
-            id_field=id_field,
-            limit=limit,
-            shard_bytes=shard_bytes,
-        )
+        texts = reading.read(files)
     matches = Overlap(name=MATCHES, texts=texts, against=against, data=data, fields=fields, words=words)
     if action == "report":
         return matches

@@ -11,18 +11,16 @@ The three arms have one shape, one vocabulary, one budget of tokens and one seed
 
 from __future__ import annotations
 
-from typing import Literal
-
-from instructpt import devices
 from instructpt.artifacts import Stage
 from instructpt.assembly.stages import Pack
 from instructpt.corpus.stages import BuildVocabulary, Read, Split
 from instructpt.engines.models import SHIPPED
 from instructpt.evaluation.stages import Collect, Evaluate, HeldOut, Rate
 from instructpt.mining.stages import Mine
-from instructpt.recipes.augment import USUAL_PAIRS, clean, told
+from instructpt.recipes.augment import clean, known_prompting, synthesized
+from instructpt.recipes.budgets import fast_precision
+from instructpt.recipes.flags import SAMPLE_PASSAGES, PrecisionFlag, Seed, SynthesizerFlag, recipe
 from instructpt.records import Document, Group, Score
-from instructpt.synthesis.stages import Synthesize, default_checks
 from instructpt.templates.stages import Template
 from instructpt.training.settings import TrainSettings
 from instructpt.training.stages import Source, Train, steps_for
@@ -32,12 +30,15 @@ LEARNING_RATE = 3e-3
 """1.5e-3 to 3e-3 are equally good for a model of this size, 6e-3 is worse (docs/log.md)."""
 WARMUP_STEPS = 10
 MAX_EPOCHS = 8
+WINDOW_TOKENS = 4096
+"""What the model reads, where that is less."""
 MAX_NEW_TOKENS = 300
 """An answer; five pairs are about 250 tokens."""
 TASKS = ("arc_easy", "boolq", "piqa", "winogrande", "pubmedqa")
 """A model this small is at chance in most; they show that the road reaches the benchmarks, with honest error bars."""
 
 
+@recipe
 def demo(
     *,
     documents: int = 300,
@@ -47,10 +48,10 @@ def demo(
     batch_tokens: int = 2048,
     pretraining_tokens: int = 450_000,
     passage_tokens: int = 256,
-    synthesizer: str = SHIPPED,
+    synthesizer: SynthesizerFlag = SHIPPED,
     evaluation_items: int = 100,
-    precision: Literal["auto", "float32", "bfloat16"] = "auto",
-    seed: int = 0,
+    precision: PrecisionFlag = "auto",
+    seed: Seed = 0,
 ) -> Collect:
     """The whole road on the sample that ships: three small models, their scores and a report.
 
@@ -63,15 +64,11 @@ def demo(
             by: the raw model ended at a loss of 6.2 with 8,192 and at 5.4 with 2,048 (docs/log.md).
         pretraining_tokens: Budget of each of the three models.
         passage_tokens: The longest passage.
-        synthesizer: What writes the pairs; the small one that ships, or a folder or Hub id.
         evaluation_items: Items a benchmark.
-        precision: Of training; auto is bfloat16 where this machine computes in it, and is written down as what it is.
-        seed: Of every draw.
     """
-    texts = clean(Read(name="documents", files=("sample:passages.jsonl.zst",), limit=documents))
+    texts = clean(Read(name="documents", files=(SAMPLE_PASSAGES,), limit=documents))
     words = BuildVocabulary(name="vocabulary", texts=(texts,), size=vocabulary_size)
     passages = Split(name="passages", documents=texts, vocabulary=words, budget_tokens=passage_tokens)
-    chosen = devices.fast_precision(devices.find("auto")) if precision == "auto" else precision
     batch_rows = max(1, batch_tokens // row_tokens)
     steps = steps_for(pretraining_tokens, row_tokens=row_tokens, batch_rows=batch_rows)
 
@@ -84,7 +81,7 @@ def demo(
                 steps=steps,
                 learning_rate=LEARNING_RATE,
                 warmup_steps=min(WARMUP_STEPS, steps),
-                precision=chosen,
+                precision=fast_precision(precision),
                 seed=seed,
             ),
             batch_rows=batch_rows,
@@ -94,19 +91,9 @@ def demo(
         )
 
     mined = Verify(name="mined-groups", groups=Mine(name="mined-pairs", passages=passages, shots=2, seed=seed))
-    speech = told(synthesizer)
-    synthesized = Synthesize(
-        name="synthesized-groups",
-        passages=passages,
-        model=synthesizer,
-        shots=2,
-        categories=speech.mix if speech else "",
-        pairs=(speech.pairs if speech else None) or USUAL_PAIRS,
-        checks=default_checks(speech),
-        max_new_tokens=MAX_NEW_TOKENS,
-        seed=seed,
-    )
-    models = (trained("raw", passages), trained("mined", mined), trained("synthesized", synthesized))
+    prompting = known_prompting(synthesizer).wished(window_tokens=WINDOW_TOKENS, max_new_tokens=MAX_NEW_TOKENS)
+    written = synthesized("synthesized-groups", passages, synthesizer, prompting, shots=2, seed=seed)
+    models = (trained("raw", passages), trained("mined", mined), trained("synthesized", written))
     return scored(models, row_tokens=row_tokens, num_items=evaluation_items)
 
 

@@ -20,13 +20,13 @@ from instructpt.collection.instructions import Instructions
 from instructpt.collection.stages import Convert
 from instructpt.engines.models import Model
 from instructpt.errors import RecipeError
-from instructpt.recipes.budgets import Precision, fast_precision, fitting_row_tokens, tuning_rate
+from instructpt.recipes.budgets import fast_precision, fitting_row_tokens, tuning_rate
+from instructpt.recipes.flags import SAMPLE_TASKS, Hub, Language, LoraRank, Precision, Seed, Sets, Steps, recipe
 from instructpt.recipes.tuning import LORA_RATE_FACTOR, width_of_base
 from instructpt.templates.stages import Template
 from instructpt.training.settings import Lora, TrainSettings
 from instructpt.training.stages import Source, Train
 
-SAMPLE_TASKS = "sample:tasks.jsonl.zst"
 ROW_TOKENS = 2048
 BATCH_TOKENS = 16_384
 EPOCHS = 3.0
@@ -61,25 +61,22 @@ class Tuning:
         )
 
 
+@recipe
 def instruct(
     model: Annotated[str, Positional, arg(metavar="MODEL")],
     /,
     *,
     pairs: tuple[str, ...] = (),
     tasks: tuple[str, ...] | None = None,
-    hub: bool = False,
-    sets: tuple[str, ...] = (),
+    hub: Hub = False,
+    sets: Sets = (),
     layout: Literal["drawn", "plain"] = "drawn",
     loss: Literal["responses", "all"] = "responses",
     epochs: float = EPOCHS,
-    row_tokens: int | None = None,
-    batch_tokens: int = BATCH_TOKENS,
-    learning_rate: float | None = None,
-    warmup_steps: int = WARMUP_STEPS,
-    lora_rank: int = 0,
-    language: str = "english",
-    precision: Precision = "auto",
-    seed: int = 0,
+    steps: Steps = Steps(warmup_steps=WARMUP_STEPS),
+    lora_rank: LoraRank = 0,
+    language: Language = "english",
+    seed: Seed = 0,
 ) -> Train:
     """Instruction-tune a model on a task collection or on pairs of your own, with loss on the responses.
 
@@ -87,21 +84,12 @@ def instruct(
         model: A causal language model, as a folder or Hub id.
         pairs: Your own pairs in the neutral layout (docs/formats.md), with or without a context.
         tasks: The task collection in the neutral layout. Without pairs by default the one that ships.
-        hub: Also stream the catalog's task sets that lie on the Hugging Face Hub.
-        sets: Only these task sets: names of sets, categories or groups.
         layout: drawn puts pairs into templates, a style a group; plain has question, blank, response.
         loss: On responses alone, or on all of a text.
         epochs: Passes over the texts.
-        row_tokens: Tokens a row; 2,048, or what the model reads.
-        batch_tokens: Tokens a step.
-        learning_rate: The highest; 1e-5 at a width of 4,096, more for narrower models, ten times that with LoRA.
-        warmup_steps: At most a tenth of the steps.
-        lora_rank: Tune adapters of this rank (LoRA, needs the extra `tune`) and merge them in; 0 tunes all weights.
-        language: Of the templates: english, german... (docs/languages.md), or auto for each group's own.
-        precision: Of training; auto is bfloat16 where this machine computes in it, and is written down as what it is.
-        seed: Of every draw.
     """
-    row = fitting_row_tokens(model, row_tokens, usual=ROW_TOKENS)
+    row = fitting_row_tokens(model, steps.row_tokens, usual=ROW_TOKENS)
+    learning_rate = steps.learning_rate
     if learning_rate is None:
         learning_rate = tuning_rate(width_of_base(model)) * (LORA_RATE_FACTOR if lora_rank else 1)
     tuning = tuning_for(
@@ -113,12 +101,12 @@ def instruct(
         loss=loss,
         epochs=epochs,
         row_tokens=row,
-        batch_tokens=batch_tokens,
+        batch_tokens=BATCH_TOKENS if steps.batch_tokens is None else steps.batch_tokens,
         learning_rate=learning_rate,
-        warmup_steps=warmup_steps,
+        warmup_steps=steps.warmup_steps,
         lora_rank=lora_rank,
         language=language,
-        precision=precision,
+        precision=steps.precision,
         seed=seed,
     )
     return tuning.train(model, vocabulary=model, name="model", seed=seed)

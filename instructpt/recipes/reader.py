@@ -9,7 +9,8 @@ question again.
 from __future__ import annotations
 
 from instructpt.collection.stages import Convert
-from instructpt.recipes.budgets import Precision, fast_precision
+from instructpt.recipes.budgets import fast_precision
+from instructpt.recipes.flags import Precision
 from instructpt.recipes.tuning import OPEN_LORA_RANK, rows_of, tuned, way_for
 from instructpt.report.release import Release
 from instructpt.synthesis.reading import UNANSWERABLE

@@ -27,7 +27,8 @@ from instructpt.evaluation.stages import Recorded
 from instructpt.mining import RULES
 from instructpt.mining.stages import Mine
 from instructpt.recipes.augment import clean
-from instructpt.recipes.budgets import Precision, fast_precision
+from instructpt.recipes.budgets import fast_precision
+from instructpt.recipes.flags import Precision
 from instructpt.recipes.tuning import OPEN_LORA_RANK, Way, rows_of, tuned, way_for
 from instructpt.records import Document
 from instructpt.report.release import Release

@@ -12,11 +12,11 @@ from tyro.conf import Positional, arg
 
 from instructpt.artifacts import Stage, read_manifest
 from instructpt.artifacts.storage import Folder
+from instructpt.engines.models import AUTO, read_prompting
 from instructpt.errors import RecipeError
 from instructpt.evaluation.overlap import Stored
 from instructpt.models.folders import is_local, local_folder
 from instructpt.records import Group
-from instructpt.synthesis.stages import AUTO
 from instructpt.verification.checks import VERIFY_CHECKS
 from instructpt.verification.consistency import MIN_F1, MIN_SCORE, Consistency, Judged
 from instructpt.verification.stages import Verify
@@ -74,12 +74,9 @@ def verify(
 
 def _writer(folder: Folder) -> str | None:
     """The model that the artifact's recipe names as the one that wrote it, if it is here and says what it writes."""
-    from instructpt.engines.models import read_speech
-
     if not folder.exists("recipe.json"):
         return None
     model = orjson.loads(folder.read("recipe.json"))["settings"].get("model")
     if not isinstance(model, str) or not is_local(model):
         return None
-    speech = read_speech(local_folder(model))
-    return model if speech and speech.categories else None
+    return model if read_prompting(local_folder(model)).categories else None

@@ -24,10 +24,12 @@ import orjson
 from instructpt.artifacts import Outline, Run, Stage, is_finished, tree
 from instructpt.artifacts.budget import Budget
 from instructpt.corpus.sampling import Sampled, sample
-from instructpt.engines.models import Model, longest_text, model_folder, opened_engine, speaks
+from instructpt.engines.models import Model, longest_text, model_folder, opened_engine
 from instructpt.progress.panel import duration
 from instructpt.records import Document
-from instructpt.synthesis.stages import Synthesize, talk
+from instructpt.synthesis.dialects import open_dialect
+from instructpt.synthesis.mix import mix_of
+from instructpt.synthesis.stages import Synthesize
 from instructpt.training.mixtures import mixtures
 from instructpt.training.stages import Train
 from instructpt.words import vocabulary
@@ -112,16 +114,15 @@ def rounds(
 
 def _synthesis(stage: Synthesize, run: Run, wishes: Wishes) -> Outline:
     sampled = sample(stage.passages, run, num_documents=wishes.sample_documents)
-    chosen = talk(
-        dialect=stage.dialect, categories=stage.categories, pairs=stage.pairs, speech=speaks(stage.model, run)
-    )
+    prompting = stage.prompting(run)
+    dialect, mix = open_dialect(prompting.dialect), mix_of(prompting)
     words = vocabulary.load(model_folder(stage.model, run))
     window = min(stage.window_tokens, longest_text(stage.model, run) or stage.window_tokens)
-    asked = [name for name, _ in chosen.mix.shares][:1] * stage.pairs if chosen.mix else ()
-    speed, answer_tokens, how = _speed(stage, run, wishes, sampled, chosen.dialect, asked)
+    asked = [name for name, _ in mix.shares][:1] * stage.pairs if mix else ()
+    speed, answer_tokens, how = _speed(stage, run, wishes, sampled, dialect, asked)
     found = rounds(
         sampled,
-        dialect=chosen.dialect,
+        dialect=dialect,
         words=words,
         shots=stage.shots,
         budget=window - stage.max_new_tokens,
@@ -199,7 +200,7 @@ def _measured(
     from instructpt.engines.event_loop import run_in_loop
     from instructpt.synthesis.chains import fit
 
-    words, speech = vocabulary.load(model_folder(stage.model, run)), speaks(stage.model, run)
+    words, prompting = vocabulary.load(model_folder(stage.model, run)), stage.prompting(run)
     prompts = [
         fit(
             [],
@@ -208,7 +209,7 @@ def _measured(
             vocabulary=words,
             categories=asked,
             guided=stage.guided,
-            field_characters=speech.field_characters if speech else None,
+            field_characters=prompting.field_characters,
             budget_tokens=stage.window_tokens - stage.max_new_tokens,
         )
         for passage in passages

@@ -19,7 +19,7 @@ import orjson
 
 from instructpt.artifacts import Outline, Product, Run, Stage
 from instructpt.collection.stages import Convert
-from instructpt.engines.models import SPEECH_FILE, Model, context_tokens, model_folder, quiet_loading
+from instructpt.engines.models import PROMPTING_FILE, Model, context_tokens, model_folder, quiet_loading
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Group, Score
 from instructpt.report.outline_stage import Tokens, count_tokens, outline
@@ -105,7 +105,7 @@ class Release(Stage[Any]):
         parameters = self._write_model(run, path)
         groups = list(_groups(self.tasks, run))
         categories = self._categories(groups, run)
-        speech = {
+        prompting = {
             "dialect": self.dialect,
             "categories": categories,
             "passage_tokens": self.passage_tokens,
@@ -115,10 +115,10 @@ class Release(Stage[Any]):
         }
         if self.mix:
             parse_mix(self.mix, known=categories)
-            speech |= {"mix": self.mix, "pairs": self.pairs}
+            prompting |= {"mix": self.mix, "pairs": self.pairs}
         if self.unanswerable:
-            speech["unanswerable"] = self.unanswerable
-        (path / SPEECH_FILE).write_bytes(orjson.dumps(speech, option=orjson.OPT_INDENT_2))
+            prompting["unanswerable"] = self.unanswerable
+        (path / PROMPTING_FILE).write_bytes(orjson.dumps(prompting, option=orjson.OPT_INDENT_2))
         card = self._card(groups, run, parameters=parameters, path=path, categories=tuple(categories))
         (path / "README.md").write_text(render(card), "utf-8")
         for file in path.iterdir():

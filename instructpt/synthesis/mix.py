@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import accumulate
 
+from instructpt.engines.models import Prompting
 from instructpt.errors import RecipeError
 from instructpt.seeds import rng
+from instructpt.synthesis.dialects import open_dialect
 
 BLOCK_PASSAGES = 64
 """After so many passages the shares come out as asked, to one pair a category."""
@@ -33,6 +35,27 @@ class Mix:
 
     shares: tuple[tuple[str, float], ...]
     """Name and share, in the order in which they were given; shares sum to 1."""
+
+
+def mix_of(prompting: Prompting) -> Mix | None:
+    """What a model is asked for; None leaves the choice to it.
+
+    Raises RecipeError for an unknown dialect, for categories that the model does not know, and for any if the dialect
+    cannot ask for them; also for less than one pair a passage.
+    """
+    dialect, mix = open_dialect(prompting.dialect), prompting.mix
+    if prompting.pairs < 1:
+        raise RecipeError(f"{prompting.pairs} pairs a passage: give at least 1")
+    if not mix:
+        return None
+    if not dialect.can_steer:
+        raise RecipeError(
+            f"the dialect {prompting.dialect} cannot ask for categories (asked: {mix}): leave them out, or use a model "
+            "that was tuned on one that can, such as steered"
+        )
+    found = parse_mix(mix, known=prompting.categories or None)
+    dialect.prompt([], "", categories=[name for name, _ in found.shares])  # refuses a name that it cannot write
+    return found
 
 
 def parse_mix(text: str, *, known: Iterable[str] | None = None) -> Mix:

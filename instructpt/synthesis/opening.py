@@ -7,7 +7,7 @@ begun     those, and a ledger and a place in line        once a shard
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,14 +15,23 @@ from typing import TYPE_CHECKING, Any
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.budget import Purse, watching
 from instructpt.artifacts.storage import Folder
-from instructpt.engines.models import Model, Speech, longest_text, model_folder, model_identity, opened_engine
+from instructpt.engines.models import (
+    AUTO,
+    Model,
+    Prompting,
+    longest_text,
+    model_folder,
+    model_identity,
+    model_sources,
+    opened_engine,
+    prompting_of,
+)
 from instructpt.words import vocabulary
 
 if TYPE_CHECKING:
     from instructpt.engines import Engine, Sampling
     from instructpt.synthesis.asking import Progress, Synthesis
     from instructpt.synthesis.capacity import Capacity
-    from instructpt.synthesis.dialects import Dialect
     from instructpt.words.vocabulary import Vocabulary
 
 
@@ -106,6 +115,16 @@ def engine_news(engine: Engine) -> dict[str, object]:
     return news
 
 
+def prompt_sources(model: Model, run: Run, *, dialect: str) -> Mapping[str, str]:
+    """What the prompts depend on besides settings and stages: a model that no stage makes, a dialect's wording."""
+    from instructpt.synthesis.dialects import dialect_sources
+
+    if dialect == AUTO and not isinstance(model, str):
+        return {}  # what dialect a model has that is not there yet hangs on the stage that makes it
+    name = prompting_of(model, run).dialect if dialect == AUTO else dialect
+    return {**model_sources(model, run), **dialect_sources(name)}
+
+
 @contextmanager
 def opened(model: Model, run: Run, *, name: str) -> Iterator[Opened]:
     """The run's engine with a model loaded, and what goes with it, for all shards of the stage `name`."""
@@ -130,13 +149,13 @@ def begun(
     window_tokens: int,
     guided: bool,
     sampling: Sampling,
-    dialect: Dialect,
+    prompting: Prompting,
     checks: Sequence[str] = (),
     categories: Callable[[int], Sequence[str]] | None = None,
-    speech: Speech | None = None,
 ) -> Iterator[Synthesis]:
-    """A shard's way to talk with the model of its stage, its ledger open."""
+    """A shard's way to ask the model of its stage, its ledger open."""
     from instructpt.synthesis.asking import Synthesis
+    from instructpt.synthesis.dialects import open_dialect
     from instructpt.synthesis.ledger import Ledger
 
     shared: Opened = run.shared
@@ -145,7 +164,7 @@ def begun(
         yield Synthesis(
             engine=shared.engine,
             capacity=shared.capacity,
-            dialect=dialect,
+            dialect=open_dialect(prompting.dialect),
             vocabulary=shared.vocabulary,
             ledger=ledger,
             checks=checks,
@@ -155,8 +174,8 @@ def begun(
             rank=index,
             guided=guided,
             categories=categories,
-            answers=speech.answers if speech else {},
-            field_characters=speech.field_characters if speech else None,
+            answers=prompting.answers,
+            field_characters=prompting.field_characters,
             stop=watching(run.budget, shared.purse),
             pay=shared.purse.pay,
         )

@@ -6,80 +6,24 @@ import functools
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.pair_counts import count_pairs
-from instructpt.engines.models import Model, Speech, model_sources, speaks
-from instructpt.errors import RecipeError
+from instructpt.engines.models import AUTO, Model, Prompting, prompting_of
 from instructpt.records import Document, Group
-from instructpt.synthesis.opening import Opened, begun, opened
+from instructpt.synthesis.mix import mix_of
+from instructpt.synthesis.opening import Opened, begun, opened, prompt_sources
 from instructpt.verification.checks import MODEL_CHECKS
 
-if TYPE_CHECKING:
-    from instructpt.synthesis.dialects import Dialect
-    from instructpt.synthesis.mix import Mix
 
-AUTO = "auto"
-"""The dialect that the model's own folder names; `tags` where it names none."""
-
-
-def default_checks(speech: Speech | None) -> tuple[str, ...]:
+def default_checks(prompting: Prompting) -> tuple[str, ...]:
     """The checks that pairs of a model pass: `grounded` too, where it says in which categories answers are spans.
 
     Of a model that does not say, short answers would be taken for spans: 23 % of the annotated answers about tables
     are counts, and would be lost.
     """
-    return (*MODEL_CHECKS, "grounded") if speech and speech.categories else MODEL_CHECKS
-
-
-@dataclass(frozen=True, slots=True)
-class Talk:
-    """How a model is asked for pairs."""
-
-    dialect: Dialect
-    mix: Mix | None
-    """What to ask for; None leaves the choice to the model."""
-
-
-def spoken(dialect: str, speech: Speech | None) -> str:
-    """The dialect by name, where `AUTO` leaves it to the model."""
-    return dialect if dialect != AUTO else speech.dialect if speech else "tags"
-
-
-def talk_sources(model: Model, run: Run, *, dialect: str) -> Mapping[str, str]:
-    """What the prompts depend on besides settings and stages: a model that no stage makes, a dialect's wording."""
-    from instructpt.synthesis.dialects import dialect_sources
-
-    if dialect == AUTO and not isinstance(model, str):
-        return {}  # what a model is to speak that is not there yet hangs on the stage that makes it
-    name = spoken(dialect, speaks(model, run) if dialect == AUTO else None)
-    return {**model_sources(model, run), **dialect_sources(name)}
-
-
-def talk(*, dialect: str, categories: str, pairs: int, speech: Speech | None) -> Talk:
-    """What the settings and the model's own word come to.
-
-    speech: None for a model that does not say how it is talked with. Raises RecipeError for an unknown dialect, for
-    categories that the model does not know, and for any if the dialect cannot ask for them; also if pairs < 1.
-    """
-    from instructpt.synthesis.dialects import open_dialect
-    from instructpt.synthesis.mix import parse_mix
-
-    name = spoken(dialect, speech)
-    chosen = open_dialect(name)
-    if pairs < 1:
-        raise RecipeError(f"{pairs} pairs a passage: give at least 1")
-    if not categories:
-        return Talk(chosen, None)
-    if not chosen.can_steer:
-        raise RecipeError(
-            f"the dialect {name} cannot ask for categories (asked: {categories}): leave them out, or use a model that "
-            "was tuned on one that can, such as steered"
-        )
-    mix = parse_mix(categories, known=speech.categories if speech and speech.categories else None)
-    chosen.prompt([], "", categories=[name for name, _ in mix.shares])  # refuses a name that it cannot write
-    return Talk(chosen, mix)
+    return (*MODEL_CHECKS, "grounded") if prompting.categories else MODEL_CHECKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,11 +58,11 @@ class Synthesize(Stage[Group]):
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The model, if no stage makes it, and the dialect's wording."""
-        return talk_sources(self.model, run, dialect=self.dialect)
+        return prompt_sources(self.model, run, dialect=self.dialect)
 
     def opened(self, run: Run) -> AbstractContextManager[Opened]:
-        """The engine with the model loaded, for all shards. Raises RecipeError, before that, as `talk` does."""
-        self._talk(run)
+        """The engine with the model loaded, for all shards. Raises RecipeError, before that, as `mix_of` does."""
+        mix_of(self.prompting(run))
         return opened(self.model, run, name=self.name)
 
     def shard(self, index: int, run: Run) -> Iterator[Group]:
@@ -128,12 +72,13 @@ class Synthesize(Stage[Group]):
         from instructpt.synthesis.mix import draw
         from instructpt.synthesis.scheduler import run_chains
 
-        chosen, speech, watch = self._talk(run), speaks(self.model, run), run.shared.watch
+        prompting, watch = self.prompting(run), run.shared.watch
+        mix = mix_of(prompting)
         watch.begin(index, total=run.num_made(self.passages, index))
 
         def asked(number: int) -> tuple[str, ...]:
-            assert chosen.mix is not None
-            return draw(chosen.mix, num_pairs=self.pairs, seed=self.seed, place=(index, number))
+            assert mix is not None
+            return draw(mix, num_pairs=self.pairs, seed=self.seed, place=(index, number))
 
         with begun(
             self,
@@ -143,10 +88,9 @@ class Synthesize(Stage[Group]):
             window_tokens=self.window_tokens,
             guided=self.guided,
             sampling=Sampling(self.max_new_tokens, self.temperature, self.seed),
-            dialect=chosen.dialect,
+            prompting=prompting,
             checks=self.checks,
-            categories=asked if chosen.mix else None,
-            speech=speech,
+            categories=asked if mix else None,
         ) as synthesis:
             passages = chains(run.take(self.passages, index), shots=self.shots)
             tell = functools.partial(watch.tell, index)
@@ -154,6 +98,7 @@ class Synthesize(Stage[Group]):
             for group in groups:
                 yield count_pairs(group, run.tally)
 
-    def _talk(self, run: Run) -> Talk:
-        speech = speaks(self.model, run)
-        return talk(dialect=self.dialect, categories=self.categories, pairs=self.pairs, speech=speech)
+    def prompting(self, run: Run) -> Prompting:
+        """How the model is asked: as it says itself, with these settings in their place."""
+        own = prompting_of(self.model, run)
+        return own.wished(dialect=self.dialect, mix=self.categories, pairs=self.pairs)

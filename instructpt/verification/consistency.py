@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.pair_counts import count_left_out, count_pairs
-from instructpt.engines.models import Model, speaks
+from instructpt.engines.models import AUTO, Model, Prompting, prompting_of
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Group, Pair, Reject
 from instructpt.seeds import digest
-from instructpt.synthesis.opening import Opened, begun, opened
-from instructpt.synthesis.stages import AUTO, Talk, talk, talk_sources
+from instructpt.synthesis.mix import mix_of
+from instructpt.synthesis.opening import Opened, begun, opened, prompt_sources
 from instructpt.words import overlap
 
 if TYPE_CHECKING:
@@ -74,11 +74,11 @@ class Consistency(Stage[Group]):
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The model, if no stage makes it, and the dialect's wording."""
-        return talk_sources(self.model, run, dialect=self.dialect)
+        return prompt_sources(self.model, run, dialect=self.dialect)
 
     def opened(self, run: Run) -> AbstractContextManager[Opened]:
-        """The engine with the model loaded. Raises RecipeError, before that, as `talk` does."""
-        self._talk(run)
+        """The engine with the model loaded. Raises RecipeError, before that, as `mix_of` does."""
+        mix_of(self._prompting(run))
         return opened(self.model, run, name=self.name)
 
     def shard(self, index: int, run: Run) -> Iterator[Group]:
@@ -93,8 +93,7 @@ class Consistency(Stage[Group]):
             window_tokens=self.window_tokens,
             guided=self.guided,
             sampling=Sampling(self.max_new_tokens),
-            dialect=self._talk(run).dialect,
-            speech=speaks(self.model, run),
+            prompting=self._prompting(run),
         ) as synthesis:
             num_pairs, started = 0, time.monotonic()
             for groups in _batches(run.take(self.groups, index)):
@@ -138,8 +137,8 @@ class Consistency(Stage[Group]):
                 verdicts.append(Reject(f"{pair.question}\n{pair.answer}\n{again.answer}", INCONSISTENT))
         return verdicts
 
-    def _talk(self, run: Run) -> Talk:
-        return talk(dialect=self.dialect, categories="", pairs=1, speech=speaks(self.model, run))
+    def _prompting(self, run: Run) -> Prompting:
+        return prompting_of(self.model, run).wished(dialect=self.dialect, mix="")
 
 
 def agree(pair: Pair, answer: str, *, min_f1: float = MIN_F1) -> bool:

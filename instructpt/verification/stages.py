@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.pair_counts import count_left_out, count_pairs
-from instructpt.engines.models import Model, speaks
+from instructpt.engines.models import Model, prompting_of
 from instructpt.records import Group
 from instructpt.seeds import digest
 from instructpt.verification.checks import DEFAULT_CHECKS
@@ -56,5 +56,4 @@ class Verify(Stage[Group]):
             run.tally.count(f"failed/{name}", number)
 
     def _answers(self, run: Run) -> dict[str, str]:
-        speech = speaks(self.synthesizer, run) if self.synthesizer is not None else None
-        return speech.answers if speech else {}
+        return prompting_of(self.synthesizer, run).answers if self.synthesizer is not None else {}

@@ -89,7 +89,7 @@ def test_show_prints_records_and_obeys_no_control_codes(tmp_path: Path, capsys: 
 
 def test_a_recipe_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "my.py").write_text(
-        "from instructpt.stages.corpus import Read\n\n"
+        "from instructpt.corpus.stages import Read\n\n"
         "def only_read(*, files: tuple[str, ...], limit: int = 3) -> Read:\n"
         '    """Reads."""\n'
         "    return Read(name='mine', files=files, limit=limit)\n"

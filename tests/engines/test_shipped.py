@@ -10,7 +10,7 @@ import pytest
 
 from instructpt import models
 from instructpt.cli.commands import main
-from instructpt.engines.models import SHIPPED, read_speech
+from instructpt.engines.models import SHIPPED, read_prompting
 from instructpt.errors import InputError
 from instructpt.models.folders import local_folder
 from instructpt.records import Group, from_row
@@ -43,13 +43,10 @@ def test_its_card_names_data_licences_and_measurements(folder: Path) -> None:
 
 
 def test_it_says_how_to_talk_with_it(folder: Path) -> None:
-    speech = read_speech(folder)
-    assert speech is not None
-    assert speech.dialect == "steered"
-    assert {"narrative QA", "title writing"} <= set(speech.categories)
-    assert speech.passage_tokens is not None
-    assert speech.window_tokens is not None
-    assert speech.passage_tokens < speech.window_tokens
+    prompting = read_prompting(folder)
+    assert prompting.dialect == "steered"
+    assert {"narrative QA", "title writing"} <= set(prompting.categories)
+    assert prompting.passage_tokens < prompting.window_tokens
 
 
 def test_an_unknown_name_lists_what_ships() -> None:

@@ -18,7 +18,8 @@ from instructpt.evaluation.stages import Answering, Evaluate, Rate
 from instructpt.executors.make import make
 from instructpt.recipes.compare import compare, unseen_exam
 from instructpt.recipes.evaluate import evaluate
-from instructpt.recipes.general import SAMPLE_TASKS, task_texts
+from instructpt.recipes.flags import SAMPLE_TASKS
+from instructpt.recipes.general import task_texts
 from instructpt.report import render
 from instructpt.report.artifacts import load_one
 

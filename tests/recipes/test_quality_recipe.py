@@ -13,11 +13,12 @@ from judge_server import NO, YES, serve
 
 from instructpt.artifacts import Run
 from instructpt.cli.commands import main
+from instructpt.engines.models import Prompting
 from instructpt.errors import RecipeError
 from instructpt.evaluation.synthesizer_stages import Attempt, Quality
 from instructpt.executors.make import make
 from instructpt.files import streams
-from instructpt.recipes.quality import Asking, examined, quality
+from instructpt.recipes.quality import Examination, examined, quality
 from instructpt.records import Group, Score
 from instructpt.report import render
 from instructpt.report.artifacts import load_one
@@ -327,13 +328,13 @@ def test_help_and_mistakes(files: dict[str, str], capsys: pytest.CaptureFixture[
 def test_a_recipe_of_ones_own_examines_a_model_that_a_stage_makes(files: dict[str, str], tmp_path: Path) -> None:
     """What `quality` does with a folder, `examined` does with stages: other groups, other passages."""
     trials = {trial.task: trial for trial in recipe(files).trials}
-    asking = Asking(dialect="tags", passage_tokens=200, window_tokens=1500, max_new_tokens=300, examples=0)
+    prompting = Prompting("tags", passage_tokens=200, window_tokens=1500, max_new_tokens=300)
     target = examined(
         files["model"],
         base=None,
         gold={"mine": trials["seen/zero-shot"].exam},
         passages=trials["passages"].exam.contexts,  # type: ignore[attr-defined]
-        asking=asking,
+        examination=Examination(prompting=prompting, examples=0),
         max_contexts=3,
         num_passages=2,
     )

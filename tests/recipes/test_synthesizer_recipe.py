@@ -17,7 +17,7 @@ from instructpt.artifacts import Run, differences, tree
 from instructpt.assembly.rows import open_rows
 from instructpt.cli.commands import main
 from instructpt.engines import Sampling, open_engine
-from instructpt.engines.models import read_speech
+from instructpt.engines.models import read_prompting
 from instructpt.recipes.reader import reader
 from instructpt.recipes.synthesizer import synthesizer
 from instructpt.report.release import Release
@@ -77,16 +77,15 @@ def test_the_released_folder_needs_nothing_else(released: Path, tmp_path: Path) 
 
 
 def test_it_says_how_it_is_talked_with(released: Path) -> None:
-    speech = read_speech(released)
-    assert speech is not None
-    assert speech.dialect == "steered"
-    assert (speech.window_tokens, speech.passage_tokens, speech.max_new_tokens) == (512, 256, 256)
-    assert speech.field_characters == 400
-    assert {"narrative QA", "comparison extraction"} <= set(speech.categories)
-    assert sum(category.share for category in speech.categories.values()) == pytest.approx(1, abs=0.01)
+    prompting = read_prompting(released)
+    assert prompting.dialect == "steered"
+    assert (prompting.window_tokens, prompting.passage_tokens, prompting.max_new_tokens) == (512, 256, 256)
+    assert prompting.field_characters == 400
+    assert {"narrative QA", "comparison extraction"} <= set(prompting.categories)
+    assert sum(category.share for category in prompting.categories.values()) == pytest.approx(1, abs=0.01)
     mined = [
         category.share
-        for name, category in speech.categories.items()
+        for name, category in prompting.categories.items()
         if name not in ("narrative QA", "comparison extraction")
     ]
     assert sum(mined) == pytest.approx(0.1, abs=0.01)
@@ -148,9 +147,8 @@ def test_a_reader_learns_answers_and_says_what_it_says_where_there_is_none(base:
     flags = {"row_tokens": 512, "batch_tokens": 2048, "tuning_tokens": 8192, "lora_rank": 2, "precision": "float32"}
     recipe = reader(base=str(base), tasks=("sample:tasks.jsonl.zst",), **flags)  # type: ignore[arg-type]
     folder = made(recipe, tmp_path)
-    speech = read_speech(folder)
-    assert speech is not None
-    assert (speech.dialect, speech.unanswerable) == ("tags", UNANSWERABLE)
+    prompting = read_prompting(folder)
+    assert (prompting.dialect, prompting.unanswerable) == ("tags", UNANSWERABLE)
     counts = orjson.loads((tmp_path / "tasks" / "manifest.json").read_bytes())["tally"]["dropped"]
     assert counts["not_suited"] > 0
     packed = tmp_path / "questions-rows"

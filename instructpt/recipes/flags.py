@@ -1,0 +1,199 @@
+"""Flags that recipes share: groups that go together, single ones, each with its help written once.
+
+    augment(files, *, mine: bool, reading: Reading, asking: Asking, seed: Seed)
+        on the command line    instructpt augment FILES... --mine --limit 10 --pairs 5
+        in Python              augment(files, mine=True, limit=10, pairs=5)    (`recipe` puts flags into their groups)
+
+A group's default says where a recipe differs from the others. None is "what suits", which the help names.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Annotated, Any, Literal, TypeVar
+
+from tyro.conf import arg
+
+from instructpt.corpus.stages import SHARD_BYTES, Read
+from instructpt.engines.models import AUTO, SHIPPED, Prompting
+from instructpt.errors import RecipeError
+
+R = TypeVar("R")
+Precision = Literal["auto", "float32", "bfloat16"]
+
+Seed = Annotated[int, arg(help="Of every draw.")]
+Language = Annotated[
+    str, arg(help="Of the templates: english, german... (docs/languages.md), or auto for each group's own.")
+]
+PrecisionFlag = Annotated[
+    Precision,
+    arg(help="Of training; auto is bfloat16 where this machine computes in it, and is written down as what it is."),
+]
+LoraRank = Annotated[
+    int,
+    arg(help="Tune adapters of this rank (LoRA, needs the extra `tune`) and merge them in; 0 tunes all weights."),
+]
+RawText = Annotated[tuple[str, ...], arg(help="Raw text: files, folders, globs or URLs.")]
+Hub = Annotated[bool, arg(help="Also stream the catalog's sets that lie on the Hugging Face Hub.")]
+Sets = Annotated[tuple[str, ...], arg(help="Only these task sets: names of sets, categories or groups.")]
+Catalog = Annotated[str | None, arg(help="A catalog of task sets of your own (docs/formats.md).")]
+SynthesizerFlag = Annotated[
+    str, arg(help="What writes the pairs: a folder, a Hub id, or by default the small one that ships.")
+]
+
+SAMPLE_PASSAGES = "sample:passages.jsonl.zst"
+SAMPLE_TASKS = "sample:tasks.jsonl.zst"
+WARMUP_STEPS = 1000
+"""The paper's, and never more than a tenth of the steps."""
+
+
+def recipe(function: Callable[..., R]) -> Callable[..., R]:
+    """A recipe that takes the fields of its groups as keywords too, named as the flags are.
+
+    Raises TypeError for a keyword that is neither a parameter nor a field of a group.
+    """
+    groups = {
+        name: parameter.default
+        for name, parameter in inspect.signature(function).parameters.items()
+        if is_dataclass(parameter.default)
+    }
+
+    @functools.wraps(function)
+    def call(*args: Any, **keywords: Any) -> R:
+        for name, default in groups.items():
+            own = {f.name: keywords.pop(f.name) for f in fields(default) if f.name in keywords}
+            if own:
+                keywords[name] = replace(keywords.get(name, default), **own)
+        return function(*args, **keywords)
+
+    return call
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How files of raw text are read."""
+
+    text_field: str = "text"
+    """Field or column that holds the text."""
+    id_field: str = "id"
+    """Field or column that holds the id."""
+    limit: int | None = None
+    """Only the first so many rows."""
+    shard_bytes: int = SHARD_BYTES
+    """Text a shard, the unit of resuming and of sharing work among machines."""
+
+    def read(self, files: tuple[str, ...], *, name: str = "documents") -> Read:
+        """Their documents."""
+        return Read(
+            name=name,
+            files=files,
+            text_field=self.text_field,
+            id_field=self.id_field,
+            limit=self.limit,
+            shard_bytes=self.shard_bytes,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """How the model is asked. What is not given is as the model's synthesizer.json says, else the usual."""
+
+    dialect: str = AUTO
+    """How the model is talked with: tags, steered, answers, or chat (chat:german, chat:chinese, chat:my.toml) for
+    instruct models; auto is what its synthesizer.json says, else tags, and chat for remote:NAME."""
+    pairs: int | None = None
+    """How many to ask for a passage, where categories are asked for; usually 5."""
+    passage_tokens: int | None = None
+    """The longest passage; longer documents are split at paragraphs, then sentences. Usually what the model was tuned
+    on, else 512."""
+    window_tokens: int | None = None
+    """Prompt and answer together, usually 4,096; the model's context, where that is less."""
+    max_new_tokens: int | None = None
+    """The longest answer a passage, usually 400."""
+
+    def prompting(self, own: Prompting, *, mix: str | None = None) -> Prompting:
+        """What the model says of itself, with what is given in its place.
+
+        Raises RecipeError for lengths that do not fit each other.
+        """
+        found = own.wished(
+            dialect=self.dialect,
+            mix=mix,
+            pairs=self.pairs,
+            passage_tokens=self.passage_tokens,
+            window_tokens=self.window_tokens,
+            max_new_tokens=self.max_new_tokens,
+        )
+        if found.passage_tokens > found.window_tokens - found.max_new_tokens:
+            raise RecipeError(
+                f"a passage of {found.passage_tokens} tokens and an answer of {found.max_new_tokens} do not fit a "
+                f"window of {found.window_tokens}: lower --passage-tokens or --max-new-tokens"
+            )
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """In which steps a model is trained; what is not given is what suits it."""
+
+    row_tokens: int | None = None
+    """Tokens a row. 2,048 for the paper's shapes and instruction tuning, 4,096 for a base, or what the base reads, 512
+    for small shapes."""
+    batch_tokens: int | None = None
+    """Tokens a step. The paper's 2**19 for 500m, 2**20 for 1.3b and 2**18 for a base, 2**14 for instruction tuning, for
+    small shapes by the budget."""
+    learning_rate: float | None = None
+    """The highest. From random weights what suits the shape; of a trained model 1e-5 at a width of 4,096 as in the
+    paper, more for narrower ones, ten times that with LoRA."""
+    warmup_steps: int = WARMUP_STEPS
+    """At most a tenth of the steps."""
+    precision: PrecisionFlag = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Steps):
+    """How a model is pre-trained; what is not given is what suits it."""
+
+    attend_across_documents: bool = False
+    """Let a token see the documents before its own in a row, as plain packing does."""
+    max_epochs: float = 4.0
+    """How often a text may be seen at most; a budget that asks for more is refused."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """Which documents get pairs, and who writes them."""
+
+    synthesizer: SynthesizerFlag = SHIPPED
+    augmented_share: float | None = None
+    """Of the documents, drawn to be augmented: the paper's 1/5 from random weights, all where a base goes on."""
+    rounds: int | None = None
+    """Passages a chain, M: the paper's 2 from random weights, 3 where a base goes on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskCollection:
+    """The task collection that is mixed into the raw text."""
+
+    hub: Hub = False
+    sets: Sets = ()
+    task_copies: int = 4
+    """How often it is seen for each pass over the raw text; with the paper's 4 it is 0.7 % of the paper's tokens. Of a
+    small corpus it would be most: then give task_share."""
+    task_share: float | None = None
+    """Of the tokens that are task collection, instead of task_copies."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomWeights:
+    """A model from random weights."""
+
+    shape: str = "500m"
+    """Of the model; a name in instructpt/training/shapes.py. The paper has 500m and 1.3b."""
+    vocabulary: str | None = None
+    """A model folder or Hub id whose tokenizer is used; one is trained on the texts without it."""
+    vocabulary_size: int | None = None
+    """Of the vocabulary that is trained; what suits the shape by default."""
