@@ -18,10 +18,10 @@ and wait for those of others (`partitions`).
 from __future__ import annotations
 
 from instructpt.artifacts.stage import (
-    Outline,
     Product,
     Run,
     Stage,
+    Table,
     changes,
     describe,
     fingerprint,
@@ -34,10 +34,10 @@ from instructpt.artifacts.stage import (
 from instructpt.artifacts.state import differences, is_finished
 
 __all__ = [
-    "Outline",
     "Product",
     "Run",
     "Stage",
+    "Table",
     "changes",
     "describe",
     "differences",

@@ -149,8 +149,8 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Outline:
-    """A table that tells people what a stage would work on."""
+class Table:
+    """A table for people: the report sets it as HTML, the command line as text."""
 
     title: str
     columns: tuple[str, ...]
@@ -231,7 +231,7 @@ class Stage(Generic[R_co]):
         del run
         return {}
 
-    def outline(self, run: Run) -> Outline | None:
+    def outline(self, run: Run) -> Table | None:
         """What it would work on, for `instructpt plan`, or None; makes nothing."""
         del run
         return None

@@ -149,7 +149,7 @@ def plan(words: list[str]) -> None:
     from instructpt.artifacts.tally import Tally
     from instructpt.progress.shown import summary
     from instructpt.report.estimate import Wishes, estimates
-    from instructpt.report.outline import print_outline
+    from instructpt.report.tables import print_table
 
     recipe, rest = _recipe_named(words, command="plan")
     stage, where, wishes = parse(recipe, rest, prog=f"instructpt plan {words[0]}", more=Wishes)
@@ -166,9 +166,9 @@ def plan(words: list[str]) -> None:
         print(f"{state:<7}  {item.name:<{width}} {type(item).__name__:<15} {counts}".rstrip())
     for item in stages:
         if outline := item.outline(settings):
-            print_outline(outline, console=_console(error=False))
+            print_table(outline, console=_console(error=False))
     for outline in estimates(stage, settings, wishes):
-        print_outline(outline, console=_console(error=False))
+        print_table(outline, console=_console(error=False))
 
 
 def show(words: list[str]) -> None:

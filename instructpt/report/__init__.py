@@ -1,11 +1,14 @@
-"""The report: one HTML file over everything under a root. It reads artifacts only: make it any time."""
+"""The report: one HTML file over everything under a root. It reads artifacts only: make it any time.
+
+artifacts.py          what lies under a root
+front.py              the first screen's facts          templates/front.html   how they are shown
+comparison.py, quality.py, scores.py, pairs.py, ...     templates/*.html       the sections
+charts.py             SVG
+"""
 
 from __future__ import annotations
 
 from instructpt import __version__
-from instructpt.report import comparison, front, matches, quality, sections
-from instructpt.report.artifacts import load
-from instructpt.report.page import page
 
 
 def render(root: str, *, title: str, leave_out: str = "") -> str:
@@ -13,19 +16,36 @@ def render(root: str, *, title: str, leave_out: str = "") -> str:
 
     Raises ArtifactError if there are none.
     """
+    from instructpt.report import comparison, curves, front, matches, pairs, quality, scores
+    from instructpt.report.artifacts import load
+    from instructpt.report.page import draw
+
     artifacts = {name: artifact for name, artifact in load(root).items() if name != leave_out}
-    lead = f'<p class="soft">{len(artifacts)} artifacts, instructpt {__version__}</p>'
-    lead += front.front(artifacts, scores=sections.found_scores(comparison.without_runs(artifacts)))
-    parts = (
-        quality.quality(artifacts),
-        comparison.comparison(artifacts),
-        matches.matches(artifacts),
-        sections.scores(comparison.without_runs(artifacts)),
-        sections.pairs(artifacts),
-        sections.samples(artifacts),
-        sections.curves(comparison.without_repeats(artifacts)),
-        sections.lineage(artifacts),
-        sections.conservation(artifacts),
-        sections.settings(artifacts),
+    every = scores.found_scores(comparison.without_runs(artifacts))
+    runs = comparison.without_repeats(artifacts)
+    comparisons = [comparison.read(a) for a in artifacts.values() if a.stage == comparison.STAGE]
+    is_trained = any(artifact.stage == "Train" for artifact in artifacts.values())
+    return draw(
+        "report.html",
+        title=title,
+        version=__version__,
+        artifacts=artifacts,
+        corpus=front.corpus(artifacts),
+        models=front.models(comparisons, every, is_trained=is_trained),
+        qualities=quality.qualities(artifacts),
+        comparisons=comparisons,
+        searched=[artifact for artifact in artifacts.values() if artifact.stage == "Overlap"],
+        scores=scores.whole(every),
+        contamination=scores.contamination(every),
+        arms=pairs.arms(artifacts),
+        samples=pairs.samples(artifacts),
+        curves=curves.curves(runs, first=scores.models_of(scores.found_scores(runs))),
+        facts={
+            "comparison": comparison,
+            "curves": curves,
+            "matches": matches,
+            "pairs": pairs,
+            "quality": quality,
+            "scores": scores,
+        },
     )
-    return page(title, lead=lead, sections=parts)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from instructpt.artifacts import Outline, Run, Stage, is_finished, tree
+from instructpt.artifacts import Run, Stage, Table, is_finished, tree
 from instructpt.artifacts.budget import Budget
 from instructpt.corpus.sampling import Sampled, sample
 from instructpt.engines.models import Model, longest_text, model_folder, opened_engine
@@ -72,7 +72,7 @@ class Round:
     output_tokens: float
 
 
-def estimates(target: Stage[Any], run: Run, wishes: Wishes) -> Iterator[Outline]:
+def estimates(target: Stage[Any], run: Run, wishes: Wishes) -> Iterator[Table]:
     """A table for each stage of a recipe that asks a model or trains one, as far as it can be told; and one of what
     its models are trained on."""
     if table := mixtures(target, run):
@@ -112,7 +112,7 @@ def rounds(
     return [Round(count * scale, tokens * scale, count * answer_tokens * scale) for count, tokens in totals]
 
 
-def _synthesis(stage: Synthesize, run: Run, wishes: Wishes) -> Outline:
+def _synthesis(stage: Synthesize, run: Run, wishes: Wishes) -> Table:
     sampled = sample(stage.passages, run, num_documents=wishes.sample_documents)
     prompting = stage.prompting(run)
     dialect, mix = open_dialect(prompting.dialect), mix_of(prompting)
@@ -141,7 +141,7 @@ def _synthesis(stage: Synthesize, run: Run, wishes: Wishes) -> Outline:
         *how,
         *_hours(output_tokens, prompt_tokens, speed, wishes, run.budget),
     ]
-    return Outline(
+    return Table(
         f"{stage.name}: what it will take",
         ("", "passages", "prompt tokens", "output tokens"),
         tuple(rows),
@@ -264,7 +264,7 @@ def _parameters(model: Model, run: Run) -> float | None:
     return size / (4 if config.get("dtype", config.get("torch_dtype")) == "float32" else 2) or None
 
 
-def _training(stage: Train, run: Run) -> Outline | None:
+def _training(stage: Train, run: Run) -> Table | None:
     """What a training takes, where its steps and its model's shape are known before."""
     import torch
     from transformers import MistralForCausalLM
@@ -288,7 +288,7 @@ def _training(stage: Train, run: Run) -> Outline | None:
     tokens = stage.settings.steps * stage.batch_rows * row_tokens
     operations = tokens * flops_per_token(model, row_tokens=row_tokens)
     hours = operations / (USUAL_UTILISATION * H100_FLOPS) / 3600
-    return Outline(
+    return Table(
         f"{stage.name}: what it will take",
         ("steps", "tokens", "operations", "hours on one H100"),
         ((f"{stage.settings.steps:,}", f"{tokens:,}", f"{operations:.2e}", f"{hours:.3g}"),),

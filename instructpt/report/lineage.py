@@ -22,7 +22,7 @@ from instructpt.artifacts.storage import Folder, read_parquet
 from instructpt.errors import ArtifactError, UserError
 from instructpt.records import Document, Group, Text
 from instructpt.report.artifacts import Artifact, load_one
-from instructpt.report.page import printable
+from instructpt.report.tables import printable
 
 Traced = Document | Group | Text
 _TRACED: dict[str, type[Traced]] = {kind.__name__: kind for kind in (Document, Group, Text)}

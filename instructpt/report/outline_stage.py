@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from instructpt.artifacts import Outline, Run, Stage, differences, is_finished
+from instructpt.artifacts import Run, Stage, Table, differences, is_finished
 from instructpt.artifacts.tally import Tally
 from instructpt.engines.models import Model, model_folder
 from instructpt.records import Group, Pair
@@ -35,7 +35,7 @@ class Tokens:
     """A context that several sets share counts for each of them, but once in the total."""
 
 
-def outline(convert: Convert, run: Run) -> Outline:
+def outline(convert: Convert, run: Run) -> Table:
     """Every data set that the settings choose, and what would be used of it; nothing is written.
 
     Task files are read and converted in memory, sets of the Hub only with `hub`; once the artifact is there, it is read
@@ -71,7 +71,7 @@ def outline(convert: Convert, run: Run) -> Outline:
             f"{ABSENT} {absent} sets whose rows are not at hand: give their files, or --hub for those of the Hub"
         )
     rows.append((f"{len(names)} sets", f"{num_groups} groups", *total))
-    return Outline(f"{convert.name}: the collection", COLUMNS, tuple(rows), tuple(notes))
+    return Table(f"{convert.name}: the collection", COLUMNS, tuple(rows), tuple(notes))
 
 
 def count_tokens(groups: Iterable[Group], *, vocabulary: vocabulary.Vocabulary) -> Tokens:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 
-from instructpt.artifacts import Outline, Product, Run, Stage
+from instructpt.artifacts import Product, Run, Stage, Table
 from instructpt.collection.stages import Convert
 from instructpt.engines.models import PROMPTING_FILE, Model, context_tokens, model_folder, quiet_loading
 from instructpt.errors import RecipeError
@@ -90,7 +90,7 @@ class Release(Stage[Any]):
         """The catalog, whose words stand in the card."""
         return {k: v for k, v in self.tasks.sources(run).items() if k.startswith("catalog")}
 
-    def outline(self, run: Run) -> Outline:
+    def outline(self, run: Run) -> Table:
         """The collection that it is tuned on."""
         return outline(self.tasks, run)
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from instructpt.artifacts import read_manifest
+from instructpt.artifacts import Table, read_manifest
 from instructpt.artifacts.storage import Folder
 from instructpt.artifacts.tally import Tally
 from instructpt.errors import ArtifactError
 from instructpt.progress.shown import summary
 from instructpt.records import Document, Group, Item, Match, Pair, Record, Score, Text
 from instructpt.report.artifacts import load_one
-from instructpt.report.page import printable
+from instructpt.report.tables import print_table, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 TYPES: dict[str, type[Record]] = {kind.__name__: kind for kind in (Document, Group, Text, Item, Match, Score)}
 
@@ -40,24 +39,20 @@ def show(path: str, *, number: int, console: Console) -> None:
         raise ArtifactError(f"{path} holds files, not records: look into {path}/00000")
     records: Iterator[Record] = load_one(path).records(kind)  # type: ignore[type-var]
     if kind is Score:
-        console.print(_scores(list(islice(records, number))))
+        print_table(_scores(islice(records, number)), console=console)
         return
     for record in islice(records, number):
         console.print(Rule(printable(getattr(record, "id", ""))))
         console.print(Line(printable("\n".join(_lines(record)))))
 
 
-def _scores(scores: list[Record]) -> Table:
-    from rich.table import Table
-
-    table = Table("model", "task", "metric", "value", "stderr", "items", box=None)
-    for column in table.columns[1:]:  # of a narrow terminal the model's path has what is left
-        column.no_wrap = True
-    for score in scores:
-        assert isinstance(score, Score)
-        stderr = "" if score.stderr is None else f"{score.stderr:.4f}"
-        table.add_row(score.model, score.task, score.metric, f"{score.value:.4f}", stderr, str(score.count))
-    return table
+def _scores(scores: Iterable[Any]) -> Table:
+    head = ("model", "task", "metric", "value", "stderr", "items")
+    rows = [
+        (s.model, s.task, s.metric, f"{s.value:.4f}", "" if s.stderr is None else f"{s.stderr:.4f}", str(s.count))
+        for s in scores
+    ]
+    return Table("", head, tuple(rows))
 
 
 def _lines(record: Record) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from instructpt.artifacts import Outline, Run, Stage, is_finished
+from instructpt.artifacts import Run, Stage, Table, is_finished
 from instructpt.artifacts.tally import Tally
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Group, Kind, Text
@@ -66,7 +66,7 @@ class Template(Stage[Text]):
         known = [(name, catalog.load(name).fingerprint) for name in catalog.languages()]
         return {"catalog": digest(known, languages.fingerprint()).hex()[:32]}
 
-    def outline(self, run: Run) -> Outline | None:
+    def outline(self, run: Run) -> Table | None:
         """With "auto" and once it is made: how many texts have their wording in which language."""
         if self.language != languages.AUTO or not is_finished(self, run):
             return None
@@ -75,7 +75,7 @@ class Template(Stage[Text]):
             (name.removeprefix(_COUNT), f"{number:,}") for name, number in counts.items() if name.startswith(_COUNT)
         ]
         notes = [f"{counts[name]:,} {what}" for name, what in _REASONS.items() if name in counts]
-        return Outline(f"{self.name}: the languages of the wording", ("language", "texts"), tuple(rows), tuple(notes))
+        return Table(f"{self.name}: the languages of the wording", ("language", "texts"), tuple(rows), tuple(notes))
 
     def shard(self, index: int, run: Run) -> Iterator[Text]:
         """Texts in the order of their groups."""

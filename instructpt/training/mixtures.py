@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from instructpt.artifacts import Outline, Run, Stage, differences, is_finished, tree
+from instructpt.artifacts import Run, Stage, Table, differences, is_finished, tree
 from instructpt.assembly.blending import Blend
 from instructpt.training.stages import Source, Train
 
@@ -23,7 +23,7 @@ COLUMNS = ("model", "rows", "tokens there are", "tokens taken", "share", "epochs
 UNKNOWN = "-"
 
 
-def mixtures(target: Stage[Any], run: Run) -> Outline | None:
+def mixtures(target: Stage[Any], run: Run) -> Table | None:
     """What the models under `target` are trained on; None if it trains none. Makes nothing."""
     alike: dict[tuple[object, ...], list[Train]] = {}
     for stage in tree(target):
@@ -43,7 +43,7 @@ def mixtures(target: Stage[Any], run: Run) -> Outline | None:
         notes.append("(+n): so many more models with the same rows and budget")
     if any(row[2] == UNKNOWN for row in rows):
         notes.append(f"{UNKNOWN}: not known before the rows are packed; run the recipe, or plan again later")
-    return Outline("What the models are trained on", COLUMNS, tuple(rows), tuple(notes))
+    return Table("What the models are trained on", COLUMNS, tuple(rows), tuple(notes))
 
 
 def _rows(stage: Train, run: Run, notes: list[str]) -> Iterator[tuple[str, ...]]:

@@ -21,8 +21,8 @@ from instructpt.evaluation.testsets import sets_named
 from instructpt.executors.make import make
 from instructpt.recipes.decontaminate import decontaminate
 from instructpt.records import Document, Group, Match, Pair, Record, Shot, Text
-from instructpt.report.artifacts import load, load_one
-from instructpt.report.matches import matches as matches_section
+from instructpt.report import render
+from instructpt.report.artifacts import load_one
 
 PASSAGE = "In 1921 the western pillar sank by 4 centimetres, and trains were stopped for a whole month."
 QUESTION = "Who built the bridge over the river Cole?"
@@ -288,7 +288,7 @@ def test_the_page_shows_what_was_found_and_obeys_none_of_it(tmp_path: Path) -> N
     exam = written(tmp_path / "exam.jsonl", [{"passage": hostile}])
     corpus = written(tmp_path / "corpus" / "my.jsonl", [{"text": f"{hostile} {OTHER}"}])
     make(decontaminate((corpus,), against=(exam,)), Run(root=str(tmp_path / "out"), workers=1))
-    section = matches_section(load(str(tmp_path / "out")))
-    assert "9 of 9" in section.body
-    assert "&lt;script&gt;alert(1)" in section.body
-    assert "<script>" not in section.body
+    page = render(str(tmp_path / "out"), title="Test items")
+    assert "9 of 9" in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script>" not in page

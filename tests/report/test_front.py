@@ -20,8 +20,8 @@ from instructpt.executors.make import make
 from instructpt.records import Document, Group, Pair, Score, Shot
 from instructpt.report import render
 from instructpt.report.artifacts import load
-from instructpt.report.front import compared, front
-from instructpt.report.page import page
+from instructpt.report.front import compared, corpus, models
+from instructpt.report.page import draw
 
 WIDE, PHONE, PAPER = (1280, 800), (390, 844), (688, 1000)
 """Pixels; the last is A4 without its margins."""
@@ -48,12 +48,21 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
+def front(root: Path, *, scores: list[Score]) -> str:
+    found = models([], scores, is_trained=False)
+    return words(draw("front.html", corpus=corpus(load(str(root))), models=found))
+
+
+def told(found: Comparison) -> str:
+    return words(draw("models.html", models=compared(found)))
+
+
 def words(html: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
 
 
 def test_a_corpus_without_models_says_what_is_in_it_and_what_is_not_known(root: Path) -> None:
-    said = words(front(load(str(root)), scores=[]))
+    said = front(root, scores=[])
     groups = load(str(root))["groups"].tally
     assert f"{groups.counts['pairs'] / groups.made:.2f} pairs a passage" in said
     assert "Not measured: no model was trained" in said
@@ -89,10 +98,10 @@ def test_pairs_that_a_check_left_out_stand_below_with_an_example(tmp_path: Path)
 
 def test_single_runs_tell_nothing(root: Path) -> None:
     scores = [Score("held_out", "bits_per_byte", 2.0, 0.1, 9, model) for model in ("raw", "mined")]
-    said = words(front(load(str(root)), scores=scores))
+    said = front(root, scores=scores)
     assert "Cannot be told: one training run a model" in said
     assert "2.00 ± 0.20" in said
-    assert "One model alone cannot tell" in words(front(load(str(root)), scores=scores[:1]))
+    assert "One model alone cannot tell" in front(root, scores=scores[:1])
 
 
 def measure(difference: float, half: float | None, **changes: Any) -> Measure:
@@ -111,7 +120,7 @@ def test_a_difference_counts_only_if_its_interval_excludes_zero() -> None:
             measure(9.0, 0.1, tokens=5),  # a smaller budget
         ],
     )
-    said = words(compared(found))
+    said = told(found)
     assert "instruct against raw, 3 seeds: better in 1, worse in 1, no difference shown in 1 of 3 measures." in said
     assert "+0.030 ± 0.010: worse" in said
     assert "-0.100 ± 0.020: better" in said
@@ -120,10 +129,10 @@ def test_a_difference_counts_only_if_its_interval_excludes_zero() -> None:
 
 def test_one_seed_is_not_enough() -> None:
     found = Comparison(arms=("raw", "instruct"), seeds=(0,), measures=[measure(-1.0, None)])
-    assert "cannot be told from one seed" in words(compared(found))
-    assert "better" not in words(compared(found)).replace("left of the line is better", "")
+    assert "cannot be told from one seed" in told(found)
+    assert "better" not in told(found).replace("left of the line is better", "")
     unfinished = Comparison(arms=("raw", "instruct"), seeds=(0, 1, 2), measures=[measure(-1.0, None)])
-    assert "cannot be told in 1 (one seed)" in words(compared(unfinished)), "of three seeds this arm has one"
+    assert "cannot be told in 1 (one seed)" in told(unfinished), "of three seeds this arm has one"
 
 
 def in_browser(file: Path, profile: Path, look: Any) -> Any:
@@ -140,7 +149,7 @@ def in_browser(file: Path, profile: Path, look: Any) -> Any:
     return asyncio.run(work)
 
 
-def three_arms() -> str:
+def three_arms(root: Path) -> str:
     """A page of nothing but two comparisons."""
     arms = ("raw", "without_corpora", "instruct")
     measures = [
@@ -155,16 +164,19 @@ def three_arms() -> str:
         for phase in ("", "tuned")
         for task, metric in (("held_out", "bits_per_byte"), ("unseen", "choice_accuracy"), ("average", "of 8 tasks"))
     ]
-    answer = (
-        f'<div class="answer"><h2>?</h2>{compared(Comparison(arms=arms, seeds=(0, 1, 2), measures=measures))}</div>'
+    found = compared(Comparison(arms=arms, seeds=(0, 1, 2), measures=measures))
+    return re.sub(
+        r"<body>.*</body>",
+        lambda _: f"<body>{draw('front.html', corpus=corpus({}), models=found)}</body>",
+        render(str(root), title="Report"),
+        flags=re.DOTALL,
     )
-    return page("Report", lead=f'<div class="answers">{answer * 2}</div>', sections=())
 
 
 @pytest.mark.skipif(find_chromium() is None, reason="needs Chromium")
 @pytest.mark.parametrize("kind", ["corpus", "comparison"])
 def test_it_fits_a_screen_a_phone_and_paper_and_can_be_read_in_the_dark(root: Path, tmp_path: Path, kind: str) -> None:
-    html = render(str(root), title="Report") if kind == "corpus" else three_arms()
+    html = render(str(root), title="Report") if kind == "corpus" else three_arms(root)
     (tmp_path / "report.html").write_text(html)
 
     async def look(tab: Any) -> None:

@@ -1,4 +1,4 @@
-"""The table of a plan: whole lines in a pipe, a table that fits on a terminal."""
+"""A table: whole lines in a pipe, a table that fits on a terminal."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from io import StringIO
 
 from rich.console import Console
 
-from instructpt.artifacts import Outline
-from instructpt.report.outline import print_outline
+from instructpt.artifacts import Table
+from instructpt.report.tables import print_table
 
 NAME = "a data set with a very long name indeed, longer than any terminal " * 2
-OUTLINE = Outline(
+TABLE = Table(
     "the collection", ("data set", "pairs"), ((NAME, "~1,234"), ("[red]x[/red]\x1b[31m", "-")), ("- not at hand",)
 )
 
 
 def printed(*, is_terminal: bool) -> list[str]:
     file = StringIO()
-    print_outline(OUTLINE, console=Console(file=file, force_terminal=is_terminal, width=60, color_system=None))
+    print_table(TABLE, console=Console(file=file, force_terminal=is_terminal, width=60, color_system=None))
     return file.getvalue().splitlines()
 
 

@@ -1,0 +1,101 @@
+"""Scores by task, metric and model, as charts and tables; and without the items that stand in the training text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from instructpt.artifacts import Table
+from instructpt.evaluation.rating import CLEAN, OVERLAPPING
+from instructpt.records import Score
+from instructpt.report.artifacts import Artifact
+from instructpt.report.values import number
+
+Scores = Mapping[str, Mapping[str, Mapping[str, Score]]]
+"""Task -> metric -> model -> score, each in the order of the scores."""
+
+DIRECTIONS = {
+    "bits_per_byte": "Bits per byte, of held-out text and of right answers: lower is better",
+    "acc": "Accuracy: higher is better",
+    "acc_norm": "Accuracy with scores normalized by length: higher is better",
+    "gold_probability": "Probability of the right option, each by its length: higher is better",
+    "gold_probability_plain": "Probability of the right option: higher is better",
+    "choice_accuracy": "Right options that are the likeliest by their length: higher is better",
+}
+"""What a metric's chart is called."""
+
+
+def found_scores(artifacts: Mapping[str, Artifact]) -> list[Score]:
+    """The scores of all models: collected ones, else those of each."""
+    collected = [a for a in artifacts.values() if a.stage == "Collect"]
+    sources = collected or [a for a in artifacts.values() if a.stage in ("Rate", "HeldOut")]
+    return [score for artifact in sources for score in artifact.records(Score)]
+
+
+def whole(scores: Iterable[Score]) -> list[Score]:
+    """Those over all items of their task."""
+    return [score for score in scores if not score.metric.endswith((CLEAN, OVERLAPPING))]
+
+
+def by_task(scores: Iterable[Score]) -> Scores:
+    """Scores in order."""
+    found: dict[str, dict[str, dict[str, Score]]] = {}
+    for score in scores:
+        found.setdefault(score.task, {}).setdefault(score.metric, {})[score.model] = score
+    return found
+
+
+def models_of(scores: Iterable[Score]) -> list[str]:
+    """The models that have scores, in order."""
+    return list(dict.fromkeys(score.model for score in scores))
+
+
+def groups(scores: Scores, metric: str, models: Sequence[str]) -> dict[str, list[Score | None]]:
+    """Task -> the scores of one metric by model: what a chart shows."""
+    found = {task: by_metric[metric] for task, by_metric in scores.items() if metric in by_metric}
+    return {task: [by_model.get(model) for model in models] for task, by_model in found.items()}
+
+
+def charts(scores: Scores, models: Sequence[str]) -> dict[str, dict[str, list[Score | None]]]:
+    """Metric -> `groups`."""
+    metrics = dict.fromkeys(metric for by_metric in scores.values() for metric in by_metric)
+    return {metric: groups(scores, metric, models) for metric in metrics}
+
+
+def table(scores: Scores, models: Sequence[str]) -> Table:
+    """A row a metric of a task, a column a model."""
+    rows = [
+        (task, metric, f"{_items(by_model):,}", *(number(by_model.get(model), 4) for model in models))
+        for task, by_metric in scores.items()
+        for metric, by_model in by_metric.items()
+    ]
+    return Table("", ("task", "metric", "items", *models), tuple(rows))
+
+
+def task_table(task: str, by_metric: Mapping[str, Mapping[str, Score]], models: Sequence[str]) -> Table:
+    """One task: a row a metric, a column a model."""
+    rows = [
+        (metric, *(number(by_model.get(model), 3) for model in models), f"{_items(by_model):,}")
+        for metric, by_model in by_metric.items()
+    ]
+    return Table(task, ("metric", *models, "items"), tuple(rows))
+
+
+def _items(by_model: Mapping[str, Score]) -> int:
+    return max(score.count for score in by_model.values())
+
+
+def contamination(scores: Sequence[Score]) -> Table | None:
+    """Scores with and without the items that stand in the training text, where that was looked for."""
+    rows = tuple(_with_and_without(scores))
+    head = ("model", "task", "metric", "items", "overlapping", "all", "without them", "them alone", "difference")
+    return Table("Items that stand in the training text", head, rows) if rows else None
+
+
+def _with_and_without(scores: Sequence[Score]) -> Iterator[tuple[str, ...]]:
+    by_name = {(score.model, score.task, score.metric): score for score in scores}
+    for (model, task, metric), score in by_name.items():
+        clean, found = (by_name.get((model, task, metric + end)) for end in (CLEAN, OVERLAPPING))
+        if clean is not None or found is not None:
+            change = f"{clean.value - score.value:+.4f}" if clean else "–"
+            values = (number(each, 4) for each in (score, clean, found))
+            yield model, task, metric, f"{score.count:,}", f"{found.count if found else 0:,}", *values, change
