@@ -8,15 +8,18 @@ from pathlib import Path
 from instructpt.errors import InputError
 from instructpt.models import is_remote, resolve
 from instructpt.models.gguf import SUFFIX, gguf_folder
+from instructpt.models.open_models import SCHEME, cached_folder, open_model, packaged_file
 
 
 def local_folder(model: str | Path, *, files: Sequence[str] | None = None) -> Path:
-    """The Hugging Face folder of a model: itself if on disk, a shipped one, else its Hub snapshot.
+    """The Hugging Face folder of a model: itself if on disk, a shipped or open one, else its Hub snapshot.
 
     A GGUF file, or a folder with nothing but one, is converted once (`gguf.gguf_folder`). files: patterns of what is
     wanted from the Hub; None for all.
     Raises InputError for a name that is neither, or a Hub model that its licence or gate refuses.
     """
+    if str(model).startswith(SCHEME):
+        return _open_folder(str(model), files)
     path = Path(resolve(str(model))).expanduser()
     if path.suffix == SUFFIX:
         return gguf_folder(path)
@@ -29,7 +32,26 @@ def local_folder(model: str | Path, *, files: Sequence[str] | None = None) -> Pa
 
 def is_local(model: str) -> bool:
     """Whether a model lies on this machine: a folder, a file, or one that ships. Else it is a Hub id, or remote."""
+    if model.startswith(SCHEME):
+        wanted = open_model(model)
+        return (cached_folder(wanted) or packaged_file(wanted)) is not None
     return not is_remote(model) and Path(resolve(model)).expanduser().exists()
+
+
+def _open_folder(name: str, files: Sequence[str] | None) -> Path:
+    """See `open_models`. Raises InputError, with the command that installs it, if the model is not to be had."""
+    model = open_model(name)
+    if folder := cached_folder(model):
+        return folder
+    if path := packaged_file(model):
+        return gguf_folder(path, sha256=model.sha256)
+    try:
+        return _snapshot(model.hub_id, files)
+    except InputError as error:
+        raise InputError(
+            f"{name} is neither in the Hugging Face cache nor installed, and the Hub cannot be reached: "
+            f"{model.pip_command}"
+        ) from error
 
 
 def _usable(folder: Path) -> Path:

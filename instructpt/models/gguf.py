@@ -10,6 +10,7 @@ transformers unpacks them; what it would get wrong or not say is checked here fi
 
 from __future__ import annotations
 
+import hashlib
 import math
 import struct
 from collections import Counter
@@ -50,20 +51,22 @@ class Header:
     """Before the data."""
 
 
-def gguf_folder(path: Path) -> Path:
+def gguf_folder(path: Path, *, sha256: str | None = None) -> Path:
     """A Hugging Face folder with the model of a GGUF file: its weights in 16 bits, configuration, tokenizer, template.
 
     Converted on the first call, which for 135 million parameters takes about a minute; the folder is kept in the
     user's cache (`converted.cache_folder`), and later calls return it at once. Weights of a few bits are unpacked to
     float16, bfloat16 and float32 weights stay what they are. Nothing is fetched.
 
-    Raises InputError, by name, for a file that is no GGUF, cut off, one part of several or an adapter; for an
-    architecture, a way of packing or a way of cutting text that cannot be read; and without the `gguf` package.
+    sha256: what the file must have, if it is known; looked at before it is converted.
+    Raises InputError, by name, for a file with another checksum, that is no GGUF, cut off, one part of several or an
+    adapter; for an architecture, a way of packing or a way of cutting text that cannot be read; and without the `gguf`
+    package.
     """
     path = path.expanduser()
     if not path.is_file():
         raise InputError(f"no file at {path}: give a .gguf file or a model folder")
-    return converted(path.stem, [path], lambda folder: _convert(path, folder))
+    return converted(path.stem, [path], lambda folder: _convert(path, folder, sha256=sha256))
 
 
 def read_header(path: Path) -> Header:
@@ -89,7 +92,11 @@ def read_header(path: Path) -> Header:
         return Header(fields, tensors, -(-file.tell() // alignment) * alignment)
 
 
-def _convert(path: Path, folder: Path) -> None:
+def _convert(path: Path, folder: Path, *, sha256: str | None) -> None:
+    if sha256 is not None and (found := _sha256(path)) != sha256:
+        raise InputError(
+            f"{path} has the SHA-256 {found}, not {sha256}: it is damaged or another file, install it again"
+        )
     header = read_header(path)
     _refuse(path, header)
     import torch
@@ -112,6 +119,11 @@ def _convert(path: Path, folder: Path) -> None:
     except Exception as error:  # a file of strangers: what it makes of transformers' parsers is not to be foreseen
         reason = " ".join(str(error).split())
         raise InputError(f"{path} cannot be converted ({type(error).__name__}: {reason}): give another file") from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _refuse(path: Path, header: Header) -> None:
