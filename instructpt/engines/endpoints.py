@@ -8,6 +8,7 @@
                                  ^---------------- a failure ------------'
 
     If it was the probes that failed, a good one brings it up at once.
+    An endpoint whose key, model or address is wrong (401, 404...) is out: it gets nothing more, the others go on.
 
 A request goes where its prefix is known to lie, since a server reads a prefix that it holds at no cost; unless that
 endpoint is down or far more loaded than the least loaded one, which gets it then and holds its prefix from now on.
@@ -20,6 +21,7 @@ All times are of the monotonic clock.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,6 +32,8 @@ from instructpt.engines import Endpoint
 from instructpt.engines.addresses import Address
 from instructpt.engines.openai_format import Manners
 from instructpt.errors import EngineError, EngineGoneError
+
+_log = logging.getLogger(__name__)
 
 FAILURES_TO_GO_DOWN = 3
 """In a row; of requests, one more for each 4 that are still under way: where much goes on, much may go wrong."""
@@ -72,7 +76,7 @@ class Place:
     """Whether `max_in_flight` is what somebody wants, and not only what cannot be helped."""
     manners: Manners | None = None
     """None until it has introduced itself."""
-    state: Literal["new", "up", "down", "trial"] = "new"
+    state: Literal["new", "up", "down", "trial", "out"] = "new"
     down_since: float | None = field(default_factory=monotonic)
     """Since when it has neither answered nor come up; None if it is up."""
     flights: set[Flight] = field(default_factory=set)
@@ -127,7 +131,8 @@ class Place:
         self.num_answered += 1
         self.failures_in_a_row = self.failed_probes = self.num_pushed_back = 0
         self.pushed_back_since = self.down_since = None
-        self.state, self.hold_seconds = "up", _HOLD_SECONDS
+        if self.state != "out":
+            self.state, self.hold_seconds = "up", _HOLD_SECONDS
         if self.limit is not None:
             self.limit += 1 / self.limit
 
@@ -191,6 +196,8 @@ class Place:
 
     def is_gone(self, gone_seconds: float) -> bool:
         """Whether there is no more hope for it."""
+        if self.state == "out":
+            return True
         now = monotonic()
         if self.pushed_back_since is not None and now - self.pushed_back_since > _PATIENCE_WITH_LIMITS * gone_seconds:
             return True
@@ -281,6 +288,19 @@ class Endpoints:
         for place in self.places:
             if place.state == "down" and place.failed_probes and self._has_another(place):
                 move(place)
+
+    def take_out(self, place: Place, error: EngineError) -> None:
+        """`place` can answer nothing, whatever is asked: the others go on without it. If it is the last, all ends."""
+        if self._ended_by is not None or place.state == "out":
+            return
+        place.state, place.last_error = "out", place.address.blot(str(error))
+        if all(other.state == "out" for other in self.places):
+            self.end(error)
+            return
+        _log.warning("%s. It gets no more requests; the other endpoints go on.", place.last_error)
+        move(place)
+        self.wake_all()
+        self.check()
 
     def end(self, error: EngineError) -> None:
         """All requests, under way, waiting or to come, raise `error`."""

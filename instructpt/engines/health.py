@@ -68,8 +68,8 @@ class CacheHits:
 async def watch(
     place: Place, *, endpoints: Endpoints, session: ClientSession, wanted: Wanted, hits: CacheHits, seconds: float
 ) -> None:
-    """Probe `place` for ever. seconds: between probes, and the longest that one may take."""
-    while True:
+    """Probe `place` until it is taken out. seconds: between probes, and the longest that one may take."""
+    while place.state != "out":
         before = place.state
         try:
             if place.manners is None:
@@ -82,7 +82,7 @@ async def watch(
         except FailureError as error:
             place.probe_badly(str(error), is_gone=error.is_gone)
         except EngineGoneError as error:
-            endpoints.end(error)
+            endpoints.take_out(place, error)
             return
         endpoints.check()
         if place.state != before or place.failed_probes == 1:

@@ -2,9 +2,10 @@
 
     complete --> endpoints.acquire --> POST /v1/completions  --200--> Completion
                   ^      |                    |
-                  |      waits for room       |-- 400, 404, 413, 422 --> once more without what it may not know (a form,
+                  |      waits for room       |-- 400, 413, 422 ------> once more without what it may not know (a form,
                   |                           |                          ids), then PromptRefusedError
-                  |                           |-- 401, 403 --> EngineGoneError: the key
+                  |                           |-- 401, 403, 404: the key, the model, the address: no more for this one,
+                  |                           |                  EngineGoneError if it is the last
                   |                           |-- 429 -------> fewer requests there for a while
                   '----- again, elsewhere <---'-- 5xx, no or half an answer, garbage, too slow
 
@@ -23,11 +24,9 @@ a text may be cut into other tokens than it was written with. It is the last res
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import random
 import resource
-from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
@@ -45,12 +44,13 @@ from instructpt.engines.openai_format import (
     can_say,
     chat_body,
     completion_body,
+    identity,
     read_completion,
     read_scores,
     score_body,
     without,
 )
-from instructpt.errors import EngineError, PromptRefusedError, RecipeError
+from instructpt.errors import EngineError, EngineGoneError, PromptRefusedError, RecipeError
 from instructpt.words import vocabulary
 
 if TYPE_CHECKING:
@@ -68,8 +68,6 @@ _REFUSABLE = {
 }
 _log = logging.getLogger(__name__)
 
-_PREFIX_TOKENS = 64
-"""By which a prompt's home is known: more than any common opening, less than a passage."""
 _MAX_BACKOFF_SECONDS = 30.0
 _FILES_FOR_OTHERS = 128
 
@@ -148,7 +146,7 @@ class HttpEngine:
     async def complete(self, prompt: Prompt, sampling: Sampling) -> Completion:
         """See `Engine.complete`. Its answer is what the first endpoint said that gave one."""
         is_chat = isinstance(prompt, Conversation)
-        prefix, seed = _identity(prompt, sampling)
+        prefix, seed = identity(prompt, sampling)
 
         def body(manners: Manners) -> dict[str, Any]:
             if isinstance(prompt, Conversation):
@@ -173,7 +171,7 @@ class HttpEngine:
         if not prompt:
             raise PromptRefusedError("nothing stands before what is to be scored: give at least one token")
         ids = [*prompt, *continuation]
-        prefix, _ = _identity(ids, Sampling())
+        prefix, _ = identity(ids, Sampling())
 
         def read(data: bytes) -> list[float]:
             try:
@@ -240,9 +238,10 @@ class HttpEngine:
                         f"no answer after {num_failures} tries, at last from {place.address.name}: {place.last_error}"
                     ) from error
                 pause_seconds = self._backoff_seconds(num_failures) if num_failures else 0.0
-            except EngineError as error:  # the key, the model or the address is wrong, or all is over
-                self._endpoints.end(error)
-                raise
+            except EngineGoneError as error:  # the key, the model or the address is wrong there, or all is over
+                avoid = place
+                place.num_failed += 1
+                self._endpoints.take_out(place, error)
             else:
                 place.answer()
                 return answer
@@ -325,28 +324,6 @@ class HttpEngine:
     def _call_later(self, when: float) -> None:
         """Let those that wait look again at a moment of the monotonic clock, which is the event loop's."""
         asyncio.get_running_loop().call_at(when, self._endpoints.wake_all)
-
-
-def _identity(prompt: Prompt, sampling: Sampling) -> tuple[bytes, int]:
-    """A digest of what a prompt's chain has in common, and the request's own seed (31 bits: servers take no more).
-
-    Of a conversation it is all up to the first user's turn: the system's is the same in every chain.
-    """
-    whole = hashlib.blake2b(str(sampling.seed).encode(), digest_size=16)
-    if not isinstance(prompt, Conversation):
-        ids = array("q", prompt)
-        whole.update(ids.tobytes())
-        prefix = hashlib.blake2b(ids[:_PREFIX_TOKENS].tobytes(), digest_size=16)
-    else:
-        prefix = hashlib.blake2b(digest_size=16)
-        is_prefix = True
-        for message in prompt.messages:
-            data = f"{message.role}\0{message.content}\0".encode("utf-8", "surrogatepass")
-            whole.update(data)
-            if is_prefix:
-                prefix.update(data)
-            is_prefix = is_prefix and message.role != "user"
-    return prefix.digest(), int.from_bytes(whole.digest()[:4], "little") >> 1
 
 
 def _max_open_files() -> int:

@@ -14,14 +14,16 @@ entrypoints/openai/completion/protocol.py, SGLang's entrypoints/openai/protocol.
 
 from __future__ import annotations
 
+import hashlib
 import re
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import orjson
 
-from instructpt.engines import Completion, Conversation, Form, Sampling
+from instructpt.engines import Completion, Conversation, Form, Prompt, Sampling
 
 Kind = Literal["vllm", "sglang", "llamacpp", "openai"]
 """How a server spells what OpenAI has no word for; "openai" is said nothing besides."""
@@ -37,6 +39,8 @@ _PLAIN: Mapping[Kind, Mapping[str, float]] = {
 }
 _WANTS_TEXT = re.compile(r"\b(str|string|text)\b|\bids\b.*not supported", re.IGNORECASE)
 _MESSAGE_CHARACTERS = 300
+_PREFIX_TOKENS = 64
+"""By which a prompt's home is known: more than any common opening, less than a passage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,28 @@ class Answer:
 
 class GarbageError(Exception):
     """An answer that is not of OpenAI's form."""
+
+
+def identity(prompt: Prompt, sampling: Sampling) -> tuple[bytes, int]:
+    """A digest of what a prompt's chain has in common, and the request's own seed (31 bits: servers take no more).
+
+    Of a conversation it is all up to the first user's turn: the system's is the same in every chain.
+    """
+    whole = hashlib.blake2b(str(sampling.seed).encode(), digest_size=16)
+    if not isinstance(prompt, Conversation):
+        ids = array("q", prompt)
+        whole.update(ids.tobytes())
+        prefix = hashlib.blake2b(ids[:_PREFIX_TOKENS].tobytes(), digest_size=16)
+    else:
+        prefix = hashlib.blake2b(digest_size=16)
+        is_prefix = True
+        for message in prompt.messages:
+            data = f"{message.role}\0{message.content}\0".encode("utf-8", "surrogatepass")
+            whole.update(data)
+            if is_prefix:
+                prefix.update(data)
+            is_prefix = is_prefix and message.role != "user"
+    return prefix.digest(), int.from_bytes(whole.digest()[:4], "little") >> 1
 
 
 def completion_body(prompt: Sequence[int] | str, sampling: Sampling, *, manners: Manners, seed: int) -> dict[str, Any]:

@@ -130,6 +130,53 @@ def test_a_server_that_only_fails_is_taken_out_and_the_other_does_the_work(
     assert state.endpoints[0].num_answered == 0
 
 
+def test_servers_whose_key_model_or_address_is_wrong_are_named_and_the_others_do_the_work(
+    model: str, expected: list[Completion], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("CANNED_KEY", "nobody-has-it")
+    with (
+        started_server(model, key_variable="CANNED_KEY") as locked,
+        started_server(model, served_model="another") as other,
+        started_server(model) as well,
+    ):
+        urls = [locked.url, other.url, well.url]
+        results, state = answers(model, urls, served_model=model)
+        with pytest.raises(EngineGoneError, match=r"refuses requests without a key|serves no"):
+            raise answers(model, urls[:2], served_model=model)[0][0]
+    assert results == expected
+    assert [endpoint.is_healthy for endpoint in state.endpoints] == [False, False, True]
+    for url, why in ((locked.url, "status 401"), (other.url, "serves no")):
+        assert any(url in line and why in line and "the other endpoints go on" in line for line in caplog.messages)
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_a_server_that_turns_its_back_midway_loses_no_answer(
+    model: str, expected: list[Completion], status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def turn(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        is_question = (await reader.readuntil(b"\r\n\r\n")).startswith(b"POST")
+        body = orjson.dumps({"data": [{"id": model}]})
+        head = b"HTTP/1.1 %d X\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+        writer.write(head % (status if is_question else 200, len(body)) + body)
+        writer.close()
+
+    async def run(well: str) -> tuple[list[Any], EngineState]:
+        async with await asyncio.start_server(turn, "127.0.0.1", 0) as server:
+            turned = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            engine = HttpEngine(model, endpoints=[turned, well], **QUICK)
+            try:
+                asked = [engine.complete(prompt, Sampling(40)) for prompt in PROMPTS]
+                return await asyncio.wait_for(asyncio.gather(*asked), timeout=60), engine.state()
+            finally:
+                await engine.close()
+
+    with started_server(model) as well:
+        results, state = asyncio.run(run(well.url))
+    assert results == expected
+    assert (state.endpoints[0].is_healthy, state.endpoints[0].num_answered) == (False, 0)
+    assert sum("gets no more requests" in line for line in caplog.messages) == 1
+
+
 def test_a_server_may_be_started_after_its_engine(model: str, expected: list[Completion]) -> None:
     with started_server(model) as server:
         address = server.url
