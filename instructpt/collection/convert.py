@@ -25,13 +25,14 @@ from instructpt.collection import windows
 from instructpt.collection.budget import Budget
 from instructpt.collection.catalog import Catalog
 from instructpt.collection.choice import Choice
-from instructpt.collection.contamination import TestItems
+from instructpt.collection.contamination import overlapping
 from instructpt.collection.contexts import Contexts, Gathering, keep_fullest, remove_empty, spelling
 from instructpt.collection.converters import CONVERTERS
 from instructpt.collection.neutral import TaskRecord, reject
 from instructpt.collection.pairs import pair_of
 from instructpt.records import Document, Pair, Reject, Shot
 from instructpt.seeds import digest, rng
+from instructpt.words.ngrams import Index
 
 _BATCH_SHOTS = 512
 _BATCH_CONTEXTS = 2048
@@ -46,7 +47,7 @@ class Conversion:
     sentence_starts: windows.Sentences
     """Where long contexts may be cut."""
     choice: Choice = field(default_factory=Choice)
-    test_items: TestItems | None = None
+    test_items: Index | None = None
     unanswerable_share: float = 0.0
     """Which part of the rows without an answer is kept."""
     unanswerable: str = ""
@@ -89,11 +90,11 @@ def _converted(record: TaskRecord, catalog: Catalog) -> TaskRecord:
     return CONVERTERS[entry.converter](record) if entry and entry.converter else record
 
 
-def _without_test_items(contexts: Contexts, items: TestItems) -> Iterator[Reject]:
+def _without_test_items(contexts: Contexts, items: Index) -> Iterator[Reject]:
     """Take out the rows that are test items, or share a run of words with one (`contaminated`)."""
     keys = iter(list(contexts))
     while batch := list(islice(keys, _BATCH_CONTEXTS)):
-        found = items.overlapping([(spelling(contexts[key]), contexts[key]) for key in batch])
+        found = overlapping(items, [(spelling(contexts[key]), contexts[key]) for key in batch])
         for key, hits in zip(batch, found, strict=True):
             members = contexts[key]
             yield from (reject(record, "contaminated") for record, hit in zip(members, hits, strict=True) if hit)

@@ -33,7 +33,7 @@ class Convert(Stage[Group]):
     record: ClassVar[Any] = Group
     takes: ClassVar[str] = "task records"
     makes: ClassVar[str] = "passages"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     files: tuple[str, ...] = ()
     """Neutral JSON lines: files, folders or globs."""
@@ -168,8 +168,9 @@ class Convert(Stage[Group]):
     def _conversion(self, run: Run) -> Conversion:
         from instructpt.collection.catalog import load
         from instructpt.collection.choice import Choice
-        from instructpt.collection.contamination import read_items
         from instructpt.collection.convert import Conversion
+        from instructpt.corpus.testitems import file_rows
+        from instructpt.corpus.testitems import load as load_items
         from instructpt.words.sentences import sentence_starts
 
         items = [file.url for file in _found(self.evaluation)]
@@ -178,7 +179,7 @@ class Convert(Stage[Group]):
             budget=self._budget(run),
             sentence_starts=sentence_starts,
             choice=Choice(self.sets, self.part, self.benchmarks, self.redistributable, self.suits),
-            test_items=read_items(items) if items else None,
+            test_items=load_items({url: file_rows([url]) for url in items}).index if items else None,
             unanswerable_share=self.unanswerable_share,
             unanswerable=self.unanswerable,
             max_contexts=self.max_contexts,

@@ -18,7 +18,7 @@ from instructpt.corpus import readers, splitting
 from instructpt.corpus.filters import first_reason
 from instructpt.corpus.parts import Part
 from instructpt.corpus.portions import Portion
-from instructpt.corpus.stages import Filter, Read, Split
+from instructpt.corpus.stages import Distinct, Filter, Read, Split
 from instructpt.engines.models import model_folder
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Reject
@@ -77,9 +77,10 @@ def sample(passages: Stage[Document], run: Run, *, num_documents: int) -> Sample
     Raises RecipeError for passages that come about otherwise.
     """
     documents, portion = passages.documents if isinstance(passages, Split) else passages, 1.0
-    while isinstance(documents, Portion):
-        portion *= documents.stop - documents.start
-        documents = documents.documents
+    while isinstance(documents, Portion | Distinct):
+        if isinstance(documents, Portion):
+            portion *= documents.stop - documents.start
+        documents = documents.documents  # near duplicates cannot be told from a sample: they count as kept
     if not isinstance(passages, Split) or not isinstance(documents, Filter):
         raise RecipeError(
             f"{passages.name} is no split of filtered documents: its size cannot be told before it is made"

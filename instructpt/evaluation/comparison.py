@@ -17,6 +17,7 @@ arm is read at its end; and training losses of arms with different texts do not 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -139,23 +140,14 @@ def verdict(metric: str, difference: Interval) -> str:
 
 def interval(values: Sequence[float]) -> Interval:
     """The mean of the values of at least one run, with half of its 95 % interval."""
+    from scipy.stats import t as student
+
     count = len(values)
     mean = math.fsum(values) / count
     if count < 2:
         return Interval(mean, None, count)
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
-    return Interval(mean, student_quantile(count - 1) * deviation / math.sqrt(count), count)
-
-
-def student_quantile(freedom: int, *, confidence: float = CONFIDENCE) -> float:
-    """What Student's t with so many degrees of freedom stays within, up and down, with that probability."""
-    low, high = 0.0, 1.0
-    while _within(high, freedom) < confidence:
-        high *= 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _within(middle, freedom) < confidence else (low, middle)
-    return high
+    quantile = float(student.ppf((1 + CONFIDENCE) / 2, count - 1))
+    return Interval(mean, quantile * statistics.stdev(values) / math.sqrt(count), count)
 
 
 def tokens_to_reach(points: Mapping[int, float], target: float, *, lower_is_better: bool) -> float | None:
@@ -175,18 +167,6 @@ def tokens_to_reach(points: Mapping[int, float], target: float, *, lower_is_bett
             return math.exp(math.log(before[0]) + share * (math.log(tokens) - math.log(before[0])))
         before = tokens, gap
     return None
-
-
-def _within(t: float, freedom: int) -> float:
-    """P(|T| <= t) of Student's t: a finite sum (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""
-    angle = math.atan(t / math.sqrt(freedom))
-    cosine, sine = math.cos(angle), math.sin(angle)
-    is_odd = freedom % 2
-    term, total = (cosine if is_odd else 1.0), 0.0
-    for k in range(2 + is_odd, freedom + 1, 2):
-        total += term
-        term *= (k - 1) / k * cosine**2
-    return 2 / math.pi * (angle + sine * total) if is_odd else sine * total
 
 
 def _averages(results: Sequence[Result]) -> list[Result]:

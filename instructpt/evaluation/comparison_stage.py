@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
 import orjson
 
 from instructpt.artifacts import Product, Run, Stage
+from instructpt.errors import InputError
 from instructpt.records import Score
 
 COMPARISON_FILE = "comparison.json"
@@ -38,6 +40,11 @@ class Compare(Stage[Any]):
     is_summary = True
 
     cells: tuple[Cell, ...]
+
+    def __post_init__(self) -> None:
+        """Raises InputError without scipy: better now than after all the training."""
+        if find_spec("scipy") is None:
+            raise InputError("comparisons need scipy: pip install 'instructpt[eval]'")
 
     def num_shards(self, run: Run) -> int:
         """One."""

@@ -21,10 +21,13 @@ from instructpt import files
 from instructpt.artifacts import Run, Stage, fingerprint
 from instructpt.artifacts.stage import num_units
 from instructpt.corpus import readers
+from instructpt.corpus.testitems import Items
 from instructpt.errors import RecipeError
-from instructpt.evaluation.testsets import HUB, Items, load_items, sets_named
+from instructpt.evaluation.testsets import HUB, load_items, sets_named
 from instructpt.records import Document, Group, Match, Pair, Text
+from instructpt.words.ngrams import MIN_WORDS
 from instructpt.words.overlap import CONTAMINATION_GRAM
+from instructpt.words.wordforms import words
 
 if TYPE_CHECKING:
     from instructpt.words.ngrams import Found
@@ -40,6 +43,7 @@ _SHOWN_MATCHES = 100
 class Overlap(Stage[Match]):
     """Where test items stand in texts, passages and pairs: a shard of matches for each shard of texts."""
 
+    version: ClassVar[int] = 2
     record: ClassVar[Any] = Match
     makes: ClassVar[str] = "matches"
 
@@ -177,6 +181,8 @@ def _parts(row: int, record: Document | Group | Text) -> Iterator[Part]:
             yield Part(row, document.id, document.source, document.text, number)
             for place, pair in enumerate(shot.pairs):
                 yield Part(row, document.id, document.source, pair_text(pair), number, place)
+                if len(words(pair.question)) < MIN_WORDS:  # it may be an item by itself
+                    yield Part(row, document.id, document.source, pair.question, number, place)
     elif isinstance(record, Text) and record.breaks:
         for start, stop in pairwise((0, *record.breaks, len(record.text))):
             yield Part(row, record.id, record.source, record.text[start:stop], offset=start)

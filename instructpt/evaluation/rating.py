@@ -14,6 +14,7 @@ bootstrap over places.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Collection, Sequence
 
 from instructpt.evaluation.aggregates import AGGREGATES
@@ -120,6 +121,4 @@ def _bootstrapped(items: Sequence[Item], aggregate: Callable[[Sequence[Item]], f
     for _ in range(RESAMPLES):
         chosen = [item for _ in members for item in members[stream.randrange(len(members))]]
         drawn.append(aggregate(chosen))
-    mean = math.fsum(drawn) / len(drawn)
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in drawn) / (len(drawn) - 1))
-    return float(f"{deviation:.{DIGITS}g}")
+    return float(f"{statistics.stdev(drawn):.{DIGITS}g}")

@@ -7,8 +7,10 @@
                                    ^------------------------------------------------------------^
     found    the item, 2 of its 4 n-grams, the characters from "in" to "stopped"
 
-An item of fewer words, but at least 8, is looked for as a whole. Words are those of `wordforms`: case, accents and
-punctuation do not count, and Chinese is looked for by its characters.
+An item of fewer words, but at least 8, is looked for as a whole, anywhere in a text. One of 5 to 7 is found only where
+the text is nothing else, as a question may be: so few words are part of many a text. This one rule holds for corpora
+and for task data (`corpus.testitems` reads the items). Words are those of `wordforms`: case, accents and punctuation do
+not count, and Chinese is looked for by its characters.
 
 How: a number for each word, from these one for each run of words, by sums of powers (Karp and Rabin, "Efficient
 randomized pattern-matching algorithms", 1987) of which the one of a run is the difference of two. A table of bits rules
@@ -21,7 +23,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,8 +34,10 @@ from instructpt.words.runs import Piece, blocks, counted_up, pieces, runs_of, su
 from instructpt.words.wordforms import Unsigned, Words, find_words, words
 
 MIN_WORDS = 8
-"""Items of fewer words are not looked for: choices, labels and names, which any text may hold (GPT-3's floor, arXiv
-2005.14165, appendix C)."""
+"""Items of fewer words are not looked for inside a text: choices, labels and names, which any may hold (GPT-3's floor,
+arXiv 2005.14165, appendix C)."""
+MIN_WHOLE_WORDS = 5
+"""Items of fewer than `MIN_WORDS` and at least so many are found where a text has no other words."""
 MAX_SAME = 100
 """What more texts of a test are, word for word, is how it is worded, not what it asks, and is not looked for. Reading
 tests have some dozens of questions on one text."""
@@ -103,6 +107,8 @@ class Index:
     _items: NDArray[np.int32]
     _offsets: NDArray[np.int32]
     """Which item an n-gram is of, and which of its words it begins with."""
+    _wholes: Mapping[str, int]
+    """Of each item that only a whole text may be: its words, and its place."""
     _bits: NDArray[np.uint8]
     """A bit is set for each n-gram, at the place that the number of its first few words names."""
 
@@ -115,7 +121,15 @@ class Index:
             self._search_block(block, offsets, spans)
         for text, item in sorted(offsets):
             found.append(Found(text, item, len(offsets[text, item]), union(spans[text, item])))
-        return found
+        wholes = [Found(text, item, 1, ((0, len(texts[text])),)) for text, item in self._whole(texts)]
+        return sorted(found + wholes, key=lambda one: (one.text, one.item)) if wholes else found
+
+    def _whole(self, texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+        """The texts that are an item, and which."""
+        longest = 2 * max(map(len, self._wholes), default=-1)  # marks take room, too
+        for place, text in enumerate(texts):
+            if len(text) <= longest and (item := self._wholes.get(" ".join(words(text)))) is not None:
+                yield place, item
 
     def _search_block(
         self,
@@ -186,19 +200,22 @@ class Index:
 def index(texts: Iterable[str], *, length: int = CONTAMINATION_GRAM, min_words: int = MIN_WORDS) -> Index:
     """The index of test items, a text each.
 
-    length: words of an n-gram. Items of fewer are looked for as a whole, if they have `min_words`.
+    length: words of an n-gram. Items of fewer are looked for as a whole, if they have `min_words`; of those that have
+    fewer still, but `MIN_WHOLE_WORDS`, a text must be nothing else.
     """
     assert 0 < min_words <= length, f"items of {min_words} to {length} words"
-    known: dict[str, list[int]] = {}
+    inside: dict[str, list[int]] = {}
+    whole: dict[str, list[int]] = {}
     num_too_short = 0
     for place, text in enumerate(texts):
         said = words(text)
-        spelled = " ".join(said)
-        if len(said) < min_words:
+        if len(said) < min(min_words, MIN_WHOLE_WORDS):
             num_too_short += 1
         else:
-            known.setdefault(spelled, []).append(place)
-    same = {spelled: tuple(places) for spelled, places in known.items() if len(places) <= MAX_SAME}
+            known = inside if len(said) >= min_words else whole
+            known.setdefault(" ".join(said), []).append(place)
+    same = {spelled: tuple(places) for spelled, places in inside.items() if len(places) <= MAX_SAME}
+    wholes = {spelled: tuple(places) for spelled, places in whole.items() if len(places) <= MAX_SAME}
     spellings = tuple(same)
     sizes = tuple(sorted({min(length, spelled.count(" ") + 1) for spelled in spellings}))
     grams = _ngrams(spellings, sizes)
@@ -207,17 +224,18 @@ def index(texts: Iterable[str], *, length: int = CONTAMINATION_GRAM, min_words: 
     num_ngrams = np.bincount(grams.items[order], minlength=len(spellings))
     return Index(
         length=length,
-        places=tuple(same.values()),
-        spelled=spellings,
-        num_ngrams=num_ngrams,
+        places=(*same.values(), *wholes.values()),
+        spelled=(*spellings, *wholes),
+        num_ngrams=np.concatenate([num_ngrams, np.ones(len(wholes), np.int64)]),
         num_too_short=num_too_short,
-        num_wording=sum(len(places) for places in known.values() if len(places) > MAX_SAME),
+        num_wording=sum(len(places) for places in (*inside.values(), *whole.values()) if len(places) > MAX_SAME),
         num_shared_ngrams=len(np.unique(grams.hashes[~kept])),
         num_only_shared=int((num_ngrams == 0).sum()),
         _sizes=sizes,
         _hashes=grams.hashes[order],
         _items=grams.items[order],
         _offsets=grams.offsets[order],
+        _wholes={spelled: len(spellings) + i for i, spelled in enumerate(wholes)},
         _bits=_bits(grams.heads[order]),
     )
 

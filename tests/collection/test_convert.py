@@ -12,11 +12,11 @@ from task_rows import CATALOG, WORDINGS, converted, row
 
 from instructpt.collection.budget import in_characters
 from instructpt.collection.choice import Choice
-from instructpt.collection.contamination import index
 from instructpt.collection.groups import group_shots
 from instructpt.collection.neutral import TaskRecord
 from instructpt.errors import RecipeError
 from instructpt.records import Pair, Reject, from_row, to_row
+from instructpt.words.ngrams import index
 
 
 def test_all_pairs_of_a_text_stand_in_one_shot_whatever_their_set() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import statistics
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +15,6 @@ from instructpt.evaluation.comparison import (
     Result,
     compare,
     interval,
-    student_quantile,
     tokens_to_reach,
     verdict,
 )
@@ -26,7 +28,9 @@ def runs(arm: str, values: list[float], *, task: str = "held_out", metric: str =
     ("freedom", "quantile"), [(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (9, 2.2622), (30, 2.0423)]
 )
 def test_intervals_are_as_wide_as_the_tables_say(freedom: int, quantile: float) -> None:
-    assert student_quantile(freedom) == pytest.approx(quantile, abs=5e-5)
+    values = [0.0] * freedom + [1.0]
+    error = statistics.stdev(values) / math.sqrt(freedom + 1)
+    assert interval(values).half == pytest.approx(quantile * error, abs=5e-5)
 
 
 def test_the_interval_of_three_runs() -> None:

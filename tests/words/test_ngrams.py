@@ -50,9 +50,12 @@ def test_a_short_item_is_found_as_a_whole_alone() -> None:
     assert found_in(SHORT.removesuffix(" Cole?"), SHORT) == []
 
 
-def test_items_of_few_words_are_counted_not_looked_for() -> None:
-    made = index(["Paris", "one two three four five six seven", SHORT, SHORT.upper()])
-    assert (made.num_too_short, made.places) == (2, ((2, 3),))
+def test_items_of_few_words_are_found_as_whole_texts_or_not_looked_for() -> None:
+    made = index(["Paris", "one two three four five six seven", SHORT, SHORT.upper(), "one two three four"])
+    assert (made.num_too_short, made.places) == (2, ((2, 3), (1,)))
+    assert made.search(
+        ["One, two, three, four, five, six, seven!", "so one two three four five six seven", "Paris"]
+    ) == [Found(0, 1, 1, ((0, 40),))]
 
 
 def test_wording_that_many_items_share_is_no_item() -> None:
