@@ -105,6 +105,8 @@ def test_plan_makes_nothing(tmp_path: Path, model: str, capsys: pytest.CaptureFi
     words = ["plan", "augment", files, "--model", model, "--engine", "scripted", "--speed", "100"]
     assert main([*words, "--out", str(tmp_path / "run")]) == 0
     assert "on one accelerator" in capsys.readouterr().out
+    assert main([*words, "--near-duplicates", "0.9", "--out", str(tmp_path / "run")]) == 0
+    assert "on one accelerator" in capsys.readouterr().out
     assert not (tmp_path / "run").exists()
 
 
