@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from tyro.conf import arg
 
+from instructpt.collection.stages import Convert
 from instructpt.corpus.stages import SHARD_BYTES, Read
 from instructpt.engines.models import AUTO, SHIPPED, Prompting
 from instructpt.errors import RecipeError
@@ -197,3 +198,98 @@ class RandomWeights:
     """A model folder or Hub id whose tokenizer is used; one is trained on the texts without it."""
     vocabulary_size: int | None = None
     """Of the vocabulary that is trained; what suits the shape by default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collecting:
+    """Which task data are taken; what is not given suits what is made of them."""
+
+    hub: Hub = False
+    catalog: Catalog = None
+    sets: Sets = ()
+    """Only these task sets: names of sets, categories or groups. By default all; of a reader, and with answers first,
+    those that the catalog says suit it, and those that it does not know."""
+    benchmarks: bool = False
+    """Also take the sets that are parts of scored benchmarks."""
+    redistributable: bool = False
+    """Only sets whose licence lets weights trained on them be passed on."""
+    evaluation: tuple[str, ...] = ()
+    """Files of test items: task records that share 13 words in a row with one are left out."""
+    max_contexts: int = 10_000
+    """Contexts a set, those with the most pairs; the paper's number."""
+    unanswerable_share: float | None = None
+    """Which part of the questions that their text does not answer is kept: 0.1 of a synthesizer's, none with answers
+    first, 0.5 of a reader's."""
+    balance: float = 1.0
+    """1 leaves groups of sets as large as they are, 0 makes them equal."""
+    weights: str = ""
+    """More or less of a category or group, such as "narrative QA=2,NER=0.5"."""
+    many_pairs_weight: float | None = None
+    """How many times as often contexts with three pairs and more are taken as others; 2 with answers first, else 1."""
+
+    def convert(
+        self,
+        files: tuple[str, ...],
+        *,
+        suits: Literal["", "writer", "reader"],
+        unanswerable_share: float,
+        many_pairs_weight: float = 1.0,
+        **settings: Any,
+    ) -> Convert:
+        """The task data. suits: what they are for. The shares are those where the flags say nothing."""
+        share, weight = self.unanswerable_share, self.many_pairs_weight
+        return Convert(
+            name="tasks",
+            files=files,
+            hub=self.hub,
+            catalog=self.catalog,
+            sets=self.sets,
+            suits="" if self.sets else suits,
+            benchmarks=self.benchmarks,
+            redistributable=self.redistributable,
+            evaluation=self.evaluation,
+            max_contexts=self.max_contexts,
+            unanswerable_share=unanswerable_share if share is None else share,
+            balance=self.balance,
+            weights=self.weights,
+            many_pairs_weight=many_pairs_weight if weight is None else weight,
+            **settings,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskTuning:
+    """How a model is tuned on task data; what is not given suits the base: the paper's, or a small one's."""
+
+    tuning_tokens: int | None = None
+    """The budget, instead of epochs."""
+    epochs: float | None = None
+    """Passes over the task data; 5 by default, as in the paper, 2 for a narrow base."""
+    learning_rate: float | None = None
+    """The highest; 5e-6 for a base (paper), 1e-4 for one narrower than 1,024, 1e-3 from random weights, ten times that
+    with LoRA."""
+    batch_tokens: int | None = None
+    """Tokens a step; 16,384 for a base (paper), 8,192 for a narrow one, 4,096 from random weights."""
+    row_tokens: int | None = None
+    """The longest sequence; 4,096 for a base (paper) or what it reads, 1,024 for others."""
+    passage_tokens: int | None = None
+    """The longest context; longer ones are cut between sentences. 2,048 for a base, 448 for a narrow one, 384
+    without."""
+    lora_rank: int | None = None
+    """Tune adapters of this rank (LoRA, needs the extra `tune`) and merge them in; 0 tunes all weights. 32 by default
+    for a reader and for a base with answers first, else 0."""
+    precision: PrecisionFlag = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What the finished model's card says."""
+
+    title: str = "An instruction synthesizer"
+    """Of the model card."""
+    note: str = ""
+    """A paragraph of yours on the card: how the base was made, say."""
+    licence: str | None = None
+    """Of the weights, as the Hub spells it; what the data ask for by default."""
+    max_bytes: int | None = None
+    """Fail if the finished folder is larger."""

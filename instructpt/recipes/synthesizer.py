@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from instructpt.artifacts import Stage
@@ -28,7 +29,7 @@ from instructpt.mining import RULES
 from instructpt.mining.stages import Mine
 from instructpt.recipes.augment import clean
 from instructpt.recipes.budgets import fast_precision
-from instructpt.recipes.flags import Precision
+from instructpt.recipes.flags import SAMPLE_PASSAGES, SAMPLE_TASKS, Card, Collecting, Seed, TaskTuning, recipe
 from instructpt.recipes.tuning import OPEN_LORA_RANK, Way, rows_of, tuned, way_for
 from instructpt.records import Document
 from instructpt.report.release import Release
@@ -40,8 +41,6 @@ from instructpt.verification.stages import Verify
 
 T = TypeVar("T")
 
-SAMPLE_PASSAGES = "sample:passages.jsonl.zst"
-SAMPLE_TASKS = "sample:tasks.jsonl.zst"
 SAMPLE_PRETRAINING_TOKENS = 2_000_000
 """Not four passes over the sample's passages."""
 PRETRAINING_TOKENS = 18_000_000
@@ -63,160 +62,130 @@ LONG_KINDS = ("next_sentence", "order_of_sentences")
 sentences in order without a mistake."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Corpora:
+    """Raw text, to begin with and to tune on beside the task data."""
+
+    corpora: tuple[str, ...] = ()
+    """Raw text, one source a file; without a base by default the passages that ship with the package."""
+    held_out_documents: int = 300
+    """Documents at the start of every corpus file that are left out, to test the synthesizer on."""
+    raw_share: float = 0.0
+    """Share of the tuning tokens that are raw text of the corpora."""
+    mined_share: float = 0.0
+    """Share of the tuning tokens that are passages of the corpora with pairs mined by rules."""
+    mined_documents: int = 2500
+    """Documents of each corpus that are mined for it."""
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """Of the tuning tokens: raw text, mined pairs."""
+        return self.raw_share, self.mined_share
+
+    def texts(self, *, limit: int | None = None) -> dict[str, Stage[Document]]:
+        """Name -> documents of a corpus, those kept: of the sample if none is given, whose held-out part lies apart.
+
+        The name is the file's, without what follows its first dot. limit: only so many, as stages of their own. Raises
+        RecipeError if two have one name.
+        """
+        texts: dict[str, Stage[Document]] = {}
+        for file in self.corpora or (SAMPLE_PASSAGES,):
+            stem = file.removeprefix("sample:").rstrip("/").rpartition("/")[2].partition(".")[0]
+            name = re.sub(r"[^\w-]+", "_", stem)
+            if name in texts:
+                raise RecipeError(
+                    f"two corpora are called {name!r}: rename one of their files, its name is the source's"
+                )
+            part = name if limit is None else f"{name}-part"
+            skip = self.held_out_documents if self.corpora else 0
+            texts[name] = clean(Read(name=part, files=(file,), skip=skip, limit=limit), prefix=f"{part}-")
+        return texts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretraining:
+    """How a model from random weights begins, before it is tuned."""
+
+    shape: str | None = None
+    """Of the model; a name in instructpt/training/shapes.py, 7m by default."""
+    vocabulary_size: int = 8192
+    """Ids of the vocabulary trained on the corpora."""
+    pretraining_tokens: int | None = None
+    """Budget on raw text: 18,000,000, or 2,000,000 of what ships."""
+    pretraining_row_tokens: int = 512
+    """Tokens a row on raw text."""
+    pretraining_batch_tokens: int = 4096
+    """Tokens a step on raw text."""
+    pretraining_learning_rate: float = 2e-3
+    """The highest on raw text."""
+
+
+@recipe
 def synthesizer(
     *,
     base: str | None = None,
-    shape: str | None = None,
-    corpora: tuple[str, ...] = (),
-    held_out_documents: int = 300,
+    pretraining: Pretraining = Pretraining(),
+    corpora: Corpora = Corpora(),
     tasks: tuple[str, ...] = (SAMPLE_TASKS,),
-    hub: bool = False,
-    catalog: str | None = None,
-    sets: tuple[str, ...] = (),
-    benchmarks: bool = False,
-    redistributable: bool = False,
-    evaluation: tuple[str, ...] = (),
-    max_contexts: int = 10_000,
-    unanswerable_share: float | None = None,
-    balance: float = 1.0,
-    weights: str = "",
-    many_pairs_weight: float | None = None,
+    collecting: Collecting = Collecting(),
     dialect: str = "steered",
-    tuning_tokens: int | None = None,
-    epochs: float | None = None,
-    learning_rate: float | None = None,
-    batch_tokens: int | None = None,
-    row_tokens: int | None = None,
-    passage_tokens: int | None = None,
-    lora_rank: int | None = None,
-    raw_share: float = 0.0,
-    mined_share: float = 0.0,
-    mined_documents: int = 2500,
-    vocabulary_size: int = 8192,
-    pretraining_tokens: int | None = None,
-    pretraining_row_tokens: int = 512,
-    pretraining_batch_tokens: int = 4096,
-    pretraining_learning_rate: float = 2e-3,
+    tuning: TaskTuning = TaskTuning(),
     mix: str = "",
     pairs: int = 5,
     field_characters: int | None = None,
     scores: str | None = None,
-    title: str = "An instruction synthesizer",
-    note: str = "",
-    licence: str | None = None,
-    max_bytes: int | None = None,
-    precision: Precision = "auto",
-    seed: int = 0,
+    card: Card = Card(),
+    seed: Seed = 0,
 ) -> Release:
     """Task data to an instruction synthesizer: tuned from any base model, or made from random weights.
 
     Args:
         base: A causal language model to tune, as a folder or Hub id; its settings are the paper's by default. Without
             one, a model is made from random weights: pre-trained on the corpora, then tuned.
-        shape: Of the model from random weights; a name in instructpt/training/shapes.py, 7m by default.
-        corpora: Raw text, one source a file; without a base by default the passages that ship with the package.
-        held_out_documents: Documents at the start of every corpus file that are left out, to test the synthesizer on.
         tasks: Task data in the neutral layout (docs/formats.md): files, folders or globs.
-        hub: Also stream the catalog's sets that lie on the Hugging Face Hub.
-        catalog: A catalog of task sets of your own (docs/formats.md).
-        sets: Only these task sets: names of sets, categories or groups. By default all, and with answers first those
-            that the catalog says suit a writer, and those that it does not know.
-        benchmarks: Also take the sets that are parts of scored benchmarks.
-        redistributable: Only sets whose licence lets weights trained on them be passed on.
-        evaluation: Files of test items: task records that share 13 words in a row with one are left out.
-        max_contexts: Contexts a set, those with the most pairs; the paper's number.
-        unanswerable_share: Which part of the questions that their text does not answer is kept; 0.1 by default, none
-            with answers first.
-        balance: 1 leaves groups of sets as large as they are, 0 makes them equal.
-        weights: More or less of a category or group, such as "narrative QA=2,NER=0.5".
-        many_pairs_weight: How many times as often contexts with three pairs and more are taken as others; 2 with
-            answers first, else 1.
         dialect: The markup that the model learns; steered names the category of each pair and can be asked for some,
             answers does so too and names each answer before its question, which suits small bases.
-        tuning_tokens: The budget, instead of epochs.
-        epochs: Passes over the task data; 5 by default, as in the paper, 2 for a narrow base.
-        learning_rate: The highest; 5e-6 for a base (paper), 1e-4 for one narrower than 1,024, 1e-3 from random weights,
-            ten times that with LoRA.
-        batch_tokens: Tokens a step; 16,384 for a base (paper), 8,192 for a narrow one, 4,096 from random weights.
-        row_tokens: The longest sequence; 4,096 for a base (paper) or what it reads, 1,024 for others.
-        passage_tokens: The longest context; longer ones are cut between sentences. 2,048 for a base, 448 for a narrow
-            one, 384 without.
-        lora_rank: Tune adapters of this rank (LoRA, needs the extra `tune`) and merge them in; 0 tunes all weights. 32
-            by default for a base with answers first, else 0.
-        raw_share: Share of the tuning tokens that are raw text of the corpora.
-        mined_share: Share of the tuning tokens that are passages of the corpora with pairs mined by rules.
-        mined_documents: Documents of each corpus that are mined for it.
-        vocabulary_size: Ids of the vocabulary trained on the corpora; from random weights.
-        pretraining_tokens: Budget on raw text; from random weights. 18,000,000, or 2,000,000 of what ships.
-        pretraining_row_tokens: Tokens a row on raw text.
-        pretraining_batch_tokens: Tokens a step on raw text.
-        pretraining_learning_rate: The highest on raw text.
         mix: What the finished synthesizer is asked for by default, as "narrative QA=2,title writing=1".
         pairs: How many pairs it is asked for a passage, with a mix.
         field_characters: A bound on each question, option and answer that it is to write, so that loops of a small
             model end; 400 from random weights, none for a base.
-        scores: What `instructpt evaluate --synthesizer` measured, its folder `quality`; the artifact `measured` is then
-            the synthesizer with these numbers on its card.
-        title: Of the model card.
-        note: A paragraph of yours on the card: how the base was made, say.
-        licence: Of the weights, as the Hub spells it; what the data ask for by default.
-        max_bytes: Fail if the finished folder is larger.
-        precision: Of training; auto is bfloat16 where this machine computes in it, and is written down as what it is.
-        seed: Of every draw.
+        scores: What `instructpt run quality` measured, its folder `quality`; the artifact `measured` is then the
+            synthesizer with these numbers on its card.
     """
-    _check(base=base, shape=shape, corpora=corpora, shares=(raw_share, mined_share), budget=(tuning_tokens, epochs))
-    check_names(catalog=catalog, sets=sets, weights=weights, dialect=dialect, shape=shape)
-    precise, is_answer_first = fast_precision(precision), dialect == ANSWER_FIRST
-    rank = _given(lora_rank, OPEN_LORA_RANK if is_answer_first and base is not None else 0)
-    way = way_for(
-        base,
-        row_tokens=row_tokens,
-        passage_tokens=passage_tokens,
-        batch_tokens=batch_tokens,
-        learning_rate=learning_rate,
-        epochs=epochs,
-        has_adapters=rank > 0,
-    )
-    texts = _texts(corpora, skip=held_out_documents) if base is None or raw_share or mined_share else {}
-    words: Model = base or _vocabulary(texts, size=vocabulary_size)
+    _check(base=base, pretraining=pretraining, corpora=corpora, tuning=tuning)
+    check_names(collecting, dialect=dialect, shape=pretraining.shape)
+    precise, is_answer_first = fast_precision(tuning.precision), dialect == ANSWER_FIRST
+    rank = tuning.lora_rank
+    if rank is None:
+        rank = OPEN_LORA_RANK if is_answer_first and base is not None else 0
+    way = way_for(base, tuning, has_adapters=rank > 0)
+    texts = corpora.texts() if base is None or any(corpora.shares) else {}
+    words: Model = base or _vocabulary(texts, size=pretraining.vocabulary_size)
     start: Model = base or _pretrained(
         texts,
+        pretraining,
         words=words,
-        shape=shape or DEFAULT_SHAPE,
-        budget_tokens=pretraining_tokens or (PRETRAINING_TOKENS if corpora else SAMPLE_PRETRAINING_TOKENS),
-        row_tokens=pretraining_row_tokens,
-        batch_tokens=pretraining_batch_tokens,
-        learning_rate=pretraining_learning_rate,
+        budget_tokens=PRETRAINING_TOKENS if corpora.corpora else SAMPLE_PRETRAINING_TOKENS,
         max_positions=max(POSITIONS, way.row_tokens),
         precision=precise,
         seed=seed,
     )
-    converted = Convert(
-        name="tasks",
-        files=tasks,
-        hub=hub,
-        catalog=catalog,
-        sets=sets,
-        suits="writer" if is_answer_first and not sets else "",
-        benchmarks=benchmarks,
-        redistributable=redistributable,
-        evaluation=evaluation,
-        max_contexts=max_contexts,
-        unanswerable_share=_given(unanswerable_share, 0.0 if is_answer_first else UNANSWERABLE_SHARE),
+    converted = collecting.convert(
+        tasks,
+        suits="writer" if is_answer_first else "",
+        unanswerable_share=0.0 if is_answer_first else UNANSWERABLE_SHARE,
+        many_pairs_weight=MANY_PAIRS_WEIGHT if is_answer_first else 1.0,
         vocabulary=words,
         dialect=dialect,
         context_tokens=way.passage_tokens,
         group_tokens=way.row_tokens,
-        balance=balance,
-        weights=weights,
-        many_pairs_weight=_given(many_pairs_weight, MANY_PAIRS_WEIGHT if is_answer_first else 1.0),
         seed=seed,
     )
-    part = _texts(corpora, skip=held_out_documents, limit=mined_documents) if mined_share else {}
+    part = corpora.texts(limit=corpora.mined_documents) if corpora.mined_share else {}
     mined = {name: _mined(name, text, words, way, seed) for name, text in part.items()}
-    mixture = _mixture(converted, texts, mined, shares=(raw_share, mined_share), words=words, way=way)
+    mixture = _mixture(converted, texts, mined, shares=corpora.shares, words=words, way=way)
     model = tuned(
-        mixture, words=words, base=start, way=way, tokens=tuning_tokens, rank=rank, precision=precise, seed=seed
+        mixture, words=words, base=start, way=way, tokens=tuning.tuning_tokens, rank=rank, precision=precise, seed=seed
     )
     return Release(
         name="measured" if scores else "synthesizer",
@@ -230,70 +199,40 @@ def synthesizer(
         mix=mix,
         pairs=pairs if mix else None,
         mined=tuple(mined.values()),
-        mined_share=mined_share,
+        mined_share=corpora.mined_share,
         corpora=tuple(texts.values()),
         scores=Recorded(name="recorded-scores", folder=scores) if scores else None,
-        title=title,
-        note=note,
-        licence=licence,
-        max_bytes=max_bytes,
+        title=card.title,
+        note=card.note,
+        licence=card.licence,
+        max_bytes=card.max_bytes,
     )
 
 
-def _given(value: T | None, default: T) -> T:
-    return default if value is None else value
-
-
-def _check(
-    *,
-    base: str | None,
-    shape: str | None,
-    corpora: tuple[str, ...],
-    shares: tuple[float, float],
-    budget: tuple[int | None, float | None],
-) -> None:
+def _check(*, base: str | None, pretraining: Pretraining, corpora: Corpora, tuning: TaskTuning) -> None:
+    shape, shares = pretraining.shape, corpora.shares
     if base is not None and shape is not None:
         raise RecipeError(f"base is {base} and shape {shape}: give a base to tune, or the shape of a new model")
     if min(shares) < 0 or sum(shares) >= 1:
         raise RecipeError(f"raw_share is {shares[0]} and mined_share {shares[1]}: give 0 or more, less than 1 together")
-    if base is not None and corpora and not any(shares):
+    if base is not None and corpora.corpora and not any(shares):
         raise RecipeError("corpora are given, but a base is tuned on none of them: give raw_share or mined_share too")
-    if None not in budget:
-        raise RecipeError(f"tuning_tokens is {budget[0]} and epochs {budget[1]}: give one of them")
+    if tuning.tuning_tokens is not None and tuning.epochs is not None:
+        raise RecipeError(f"tuning_tokens is {tuning.tuning_tokens} and epochs {tuning.epochs}: give one of them")
 
 
-def check_names(
-    *, catalog: str | None, sets: tuple[str, ...], weights: str, dialect: str = "tags", shape: str | None = None
-) -> None:
+def check_names(collecting: Collecting, *, dialect: str = "tags", shape: str | None = None) -> None:
     """Names that would be found wrong only hours into a run. Raises RecipeError with those most like them."""
     from instructpt.collection.balance import parse_weights
     from instructpt.collection.catalog import load
     from instructpt.synthesis.dialects import open_dialect
     from instructpt.training.shapes import shape_named
 
-    known = load(catalog)
-    known.named(sets)
-    parse_weights(weights, catalog=known)
+    known = load(collecting.catalog)
+    known.named(collecting.sets)
+    parse_weights(collecting.weights, catalog=known)
     open_dialect(dialect)
     shape_named(shape or DEFAULT_SHAPE)
-
-
-def _texts(corpora: tuple[str, ...], *, skip: int, limit: int | None = None) -> dict[str, Stage[Document]]:
-    """Name -> documents of a corpus, those kept: of the sample if none is given, whose held-out part is a file apart.
-
-    The name is the file's, without what follows its first dot. limit: only so many, as stages of their own. Raises
-    RecipeError if two have one name.
-    """
-    texts: dict[str, Stage[Document]] = {}
-    for file in corpora or (SAMPLE_PASSAGES,):
-        stem = file.removeprefix("sample:").rstrip("/").rpartition("/")[2].partition(".")[0]
-        name = re.sub(r"[^\w-]+", "_", stem)
-        if name in texts:
-            raise RecipeError(f"two corpora are called {name!r}: rename one of their files, its name is the source's")
-        part = name if limit is None else f"{name}-part"
-        documents = Read(name=part, files=(file,), skip=skip if corpora else 0, limit=limit)
-        texts[name] = clean(documents, prefix=f"{part}-")
-    return texts
 
 
 def _vocabulary(texts: Mapping[str, Stage[Document]], *, size: int) -> BuildVocabulary:
@@ -303,20 +242,18 @@ def _vocabulary(texts: Mapping[str, Stage[Document]], *, size: int) -> BuildVoca
 
 def _pretrained(
     texts: Mapping[str, Stage[Document]],
+    pretraining: Pretraining,
     *,
     words: Model,
-    shape: str,
     budget_tokens: int,
-    row_tokens: int,
-    batch_tokens: int,
-    learning_rate: float,
     max_positions: int,
     precision: Literal["float32", "bfloat16"],
     seed: int,
 ) -> Train:
     """A model from random weights, trained on an equal share of every corpus."""
-    batch_rows = max(1, batch_tokens // row_tokens)
-    steps = steps_for(budget_tokens, row_tokens=row_tokens, batch_rows=batch_rows)
+    row_tokens = pretraining.pretraining_row_tokens
+    batch_rows = max(1, pretraining.pretraining_batch_tokens // row_tokens)
+    steps = steps_for(pretraining.pretraining_tokens or budget_tokens, row_tokens=row_tokens, batch_rows=batch_rows)
     return Train(
         name="base",
         mixture=tuple(
@@ -327,14 +264,14 @@ def _pretrained(
         ),
         settings=TrainSettings(
             steps=steps,
-            learning_rate=learning_rate,
+            learning_rate=pretraining.pretraining_learning_rate,
             warmup_steps=min(PRETRAINING_WARMUP_STEPS, steps),
             precision=precision,
             seed=seed,
         ),
         batch_rows=batch_rows,
         vocabulary=words,
-        shape=shape,
+        shape=pretraining.shape or DEFAULT_SHAPE,
         max_positions=max_positions,
     )
 

@@ -17,6 +17,7 @@ from instructpt.assembly.stages import Pack
 from instructpt.engines.models import Model, context_tokens
 from instructpt.errors import InputError, RecipeError
 from instructpt.models.folders import local_folder
+from instructpt.recipes.flags import TaskTuning
 from instructpt.records import Text
 from instructpt.training.settings import Lora, TrainSettings
 from instructpt.training.stages import Source, Train, steps_for
@@ -86,16 +87,7 @@ OPEN_LORA_RANK = 32
 """Of adapters on a small base: 9.8 million numbers beside SmolLM2-135M, 20 MB in bfloat16."""
 
 
-def way_for(
-    base: str | None,
-    *,
-    row_tokens: int | None,
-    passage_tokens: int | None,
-    batch_tokens: int | None,
-    learning_rate: float | None,
-    epochs: float | None,
-    has_adapters: bool,
-) -> Way:
+def way_for(base: str | None, flags: TaskTuning, *, has_adapters: bool) -> Way:
     """The settings of the way that is gone, and in their place those that were given.
 
     Raises InputError, before anything is made, for a base that cannot be tuned; RecipeError for rows longer than it
@@ -104,18 +96,18 @@ def way_for(
     longest = None if base is None else context_of_base(base)
     width = None if base is None else _width(base)
     way = SMALL if base is None else OPEN if width is not None and width < OPEN_HIDDEN else PAPER
-    length = row_tokens or min(way.row_tokens, longest or way.row_tokens)
+    length = flags.row_tokens or min(way.row_tokens, longest or way.row_tokens)
     if longest is not None and length > longest:
         raise RecipeError(f"row_tokens is {length}, {base} reads {longest} tokens: give at most that")
-    passage = passage_tokens or min(way.passage_tokens, length // 2)
+    passage = flags.passage_tokens or min(way.passage_tokens, length // 2)
     if not 0 < passage < length:
         raise RecipeError(f"a passage of {passage} tokens and its pairs do not fit a row of {length}: give less")
     return Way(
         row_tokens=length,
-        batch_tokens=batch_tokens or way.batch_tokens,
-        learning_rate=learning_rate or way.learning_rate * (LORA_RATE_FACTOR if has_adapters else 1),
+        batch_tokens=flags.batch_tokens or way.batch_tokens,
+        learning_rate=flags.learning_rate or way.learning_rate * (LORA_RATE_FACTOR if has_adapters else 1),
         warmup_steps=way.warmup_steps,
-        epochs=epochs or way.epochs,
+        epochs=flags.epochs or way.epochs,
         passage_tokens=passage,
         max_new_tokens=min(way.max_new_tokens, length - passage),
         field_characters=way.field_characters,
