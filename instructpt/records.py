@@ -46,6 +46,11 @@ class Pair:
     options: tuple[str, ...] = ()
     rationale: str | None = None
     category: str | None = None
+    span: tuple[int, int] | None = None
+    """Half-open range of the passage's characters that bear the answer out; None where nobody has looked, or nothing
+    does."""
+    agreement: float | None = None
+    """How much a second answer to the same question says the same, 0 to 1; None where nobody was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +213,16 @@ def _schemas() -> dict[type[Record], pa.Schema]:
 
     string, text, whole, real = pa.string(), pa.large_string(), pa.int64(), pa.float64()
     document = columns(id=string, text=text, source=string, meta=text)
-    pair = columns(question=string, answer=string, options=pa.list_(string), rationale=string, category=string)
+    span = pa.struct(columns(start=whole, stop=whole))
+    pair = columns(
+        question=string,
+        answer=string,
+        options=pa.list_(string),
+        rationale=string,
+        category=string,
+        span=span,
+        agreement=real,
+    )
     reject = columns(text=string, reason=string)
     shot = columns(
         document=pa.struct(document),
@@ -216,7 +230,7 @@ def _schemas() -> dict[type[Record], pa.Schema]:
         follows=pa.int32(),
         rejects=pa.list_(pa.struct(reject)),
     )
-    spans = pa.list_(pa.struct(columns(start=whole, stop=whole)))
+    spans = pa.list_(span)
     values = pa.list_(pa.struct(columns(name=string, value=real)))
     return {
         Document: pa.schema(document),
@@ -325,6 +339,8 @@ def _shot_to_row(shot: Shot) -> dict[str, Any]:
             "options": list(p.options),
             "rationale": p.rationale,
             "category": p.category,
+            "span": None if p.span is None else {"start": p.span[0], "stop": p.span[1]},
+            "agreement": p.agreement,
         }
         for p in shot.pairs
     ]
@@ -333,8 +349,19 @@ def _shot_to_row(shot: Shot) -> dict[str, Any]:
 
 
 def _shot_from_row(row: Mapping[str, Any]) -> Shot:
-    pairs = tuple(
-        Pair(p["question"], p["answer"], tuple(p["options"]), p["rationale"], p["category"]) for p in row["pairs"]
-    )
+    pairs = tuple(map(_pair_from_row, row["pairs"]))
     rejects = tuple(Reject(r["text"], r["reason"]) for r in row["rejects"])
     return Shot(from_row(Document, row["document"]), pairs, row["follows"], rejects)
+
+
+def _pair_from_row(row: Mapping[str, Any]) -> Pair:
+    span = row.get("span")  # files of versions before have neither span nor agreement
+    return Pair(
+        row["question"],
+        row["answer"],
+        tuple(row["options"]),
+        row["rationale"],
+        row["category"],
+        None if span is None else (span["start"], span["stop"]),
+        row.get("agreement"),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,11 +22,13 @@ from instructpt.records import (
     Step,
     Text,
     _schemas,
+    from_row,
     schema,
+    to_row,
 )
 
 DOCUMENT = Document("a", "text \x00 ünï 🙂", "here", {"licence": "CC0", "n": [1, None, {"x": 0.5}]})
-PAIRS = (Pair("q", "a"), Pair("q?", "yes", ("yes", "no"), "since", "boolean QA"))
+PAIRS = (Pair("q", "a"), Pair("q?", "yes", ("yes", "no"), "since", "boolean QA", (0, 4), 0.5))
 EXAMPLES: dict[type[Record], Record] = {
     Document: DOCUMENT,
     Group: Group("g", (Shot(DOCUMENT, PAIRS, 1, (Reject("<QUE>", "no_end_tag"),)), Shot(DOCUMENT))),
@@ -68,3 +71,12 @@ def test_a_shard_can_be_empty_and_can_be_read_from_any_row(tmp_path: Path) -> No
 def test_schema_of_an_unstored_record() -> None:
     with pytest.raises(KeyError):
         schema(Pair)  # type: ignore[arg-type]
+
+
+def test_pairs_of_versions_before_are_read() -> None:
+    row = to_row(EXAMPLES[Group])
+    for shot in row["shots"]:
+        for pair in shot["pairs"]:
+            del pair["span"], pair["agreement"]
+    read = [pair for shot in from_row(Group, row).shots for pair in shot.pairs]
+    assert read == [replace(pair, span=None, agreement=None) for pair in PAIRS]

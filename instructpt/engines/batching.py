@@ -26,6 +26,9 @@ from instructpt.engines.cache import RowCache
 from instructpt.engines.forms import Forms
 from instructpt.seeds import digest
 
+MIN_SHARED_TOKENS = 32
+"""Prompts that begin with as many equal tokens are read together; more than any common opening."""
+
 
 @dataclass(slots=True, eq=False)
 class Request:
@@ -94,11 +97,43 @@ class Forward:
         return logits_R1V[:, -1]
 
     def prefill(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, DynamicCache]:
-        """Logits [R, vocabulary] after each sequence, and their keys and values, padded on the left."""
+        """Logits [R, vocabulary] after each sequence, and their keys and values, padded on the left.
+
+        Tokens with which all of them begin are read once, if they are the larger part (`shared_tokens`):
+
+            column      0 1 2 3 4 5 6 7         p   of the beginning, read once for all rows and copied
+            row 0       . . p p p p b c         .   padding
+            row 1       . p p p p p d e         b   read for each row: the last columns, in the short rows also
+            row 2       p p p p p p f g             the end of the beginning
+        """
+        num_shared = shared_tokens(sequences)
         # Without a configuration all layers keep all keys, also those with a sliding window.
-        past = DynamicCache()
-        logits_R1V = self._call(*self._pad(sequences), past_key_values=past, use_cache=True, logits_to_keep=1)
+        past = self._repeated(sequences, num_shared) if num_shared else DynamicCache()
+        inputs_RT, attended_RT, positions_RT = self._pad(sequences)
+        logits_R1V = self._call(
+            inputs_RT[:, num_shared:],
+            attended_RT,
+            positions_RT[:, num_shared:],
+            past_key_values=past,
+            use_cache=True,
+            logits_to_keep=1,
+        )
         return logits_R1V[:, -1], past
+
+    def _repeated(self, sequences: Sequence[Sequence[int]], num_columns: int) -> DynamicCache:
+        """Keys and values of the first columns of the padded sequences, from one reading of their common beginning."""
+        one, past, longest = DynamicCache(), DynamicCache(), max(map(len, sequences))
+        self._call(*self._pad([sequences[0][:num_columns]]), past_key_values=one, use_cache=True, logits_to_keep=1)
+        for number, layer in enumerate(one.layers):
+            parts = []
+            for source in (layer.keys, layer.values):
+                part = source.new_zeros(len(sequences), *source.shape[1:])
+                for row, ids in enumerate(sequences):
+                    start = longest - len(ids)
+                    part[row, :, start:] = source[0, :, : num_columns - start]
+                parts.append(part)
+            past.update(*parts, number)
+        return past
 
     def read(self, sequences: Sequence[Sequence[int]], *, num_last: int) -> Tensor:
         """Logits [R, num_last, vocabulary] after each of the last tokens of each sequence."""
@@ -218,6 +253,36 @@ def score(forward: Forward, scorings: Sequence[Scoring]) -> list[list[float]]:
         own_TV = logits_TV[-len(scoring.continuation) :].float()
         scores.append(own_TV.log_softmax(dim=-1).gather(1, targets_T1)[:, 0].tolist())
     return scores
+
+
+def shared_tokens(sequences: Sequence[Sequence[int]]) -> int:
+    """With how many equal tokens the sequences begin; 0 where it is not worth reading them apart.
+
+    That is where there is one sequence, the beginning is short, or what follows it is longer.
+    """
+    if len(sequences) < 2:
+        return 0
+    first, last, shortest = min(map(list, sequences)), max(map(list, sequences)), min(map(len, sequences))
+    num_equal = next((place for place in range(shortest) if first[place] != last[place]), shortest)
+    num_shared = min(num_equal, shortest - 1)  # something must be read for the logits after it
+    is_worth_it = num_shared >= max(MIN_SHARED_TOKENS, max(map(len, sequences)) - num_shared)
+    return num_shared if is_worth_it else 0
+
+
+def group_to_read(waiting: Sequence[Request], *, max_tokens: int) -> list[list[Request]]:
+    """Cut `waiting` into groups to be read at once: those that begin alike, and others by `group_by_length`."""
+    alike: dict[tuple[int, ...], list[Request]] = {}
+    for request in waiting:
+        alike.setdefault(tuple(request.tokens[:MIN_SHARED_TOKENS]), []).append(request)
+    groups, alone = [], list[Request]()
+    for group in alike.values():
+        num_shared = shared_tokens([request.tokens for request in group])
+        longest = max(len(request.tokens) for request in group)
+        if num_shared and num_shared + len(group) * (longest - num_shared) <= max_tokens:
+            groups.append(group)
+        else:
+            alone += group
+    return groups + group_by_length(alone, max_tokens=max_tokens)
 
 
 def group_by_length(waiting: Sequence[Waiting], *, max_tokens: int) -> list[list[Waiting]]:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from instructpt.engines.batching import Batch, Forward, Request, Scoring, group_by_length, score
+from instructpt.engines.batching import Batch, Forward, Request, Scoring, group_by_length, group_to_read, score
 from instructpt.engines.forms import Forms
 from instructpt.errors import EngineError
 
@@ -140,7 +140,7 @@ class Worker:
             self._waiting.popleft()
             if not request.future.cancelled():
                 self._joining.append(request)
-        for group in group_by_length(self._joining, max_tokens=self._max_prefill_tokens):
+        for group in group_to_read(self._joining, max_tokens=self._max_prefill_tokens):
             for request in self._batch.join(group):
                 _answer(request)
             self._joining = [request for request in self._joining if request not in group]

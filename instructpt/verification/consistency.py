@@ -5,13 +5,16 @@
                                   the question again,        a rubric, a score from 1 to 5,
                                   answers compared           low ones left out
 
-No passage is lost; a pair that is left out becomes a reject with its reason. A pair that the model gave no usable
-answer about is kept and counted ("unanswered/REASON"): a request that failed says nothing about the pair.
+A pair that is kept carries how much the two answers agree, and where in its passage its answer stands
+(`Pair.agreement`, `Pair.span`). No passage is lost; a pair that is left out becomes a reject with its reason. A pair
+that the model gave no usable answer about is kept and counted ("unanswered/REASON"): a request that failed says nothing
+about the pair.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import InitVar, dataclass, replace
@@ -26,6 +29,7 @@ from instructpt.seeds import digest
 from instructpt.synthesis.mix import mix_of
 from instructpt.synthesis.opening import Opened, begun, opened, prompt_sources
 from instructpt.words import overlap
+from instructpt.words.evidence import bearing
 
 if TYPE_CHECKING:
     from instructpt.synthesis.asking import Synthesis
@@ -36,6 +40,8 @@ INCONSISTENT = "inconsistent"
 JUDGED_WRONG = "judged_wrong"
 MIN_F1 = 0.5
 """Of an answer with the second one. Half of the words: "the hut" and "in the old hut" agree, two names do not."""
+MIN_CONTAINED_WORDS = 2
+"""Of a short answer that counts as part of a free one: a single word may stand anywhere."""
 MIN_SCORE = 4.0
 """Of 5, in the rubric that ships: right, if not to the letter."""
 BATCH_PAIRS = 4_096
@@ -47,13 +53,16 @@ class Consistency(Stage[Group]):
     """Groups without the pairs whose question, asked again beside the passage, gets another answer.
 
     The model sees one passage and one question, no examples and no other pairs. It may be the one that wrote the pairs
-    or another; what a model does not know it cannot confirm, so a weak one rejects much that is right.
+    or another, best a reader (`recipes.reader`); what a model does not know it cannot confirm, so a weak one rejects
+    much that is right. A reader is asked for answers without reasons, and its word that the passage does not say is
+    another answer.
     """
 
     record: ClassVar[Any] = Group
     takes: ClassVar[str] = "passages"
     makes: ClassVar[str] = "passages"
     placement = "engine"
+    version = 2
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
 
     groups: Stage[Group]
@@ -85,6 +94,7 @@ class Consistency(Stage[Group]):
         """The same groups, doubtful pairs turned into rejects; what the open shard's ledger holds is not asked."""
         from instructpt.engines import Sampling
 
+        prompting = self._prompting(run)
         with begun(
             self,
             index,
@@ -93,46 +103,53 @@ class Consistency(Stage[Group]):
             window_tokens=self.window_tokens,
             guided=self.guided,
             sampling=Sampling(self.max_new_tokens),
-            prompting=self._prompting(run),
+            prompting=prompting,
         ) as synthesis:
             num_pairs, started = 0, time.monotonic()
             for groups in _batches(run.take(self.groups, index)):
                 asked = _pairs(groups)
-                verdicts = self._verdicts(asked, synthesis)
+                verdicts = self._verdicts(asked, synthesis, unanswerable=prompting.unanswerable)
                 num_pairs += len(asked)
                 rate = num_pairs / (time.monotonic() - started)
                 run.progress.news(self.name, {"asked": f"{num_pairs:,}", "pairs/s": f"{rate:.1f}"})
                 yield from _without(groups, verdicts, run)
 
-    def _verdicts(self, asked: Sequence[tuple[Document, Pair]], synthesis: Synthesis) -> list[Reject | None]:
-        """Of each pair a reject if it is doubtful, a reject `unanswered/...` if nothing can be said, else None."""
+    def _verdicts(
+        self, asked: Sequence[tuple[Document, Pair]], synthesis: Synthesis, *, unanswerable: str
+    ) -> list[Pair | Reject]:
+        """Each pair with its agreement, a reject if it is doubtful, or one `unanswered/...` if nothing can be said."""
         from instructpt.synthesis.responses import fit_question, respond
 
         dialect = synthesis.dialect
-        refused = [dialect.refuse(pair) for _, pair in asked]
+        questions = [replace(pair, rationale=None) if unanswerable else pair for _, pair in asked]
+        refused = [dialect.refuse(question) for question in questions]
         prompts = [
             fit_question(
                 (),
                 passage=document.text,
-                pair=pair,
+                pair=question,
                 dialect=dialect,
                 vocabulary=synthesis.vocabulary,
                 budget_tokens=synthesis.budget_tokens,
             )
             if reason is None
             else None
-            for (document, pair), reason in zip(asked, refused, strict=True)
+            for (document, _), question, reason in zip(asked, questions, refused, strict=True)
         ]
-        verdicts: list[Reject | None] = []
-        for (_, pair), reason, response in zip(asked, refused, respond(prompts, synthesis=synthesis), strict=True):
+        verdicts: list[Pair | Reject] = []
+        responses = respond(prompts, synthesis=synthesis)
+        for (document, pair), question, reason, response in zip(asked, questions, refused, responses, strict=True):
             if reason is not None:
                 verdicts.append(Reject("", f"{_UNANSWERED}{reason}"))
                 continue
-            again = response if isinstance(response, Reject) else dialect.answer(response.text, pair)
+            again = response if isinstance(response, Reject) else dialect.answer(response.text, question)
             if isinstance(again, Reject):
                 verdicts.append(Reject("", f"{_UNANSWERED}{again.reason}"))
-            elif agree(pair, again.answer, min_f1=self.min_f1):
-                verdicts.append(None)
+                continue
+            agreement = agree(pair, again.answer, kind=synthesis.answers.get(pair.category or "", ""))
+            if agreement >= self.min_f1:
+                span = bearing(document.text, question=pair.question, answer=pair.answer)
+                verdicts.append(replace(pair, span=span, agreement=round(agreement, 4)))
             else:
                 verdicts.append(Reject(f"{pair.question}\n{pair.answer}\n{again.answer}", INCONSISTENT))
         return verdicts
@@ -141,11 +158,21 @@ class Consistency(Stage[Group]):
         return prompting_of(self.model, run).wished(dialect=self.dialect, mix="")
 
 
-def agree(pair: Pair, answer: str, *, min_f1: float = MIN_F1) -> bool:
-    """Whether another answer says what a pair's does: the same option, or words that are mostly the same."""
+def agree(pair: Pair, answer: str, *, kind: str = "") -> float:
+    """How much another answer says what a pair's does, 0 to 1.
+
+    Of a choice the options are the same or not. Else word F1; and where an answer is in words of its own (`kind` is
+    "free", or it is longer than a span), the share of the shorter answer's words that the longer one holds, if that is
+    more: "because it rained" is part of "they stayed at home because it rained hard", two names are not.
+    """
     if pair.options:
-        return overlap.exact_match(pair.answer, answer)
-    return overlap.f1(pair.answer, answer) >= min_f1
+        return float(overlap.exact_match(pair.answer, answer))
+    ours, theirs = (overlap.content_words(text) for text in (pair.answer, answer))
+    f1, shorter = overlap.f1(pair.answer, answer), min(len(ours), len(theirs))
+    is_free = kind == "free" or len(ours) > overlap.MAX_EXTRACTIVE_WORDS
+    if not is_free or shorter < MIN_CONTAINED_WORDS:
+        return f1
+    return max(f1, (Counter(ours) & Counter(theirs)).total() / shorter)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +224,7 @@ class Judged(Stage[Group]):
                 if isinstance(score, Reject)
                 else Reject(f"{pair.question}\n{pair.answer}", JUDGED_WRONG)
                 if score < self.min_score
-                else None
+                else pair
                 for (_, pair), score in zip(_pairs(groups), scores, strict=True)
             ]
             num_done += len(scores)
@@ -222,8 +249,8 @@ def _pairs(groups: Sequence[Group]) -> list[tuple[Document, Pair]]:
     return [(shot.document, pair) for group in groups for shot in group.shots for pair in shot.pairs]
 
 
-def _without(groups: Sequence[Group], verdicts: Sequence[Reject | None], run: Run) -> Iterator[Group]:
-    """The groups without the pairs whose verdict is a reason; those that nothing could be said of are counted."""
+def _without(groups: Sequence[Group], verdicts: Sequence[Pair | Reject], run: Run) -> Iterator[Group]:
+    """The groups with the pairs that the verdicts leave; those that nothing could be said of stay and are counted."""
     left = iter(verdicts)
     for group in groups:
         shots = []
@@ -231,10 +258,10 @@ def _without(groups: Sequence[Group], verdicts: Sequence[Reject | None], run: Ru
             kept, gone = [], []
             for pair in shot.pairs:
                 verdict = next(left)
-                if verdict is not None and verdict.reason.startswith(_UNANSWERED):
+                if isinstance(verdict, Pair):
+                    kept.append(verdict)
+                elif verdict.reason.startswith(_UNANSWERED):
                     run.tally.count(verdict.reason)
-                    verdict = None
-                if verdict is None:
                     kept.append(pair)
                 else:
                     gone.append(verdict)

@@ -13,7 +13,7 @@ from transformers import MambaConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from instructpt.engines import Completion, EngineState, Sampling
-from instructpt.engines.batching import Forward
+from instructpt.engines.batching import Forward, shared_tokens
 from instructpt.engines.transformers import TransformersEngine
 from instructpt.errors import EngineError, InputError, PromptRefusedError, RecipeError
 from instructpt.seeds import rng
@@ -434,3 +434,45 @@ def test_settings_that_cannot_be_are_refused(tiny_model: str, options: dict[str,
 def test_a_gpu_gives_what_it_gives_alone(tiny_model: str) -> None:
     asked, lengths = prompts(14), budgets(14)
     assert plain(complete(tiny_model, asked, lengths, max_batch=4, device="cuda")) == alone(tiny_model, asked, lengths)
+
+
+def beginnings_shared(count: int) -> list[list[int]]:
+    """Prompts of three passages, each with several questions, and two that are alone."""
+    stream = rng(0, "passages")
+    passages = [[0] + [stream.randrange(2, 300) for _ in range(length)] for length in (40, 55, 62)]
+    asked = [passages[i % 3] + [stream.randrange(2, 300) for _ in range(stream.randint(1, 14))] for i in range(count)]
+    return [*asked, passages[0], *prompts(2)]
+
+
+def test_a_beginning_that_prompts_share_is_read_once_and_answers_are_the_same(
+    make_model: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, asked = make_model(kind), beginnings_shared(12)
+    lengths, num_read = budgets(len(asked), most=20), [0]
+    call = Forward._call
+
+    def counted(self: Forward, inputs: torch.Tensor, *rest: Any, **options: Any) -> torch.Tensor:
+        num_read[0] += inputs.numel() if inputs.shape[1] > 1 else 0
+        return call(self, inputs, *rest, **options)
+
+    monkeypatch.setattr(Forward, "_call", counted)
+    expected = alone(folder, asked, lengths)
+    assert plain(complete(folder, asked, lengths)) == expected
+    once = 40 + 55 + 62 + 3
+    assert num_read[0] < once + 16 * 15 + sum(map(len, asked[-2:])) + 40 < sum(map(len, asked)) / 1.5
+    assert len(set(expected)) > 10, "answers are all alike: the comparison shows nothing"
+
+
+@pytest.mark.parametrize(
+    ("sequences", "num_shared"),
+    [
+        ([[5] * 80], 0),
+        ([[5] * 80, [5] * 80], 79),
+        ([[5] * 60 + [6], [5] * 60 + [7, 8]], 60),
+        ([[5] * 60, [5] * 60 + [7, 8]], 59),
+        ([[5] * 60 + [6] * 70, [5] * 60 + [7]], 0),
+        ([[5] * 31 + [6], [5] * 31 + [7]], 0),
+    ],
+)
+def test_a_beginning_is_shared_where_it_is_the_larger_part(sequences: list[list[int]], num_shared: int) -> None:
+    assert shared_tokens(sequences) == num_shared

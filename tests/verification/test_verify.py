@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +20,7 @@ from instructpt.recipes.verify import verify
 from instructpt.records import Document, Group, Pair, Shot, Text
 from instructpt.report.artifacts import Artifact, load_one
 from instructpt.verification.checks.nearness import Seen, signature
-from instructpt.verification.consistency import INCONSISTENT, JUDGED_WRONG, agree
+from instructpt.verification.consistency import INCONSISTENT, JUDGED_WRONG, Consistency, agree
 
 BRIDGE = "The bridge at Aldham was built by Ada Brekke. In 1921 its western pillar sank by 4 centimetres."
 MILL = "The mill of Aldham stands beside the bridge. It was built by Ada Brekke, who owned both until 1887."
@@ -34,6 +36,11 @@ GROUPS = (
     Group("g0", (Shot(Document("p0", BRIDGE, "tales"), (RIGHT, OPTION, *DOUBTFUL.values())),)),
     Group("g1", (Shot(Document("p1", MILL, "tales"), (RIGHT, Pair("Who owned both?", "Ada Brekke"))),)),
 )
+
+
+def with_reasons(group: Group) -> Group:
+    shots = [replace(s, pairs=tuple(replace(p, rationale="It says so.") for p in s.pairs)) for s in group.shots]
+    return replace(group, shots=tuple(shots))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +60,7 @@ class Written(Stage[Any]):
         for group in GROUPS:
             run.tally.take()
             run.tally.keep()
-            yield group
+            yield group if self.kind == "groups" else with_reasons(group)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +83,11 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pairs(artifact: Artifact) -> list[Pair]:
+    """As they were written, without what a second answer says of them."""
+    return [replace(pair, span=None, agreement=None) for pair in as_they_are(artifact)]
+
+
+def as_they_are(artifact: Artifact) -> list[Pair]:
     return [pair for group in artifact.records(Group) for shot in group.shots for pair in shot.pairs]
 
 
@@ -167,6 +179,9 @@ def test_a_second_answer_that_differs_is_a_reason_and_none_is_not(
         RIGHT,
         Pair("Who owned both?", "Ada Brekke"),
     ]
+    asked_again = [(pair.agreement, pair.span) for pair in as_they_are(found)]
+    by_brekke = (BRIDGE.index("Ada"), BRIDGE.index("Ada") + len("Ada Brekke"))
+    assert asked_again[:3] == [(0.6667, by_brekke), (None, None), (0.6667, by_brekke)]
     assert set(reasons(found)) == {INCONSISTENT}
     assert found.named_counts("left_out") == {INCONSISTENT: 3}
     assert sum(found.named_counts("unanswered").values()) == 1
@@ -191,11 +206,46 @@ def test_an_interrupted_run_asks_for_the_rest_alone(corpus: Path, tmp_path: Path
     assert files[0] == files[1]
 
 
-def test_answers_agree_in_most_words_and_choices_in_all() -> None:
-    assert agree(Pair("Where?", "in the old hut"), "the hut")
-    assert not agree(Pair("Who?", "Ada Brekke"), "Jonas Lund")
-    assert not agree(OPTION, "the eastern")
-    assert agree(OPTION, "The western.")
+@pytest.mark.parametrize(
+    ("pair", "answer", "kind", "agreement"),
+    [
+        (Pair("Where?", "in the old hut"), "the hut", "", 0.5),
+        (Pair("Who?", "Ada Brekke"), "Jonas Lund", "free", 0),
+        (OPTION, "the eastern", "", 0),
+        (OPTION, "The western.", "", 1),
+        (Pair("Why?", "They stayed at home because it rained hard"), "because it rained", "", 1),
+        (Pair("Who?", "Ada Brekke of Aldham"), "Ada Brekke", "span", 2 / 3),
+        (Pair("Who?", "Ada Brekke of Aldham"), "Ada Brekke", "free", 1),
+        (Pair("Why?", "They stayed at home because it rained hard"), "rained", "free", 2 / 9),
+        (Pair("Who?", "Ada Brekke"), "The text does not say.", "free", 0),
+    ],
+)
+def test_how_much_two_answers_agree(pair: Pair, answer: str, kind: str, agreement: float) -> None:
+    assert agree(pair, answer, kind=kind) == pytest.approx(agreement, abs=1e-9)
+
+
+def test_a_reader_is_asked_for_the_answer_alone_and_may_say_that_there_is_none(
+    corpus: Path, tmp_path: Path, vocabulary_folder: Path
+) -> None:
+    folder = tmp_path / "reader"
+    shutil.copytree(vocabulary_folder, folder)
+    said = {"dialect": "tags", "categories": {}, "unanswerable": "The text does not say."}
+    (folder / "synthesizer.json").write_text(json.dumps(said))
+    asked: list[str] = []
+
+    def script(prompt: str) -> str:
+        asked.append(prompt)
+        return " Ada Brekke </END>" if "uilt" in prompt.rpartition("<QUE>")[2] else " The text does not say. </END>"
+
+    reasoned = Consistency(
+        name="consistent", groups=Written(name="groups", kind="with reasons"), model=str(folder), guided=False
+    )
+    make(reasoned, Run(root=str(tmp_path), workers=1, engine="scripted", engine_options={"script": script}))
+    found = load_one(str(tmp_path / "consistent"))
+    assert {pair.answer for pair in as_they_are(found)} == {"Ada Brekke"}
+    assert {pair.rationale for pair in as_they_are(found)} == {"It says so."}
+    assert {pair.agreement for pair in as_they_are(found)} == {1.0}
+    assert not any("step by step" in prompt for prompt in asked)
 
 
 def test_a_judge_scores_with_a_rubric_of_the_users(corpus: Path, tmp_path: Path) -> None:
