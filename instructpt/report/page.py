@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 import orjson
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from instructpt.report import charts
@@ -25,22 +25,42 @@ from instructpt.report.values import number, percent
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("instructpt.report"),
-        autoescape=True,
+        autoescape=select_autoescape(disabled_extensions=("md",), default=True),
         undefined=StrictUndefined,
         finalize=_shown,
         trim_blocks=True,
+        keep_trailing_newline=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "numeric": numeric, "count": "{:,}".format}
+    environment.filters |= {
+        "number": number,
+        "numeric": numeric,
+        "count": "{:,}".format,
+        "cell": _cell,
+        "quoted": _quoted,
+    }
     environment.globals |= {"percent": percent, "pretty": _pretty}
     drawings = (charts.bars, charts.histogram, charts.lines, charts.lying_bars, charts.whiskers)
     environment.globals |= {drawing.__name__: drawing for drawing in drawings}
     return environment
 
 
+def write(template: str, **context: Any) -> str:
+    """A Markdown template of this room; what stands in its tables passes through the filter `cell`."""
+    return _environment().get_template(template).render(context)
+
+
 def draw(template: str, **context: Any) -> Markup:
-    """A template of this room as HTML."""
+    """An HTML template of this room."""
     return Markup(_environment().get_template(template).render(context))  # noqa: S704 (escaped by the environment)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _pretty(settings: Mapping[str, Any]) -> str:

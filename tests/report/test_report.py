@@ -11,12 +11,15 @@ import pytest
 from conftest import corpus_rows, write_corpus
 from markupsafe import escape
 
+import instructpt.report
 from instructpt.cli.commands import main
 from instructpt.errors import ArtifactError
 from instructpt.evaluation.comparison import Interval
 from instructpt.report import render
 from instructpt.report.artifacts import load
 from instructpt.report.charts import bars, histogram, lines, lying_bars, whiskers
+from instructpt.report.front import Help
+from instructpt.report.page import draw
 from instructpt.report.tables import printable
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)"> & \x1b[2J \u202e "quoted" \'single\' '
@@ -55,6 +58,17 @@ def test_corpus_text_is_harmless(root: Path) -> None:
     assert "\u202e" not in page
     assert "default-src 'none'" in page
     assert escape(printable(HOSTILE)) in page
+
+
+def test_whatever_is_put_into_a_template_is_escaped_and_spelled_out() -> None:
+    told = draw("models.html", models=Help(told=(HOSTILE,), columns=("", HOSTILE), rows=((HOSTILE, HOSTILE),)))
+    parser = Tags()
+    parser.feed(told)
+    assert parser.tags <= {"p", "code", "div", "table", "thead", "tbody", "tr", "th", "td"}
+    assert told.count(escape(printable(HOSTILE))) == 4
+    folder = Path(instructpt.report.__file__).parent / "templates"
+    for path in folder.glob("*.html"):
+        assert not re.search(r"\|\s*safe|autoescape|Markup", path.read_text()), f"{path.name} lets something through"
 
 
 def test_it_says_what_went_in_and_out_and_why(root: Path) -> None:
