@@ -8,6 +8,8 @@ from typing import Any
 
 SAMPLES_PER_REASON = 3
 SAMPLE_CHARACTERS = 300
+NOT_READ = "not_read/"
+"""Begins the counts of files that lie beside the data, by kind."""
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ import tyro
 from instructpt import __version__, devices
 from instructpt.cli.flags import Where, parse, run_of
 from instructpt.errors import ArtifactError, InputError, InstructptError, RecipeError
+from instructpt.files.streams import escaped
 from instructpt.interrupts import Stopped
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     A training that SIGTERM stopped at a checkpoint did what it was told: 0.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = [escaped(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     if not words or words[0] in ("-h", "--help"):
         print(_help())
         return 0 if words else 2

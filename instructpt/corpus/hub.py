@@ -40,19 +40,20 @@ def cut(file: File, *, shard_bytes: int) -> list[Part]:
     num_parts = len(balanced(num_bytes, largest=shard_bytes))
     ranges = balanced(len(dataset), largest=max(1, -(-len(dataset) // num_parts)))
     return [
-        Part(file.url, "dataset", start, None if i == len(ranges) - 1 else stop, num_bytes // len(ranges))
+        Part(
+            file.url, "dataset", start, None if i == len(ranges) - 1 else stop, num_bytes // len(ranges), name(file.url)
+        )
         for i, (start, stop) in enumerate(ranges)
     ]
 
 
-def rows(part: Part) -> Iterator[Row | Reject]:
+def rows(part: Part, text_field: str = "text") -> Iterator[Row | Reject]:
     """The rows of a part, named by the data set and their number."""
     dataset = _load(part.url).with_format("arrow")
-    name = part.url.removeprefix(_SCHEME).rpartition("/")[2]
     stop = len(dataset) if part.stop is None else part.stop
     for first in range(part.start, stop, _BATCH_ROWS):
         table = dataset[first : min(stop, first + _BATCH_ROWS)]
-        yield from rows_of(table, name=name, first_row=first)
+        yield from rows_of(table, name=part.name, first_row=first, text_field=text_field)
 
 
 def content_digest(file: File) -> str:
@@ -63,6 +64,11 @@ def content_digest(file: File) -> str:
         for row in rows_of(dataset[start : start + 1], name="", first_row=start):
             state.update(orjson.dumps(row.fields if isinstance(row, Row) else row.text) + b"\n")
     return state.hexdigest()
+
+
+def name(url: str) -> str:
+    """What the rows of a data set are called by: "name:split"."""
+    return url.removeprefix(_SCHEME).rpartition("/")[2]
 
 
 def _load(url: str) -> Dataset:

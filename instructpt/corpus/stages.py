@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from instructpt.artifacts import Product, Run, Stage
+from instructpt.artifacts.remembered import Remembered
+from instructpt.artifacts.tally import NOT_READ
 from instructpt.corpus import duplicates, readers, splitting
 from instructpt.corpus.filters import Thresholds, first_reason
 from instructpt.engines.models import Model, model_folder, model_sources
@@ -43,8 +45,8 @@ class Read(Stage[Document]):
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The files by content."""
-        del run
-        return readers.sources(self.files)
+        with Remembered(run) as digest:
+            return readers.sources(self.files, digest=digest)
 
     def num_shards(self, run: Run) -> int:
         """As many as the text fills."""
@@ -55,6 +57,10 @@ class Read(Stage[Document]):
         """The documents of some of the files."""
         shards = _shards(self.files, self.shard_bytes)
         parts = sum(shards, ()) if self.limit else shards[index]
+        for kind, names in readers.not_read(self.files).items() if index == 0 else ():
+            run.tally.count(f"{NOT_READ}{kind}", len(names))
+            for name in names:
+                run.tally.show(f"{NOT_READ}{kind}", name)
         rows = readers.read(parts, text_field=self.text_field, id_field=self.id_field, skip=self.skip)
         for row in islice(rows, self.limit):
             run.tally.take()

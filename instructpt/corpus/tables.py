@@ -1,16 +1,18 @@
-"""Parquet, and any other Arrow table: rows of columns, cut at row groups, values turned into those of JSON."""
+"""Parquet, Arrow files (what `Dataset.save_to_disk` writes), and any other Arrow table: rows of columns, values turned
+into those of JSON."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from io import IOBase
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-from instructpt.corpus.parts import Part, Row
-from instructpt.files import File, base_name
+from instructpt.corpus.parts import Part, Row, cut_evenly, in_order
+from instructpt.files import File
 from instructpt.files.streams import opened
 from instructpt.records import Reject
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 _BATCH_BYTES = 16 << 20
 _MAX_BATCH_ROWS = 1024
+_ARROW_FILE = b"ARROW1"
 
 
 def cut(file: File, *, shard_bytes: int) -> list[Part]:
@@ -32,17 +35,16 @@ def cut(file: File, *, shard_bytes: int) -> list[Part]:
     start = num_bytes = 0
     for group, size in enumerate(sizes):
         if num_bytes and num_bytes + size > shard_bytes:
-            parts.append(Part(file.url, "parquet", start, group, num_bytes))
+            parts.append(Part(file.url, "parquet", start, group, num_bytes, file.name))
             start, num_bytes = group, 0
         num_bytes += size
-    return [*parts, Part(file.url, "parquet", start, None, num_bytes)]
+    return [*parts, Part(file.url, "parquet", start, None, num_bytes, file.name)]
 
 
-def rows(part: Part) -> Iterator[Row | Reject]:
+def rows(part: Part, text_field: str = "text") -> Iterator[Row | Reject]:
     """The rows of a part's row groups, named by their number in the file. Raises InputError for a damaged file."""
     import pyarrow.parquet as pq
 
-    name = base_name(part.url)
     with opened(part.url) as stream:
         file = pq.ParquetFile(stream, pre_buffer=False)
         groups = [file.metadata.row_group(group) for group in range(file.metadata.num_row_groups)]
@@ -52,22 +54,62 @@ def rows(part: Part) -> Iterator[Row | Reject]:
             row_bytes = group.total_byte_size // max(1, group.num_rows)
             batch_rows = min(_MAX_BATCH_ROWS, max(1, _BATCH_BYTES // max(1, row_bytes)))
             for batch in file.iter_batches(batch_size=batch_rows, row_groups=[number], use_threads=False):
-                yield from rows_of(batch, name=name, first_row=first_row)
+                yield from rows_of(batch, name=part.name, first_row=first_row, text_field=text_field)
                 first_row += batch.num_rows
 
 
-def rows_of(table: pa.RecordBatch | pa.Table, *, name: str, first_row: int) -> Iterator[Row | Reject]:
-    """The rows of an Arrow table, named `name:row`; a row that holds a string of broken UTF-8 is a reject."""
+def cut_arrow(file: File, *, shard_bytes: int) -> list[Part]:
+    """Parts of about `shard_bytes` bytes, read in order."""
+    return cut_evenly(file, "arrow", shard_bytes=shard_bytes)
+
+
+def arrow_rows(part: Part, text_field: str = "text") -> Iterator[Row | Reject]:
+    """The rows of a part of an Arrow stream or file, named by their number. Raises InputError for a damaged one."""
+    import pyarrow as pa
+
+    def begin() -> Generator[tuple[int, tuple[int, pa.RecordBatch]], None, None]:
+        with opened(part.url) as stream:
+            start = stream.read(len(_ARROW_FILE))
+        with opened(part.url) as stream:
+            position = first_row = 0
+            if start == _ARROW_FILE:
+                file = pa.ipc.open_file(cast(IOBase, stream))
+                batches: Iterator[pa.RecordBatch] = (file.get_batch(i) for i in range(file.num_record_batches))
+            else:
+                batches = iter(pa.ipc.open_stream(cast(IOBase, stream)))
+            for batch in batches:
+                yield position, (first_row, batch)
+                position += batch.nbytes
+                first_row += batch.num_rows
+
+    for _, (first_row, batch) in in_order(part, begin):
+        for start in range(0, batch.num_rows, _MAX_BATCH_ROWS):
+            piece = batch.slice(start, _MAX_BATCH_ROWS)
+            yield from rows_of(piece, name=part.name, first_row=first_row + start, text_field=text_field)
+
+
+def rows_of(
+    table: pa.RecordBatch | pa.Table, *, name: str, first_row: int, text_field: str = "text"
+) -> Iterator[Row | Reject]:
+    """The rows of an Arrow table, named `name:row`; a row that holds a string of broken UTF-8 is a reject, and so is
+    one whose text is bytes of another kind."""
     odd = [field.name for field in table.schema if not _is_json(field.type)]
     try:
         values: list[dict[str, Any] | None] = list(table.to_pylist())
     except UnicodeDecodeError:
         values = [_row_or_none(table.slice(i, 1)) for i in range(table.num_rows)]
     for number, fields in enumerate(values, first_row):
-        if fields is None:
+        if fields is None or (isinstance(text := fields.get(text_field), bytes) and _utf8(text) is None):
             yield Reject(f"{name}:{number}", "not_utf8")
         else:
             yield Row(f"{name}:{number}", fields | {key: _json_value(fields[key]) for key in odd})
+
+
+def _utf8(value: bytes) -> str | None:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _row_or_none(table: pa.RecordBatch | pa.Table) -> dict[str, Any] | None:
@@ -92,14 +134,16 @@ def _is_json(kind: pa.DataType) -> bool:
 
 
 def _json_value(value: Any) -> Any:
-    """The nearest JSON value: times in ISO 8601, decimals as written, bytes in base64, not-a-number as null."""
+    """The nearest JSON value: times in ISO 8601, decimals as written, bytes as the UTF-8 text that they are
+    (Parquet writers without string types), else in base64, not-a-number as null."""
     match value:
         case None | bool() | int() | str():
             return value
         case float():
             return value if value - value == 0 else None
         case bytes():
-            return base64.b64encode(value).decode()
+            text = _utf8(value)
+            return base64.b64encode(value).decode() if text is None else text
         case datetime() | date() | time():
             return value.isoformat()
         case timedelta():

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from instructpt.artifacts.tally import Tally
+from instructpt.artifacts.tally import NOT_READ, Tally
 from instructpt.errors import BudgetError
 from instructpt.progress.board import Board
 from instructpt.progress.panel import draw, duration, line, plain
@@ -160,6 +160,8 @@ def summary(tally: Tally) -> str:
     parts += [f"{key} {tally.counts[key]:,}" for key in ("pairs", "tokens", "rows", "steps") if key in tally.counts]
     if rejects := sum(number for name, number in tally.counts.items() if name.startswith("rejects/")):
         parts.append(f"rejected pairs {rejects:,}")
+    if left_out := [f"{n:,} {k.removeprefix(NOT_READ)}" for k, n in tally.counts.items() if k.startswith(NOT_READ)]:
+        parts.append(f"not read: {', '.join(left_out)}")
     return "  ".join(parts)
 
 

@@ -179,9 +179,13 @@ def _read(artifact: Artifact, shard: int, row: int) -> Traced:
 def _read_notes(artifact: Artifact, shard: int, record: Traced) -> Iterator[str]:
     """The row of the file, looked up in the file itself."""
     from instructpt.corpus import readers
+    from instructpt.files import streams
 
     settings = artifact.settings
     assert isinstance(record, Document)
+    if streams.is_pipe(record.source):
+        yield f"{record.source}, which can be read only once"
+        return
     try:
         shards = readers.shards(tuple(settings["files"]), shard_bytes=settings["shard_bytes"])
         for part in sum(shards, ()) if settings["limit"] else shards[shard]:
