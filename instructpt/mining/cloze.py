@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from instructpt.mining.english import FUNCTION_WORDS, NUMBER, is_label, shuffled, stands_alone
 from instructpt.mining.passage import View
@@ -21,31 +21,20 @@ _NAME = re.compile(
 _WORD = re.compile(r"\b[a-z]{7,}\b")
 _ENDINGS = ("tion", "ment", "ness", "ity", "ing", "ed", "ly", "ous", "al", "ive", "er", "es", "s")
 _PAIRS = (
-    "increased decreased, increase decrease, increases decreases, higher lower, larger smaller, largest smallest, "
-    "highest lowest, before after, north south, northern southern, east west, eastern western, above below, "
-    "earlier later, older younger, oldest youngest, positive negative, improved worsened, always never, "
-    "stronger weaker, longer shorter, growth decline, rose fell, first last"
+    "increased/decreased, increase/decrease, increases/decreases, higher/lower, larger/smaller, largest/smallest, "
+    "highest/lowest, before/after, north/south, northern/southern, east/west, eastern/western, above/below, "
+    "earlier/later, older/younger, oldest/youngest, positive/negative, improved/worsened, always/never, "
+    "stronger/weaker, longer/shorter, growth/decline, rose/fell, first/last, more than/less than, shall/shall not, "
+    "must/must not"
 )
-_OPPOSITES = [(pair.split()[0], pair.split()[1]) for pair in _PAIRS.split(", ")]
-_OPPOSITE = {
-    **dict(_OPPOSITES),
-    **{two: one for one, two in _OPPOSITES},
-    "more than": "less than",
-    "less than": "more than",
-    "shall": "shall not",
-    "shall not": "shall",
-    "must": "must not",
-    "must not": "must",
-    "common": "rare",
-    "most common": "least common",
-    "everyone": "no one",
-}
+_OPPOSITE = {"common": "rare", "most common": "least common", "everyone": "no one"}
+for _one, _, _two in (pair.partition("/") for pair in _PAIRS.split(", ")):
+    _OPPOSITE |= {_one: _two, _two: _one}
 _ARTICLE = re.compile(r"\ban? $")
 _OPPOSED = re.compile(rf"\b(?:{'|'.join(sorted(_OPPOSITE, key=len, reverse=True))})\b")
 
 
-@dataclass(frozen=True, slots=True)
-class _Gap:
+class _Gap(NamedTuple):
     start: int
     stop: int
     kind: str

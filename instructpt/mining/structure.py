@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise, permutations
 
 from instructpt.mining.english import content_words, join, shuffled, stands_alone
@@ -25,8 +24,8 @@ _NO_TITLE = re.compile(
 )
 
 _CONNECTIVES = {
-    "consequence": ("Therefore", "Thus", "Hence", "Consequently", "As a result", "As a consequence", "Accordingly"),
-    "contrast": (
+    "consequence": ["Therefore", "Thus", "Hence", "Consequently", "As a result", "As a consequence", "Accordingly"],
+    "contrast": [
         "However",
         "In contrast",
         "By contrast",
@@ -34,10 +33,10 @@ _CONNECTIVES = {
         "On the contrary",
         "Nevertheless",
         "Nonetheless",
-    ),
-    "addition": ("Moreover", "Furthermore", "In addition", "Additionally"),
-    "restatement": ("In other words", "That is", "Put differently", "That is to say"),
-    "example": ("For example", "For instance"),
+    ],
+    "addition": ["Moreover", "Furthermore", "In addition", "Additionally"],
+    "restatement": ["In other words", "That is", "Put differently", "That is to say"],
+    "example": ["For example", "For instance"],
 }
 _RELATION = {
     "consequence": "It states a consequence of the first.",
@@ -123,44 +122,29 @@ def words_to_sentence(view: View, rng: random.Random) -> Iterator[Pair]:
             yield Pair(ask("words_to_sentence", "free", rng, words=listed), sentence.text)
 
 
-@dataclass(frozen=True, slots=True)
-class _Link:
-    first: str
-    second: str
-    rest: str
-    """The second sentence as it goes on after its connective."""
-    connective: str
-
-
 def connective(view: View, rng: random.Random) -> Iterator[Pair]:
     """Two sentences joined by "therefore", "however" and the like: how does the second relate to the first?"""
-    for link in _links(view, rng):
-        kind = _KIND[link.connective]
+    for one, two in view.neighbours(rng):
+        match = None if two.quoted or one.quoted or _OPENING.match(one.text) else _OPENING.match(two.text)
+        if match is None:
+            continue
+        first, word, rest = one.text, match["connective"], match["rest"]
+        second, kind = rest[:1].upper() + rest[1:], _KIND[word]
         form = rng.choice(("relation", "label", "word"))
-        if form == "label" and (kind in _LABEL) and (kind != "contrast" or _opposed(link)):
-            question = ask("connective", "label", rng, first=link.first, second=link.second)
+        if form == "label" and kind in _LABEL and (kind != "contrast" or _opposed(first, second)):
+            question = ask("connective", "label", rng, first=first, second=second)
             yield Pair(question, _LABEL[kind], ("Entailment", "Neutral", "Contradiction"))
         elif form == "word":
             others = [rng.choice(words) for other, words in _CONNECTIVES.items() if other != kind]
-            options = shuffled(link.connective, others, rng)
-            yield Pair(ask("connective", "word", rng, first=link.first, rest=link.rest), link.connective, options)
+            options = shuffled(word, others, rng)
+            yield Pair(ask("connective", "word", rng, first=first, rest=rest), word, options)
         else:
             options = shuffled(_RELATION[kind], _RELATION.values(), rng, most=rng.choice((3, 4)))
-            rationale = ask("connective", "reason", rng, connective=link.connective) if rng.random() < 0.5 else None
-            question = ask("connective", "relation", rng, first=link.first, second=link.second)
+            rationale = ask("connective", "reason", rng, connective=word) if rng.random() < 0.5 else None
+            question = ask("connective", "relation", rng, first=first, second=second)
             yield Pair(question, _RELATION[kind], options, rationale)
 
 
-def _links(view: View, rng: random.Random) -> Iterator[_Link]:
-    for one, two in view.neighbours(rng):
-        if "," not in two.text or two.quoted or one.quoted:
-            continue
-        match = _OPENING.match(two.text)
-        if match is not None and _OPENING.match(one.text) is None:
-            rest = match["rest"]
-            yield _Link(one.text, rest[:1].upper() + rest[1:], rest, match["connective"])
-
-
-def _opposed(link: _Link) -> bool:
+def _opposed(first: str, second: str) -> bool:
     """Contrast is contradiction only in a wide sense; ask for one side to deny what the other affirms."""
-    return (_NEGATED.search(link.first) is None) != (_NEGATED.search(link.second) is None)
+    return (_NEGATED.search(first) is None) != (_NEGATED.search(second) is None)
