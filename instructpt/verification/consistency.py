@@ -29,7 +29,7 @@ from instructpt.seeds import digest
 from instructpt.synthesis.mix import mix_of
 from instructpt.synthesis.opening import Opened, begun, opened, prompt_sources
 from instructpt.words import overlap
-from instructpt.words.evidence import bearing
+from instructpt.words.evidence import bearing, coverage
 
 if TYPE_CHECKING:
     from instructpt.synthesis.asking import Synthesis
@@ -112,7 +112,9 @@ class Consistency(Stage[Group]):
                 num_pairs += len(asked)
                 rate = num_pairs / (time.monotonic() - started)
                 run.progress.news(self.name, {"asked": f"{num_pairs:,}", "pairs/s": f"{rate:.1f}"})
-                yield from _without(groups, verdicts, run)
+                for group in _without(groups, verdicts, run):
+                    _count_covered(group, run)
+                    yield group
 
     def _verdicts(
         self, asked: Sequence[tuple[Document, Pair]], synthesis: Synthesis, *, unanswerable: str
@@ -156,6 +158,16 @@ class Consistency(Stage[Group]):
 
     def _prompting(self, run: Run) -> Prompting:
         return prompting_of(self.model, run).wished(dialect=self.dialect, mix="")
+
+
+def _count_covered(group: Group, run: Run) -> None:
+    """Of the sentences of passages with pairs, how many bear a kept pair's answer out ("sentences_covered")."""
+    for shot in group.shots:
+        if shot.pairs:
+            spans = [pair.span for pair in shot.pairs if pair.span is not None]
+            num_covered, num_sentences = coverage(shot.document.text, spans)
+            run.tally.count("sentences", num_sentences)
+            run.tally.count("sentences_covered", num_covered)
 
 
 def agree(pair: Pair, answer: str, *, kind: str = "") -> float:
