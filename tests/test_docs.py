@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from instructpt.cli.commands import COMMANDS, main
 from instructpt.files import streams
 from instructpt.recipes import RECIPES
+from instructpt.records import Document, Group, Item, Match, Score, Step, Text
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -21,6 +23,7 @@ SAMPLE = ROOT / "instructpt/sample/passages.jsonl.zst"
 SMALL = {"documents": 4, "characters": 1200}
 """The shipped synthesizer reads it twice."""
 _BLOCK = re.compile(r"^```(sh|sh parse)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^```(|sh|sh parse|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
@@ -67,18 +70,72 @@ def help_of(*words: str) -> str:
     return shown.getvalue()
 
 
-@pytest.mark.parametrize("command", [command for page in PAGES for command in commands(page, "sh parse")])
-def test_commands_that_need_more_than_a_laptop_are_spelled_right(command: str) -> None:
-    words = shlex.split(command)
-    words = words[words.index("instructpt") + 1 :]
-    name, *rest = words
+def written_commands() -> list[tuple[str, ...]]:
+    """The commands of all fences that are no data and no code, each from its program's name on, without comments."""
+    found: list[tuple[str, ...]] = []
+    for page in PAGES:
+        for _, block in _FENCE.findall(page.read_text("utf-8")):
+            for line in block.replace("\\\n", " ").splitlines():
+                with contextlib.suppress(ValueError):  # a picture of a way, with quotes of its own
+                    found += commands_in(line)
+    return list(dict.fromkeys(found))
+
+
+def commands_in(line: str) -> list[tuple[str, ...]]:
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|")
+    lexer.whitespace_split = True
+    commands: list[list[str]] = [[]]
+    for word in lexer:
+        if set(word) <= set(";&|"):
+            commands.append([])
+        else:
+            commands[-1].append(word)
+    found = []
+    for words in commands:
+        names = [word.rpartition("/")[2] for word in words]
+        place = next((i for i, name in enumerate(names[:4]) if name in ("instructpt", "make")), None)
+        if place is not None and len(names) > place + 1 and re.fullmatch(r"[\w-]+", names[place + 1]):
+            found.append((names[place], *words[place + 1 :]))
+    return found
+
+
+@pytest.mark.parametrize("command", written_commands(), ids=" ".join)
+def test_commands_on_a_page_are_spelled_right(command: tuple[str, ...]) -> None:
+    """Those that need an accelerator, servers, the net or large files too: the command, the recipe, every flag."""
+    program, name, *rest = command
+    if program == "make":
+        makefile = (ROOT / "Makefile").read_text()
+        for word in (name, *rest):
+            assert "=" in word or re.search(rf"^{word}:", makefile, re.MULTILINE), f"no target {word}"
+        return
+    if name == "--help":
+        return
     assert name in COMMANDS
-    recipe = [rest[0]] if name in ("run", "plan") else []
-    assert not recipe or recipe[0] in RECIPES
-    shown = help_of(name, *recipe, *(["--synthesizer"] if "--synthesizer" in rest else []))
+    recipe = rest[:1] if name in ("run", "plan") else []
+    if recipe and recipe[0] not in RECIPES:
+        assert ".py:" in recipe[0], f"{recipe[0]} is no recipe"
+        return
+    shown = help_of(name, *recipe)
     for word in rest:
-        if word.startswith("--") and word != "--synthesizer":
-            assert re.search(rf"{word}\b", shown), f"{word} is no flag of instructpt {name}"
+        if word.startswith("--"):
+            assert re.search(rf"{word.partition('=')[0]}\b", shown), f"{word} is no flag of instructpt {name}"
+    if name == "run" and "--help" not in rest:
+        assert "--out" in rest, f"{command} says not where to"
+
+
+def test_enough_commands_are_found() -> None:
+    found = written_commands()
+    assert ("instructpt", "run", "demo", "--help") in found
+    assert ("make", "demo") in found
+    assert len(found) > 40
+
+
+def test_every_record_that_is_written_is_on_the_page_of_formats() -> None:
+    text = (ROOT / "docs/formats.md").read_text("utf-8")
+    for record in (Document, Group, Text, Item, Score, Match, Step):
+        assert f"`{record.__name__}`" in text, record
+        for field in fields(record):
+            assert f"`{field.name}`" in text, f"{record.__name__}.{field.name}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from instructpt.artifacts import Stage
-    from instructpt.recipes import Recipe
 
 STOPPED = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -81,95 +80,41 @@ def _help() -> str:
 
 def augment(words: list[str]) -> None:
     """Raw text files to an instruction-augmented corpus: instructpt augment FILES... --out DIR."""
-    from instructpt.recipes import open_recipe
-
-    stage, where = parse(open_recipe("augment"), words, prog="instructpt augment")
-    _make(stage, where, title="Augmented corpus")
-    print(f"Texts: {where.out}/{stage.name}/*.parquet (look: instructpt show {where.out}/{stage.name})")
+    _run("augment", words, prog="instructpt augment", title="Augmented corpus")
 
 
 def decontaminate(words: list[str]) -> None:
     """Take test items out of a corpus: instructpt decontaminate FILES... --against TASKS --out DIR."""
-    from instructpt.recipes import open_recipe
-    from instructpt.recipes.decontaminate import MATCHES
-    from instructpt.report.matches import print_matches
-
-    stage, where = parse(open_recipe("decontaminate"), words, prog="instructpt decontaminate")
-    _make(stage, where, title="Test items in a corpus")
-    print_matches(f"{where.out}/{MATCHES}", console=_console(error=False))
-    folder = f"{where.out}/{stage.name}"
-    print(f"{stage.makes.capitalize()}: {folder}/*.parquet (look: instructpt show {folder})")
+    _run("decontaminate", words, prog="instructpt decontaminate", title="Test items in a corpus")
 
 
 def verify(words: list[str]) -> None:
     """Take doubtful pairs out of a corpus: instructpt verify ARTIFACT --out DIR."""
-    from instructpt.artifacts import tree
-    from instructpt.recipes import open_recipe
-    from instructpt.report.checks import print_checks
-
-    stage, where = parse(open_recipe("verify"), words, prog="instructpt verify")
-    _make(stage, where, title="Verified pairs")
-    for item in tree(stage)[1:]:  # the first is the corpus as it was
-        print_checks(f"{where.out}/{item.name}", console=_console(error=False))
-    folder = f"{where.out}/{stage.name}"
-    print(f"Passages: {folder}/*.parquet (look: instructpt show {folder})")
+    _run("verify", words, prog="instructpt verify", title="Verified pairs")
 
 
 def evaluate(words: list[str]) -> None:
-    """Score a model on benchmarks, or the pairs it writes: instructpt evaluate MODEL [--synthesizer] --out DIR."""
-    from instructpt.recipes import open_recipe
-    from instructpt.report.quality import print_quality
-    from instructpt.report.show import show as show_artifact
-
-    if "--synthesizer" in words:
-        rest = [word for word in words if word != "--synthesizer"]
-        stage, where = parse(open_recipe("quality"), rest, prog="instructpt evaluate --synthesizer")
-        _make(stage, where, title="Quality of a synthesizer")
-        print_quality(f"{where.out}/{stage.name}", console=_console(error=False))
-        return
-    stage, where = parse(open_recipe("evaluate"), words, prog="instructpt evaluate")
-    _make(stage, where, title="Scores")
-    show_artifact(f"{where.out}/{stage.name}", number=1000, console=_console(error=False))
+    """Score a model on benchmarks: instructpt evaluate MODEL --out DIR (a synthesizer's pairs: run quality)."""
+    _run("evaluate", words, prog="instructpt evaluate", title="Scores")
 
 
 def run(words: list[str]) -> None:
     """Run a recipe: instructpt run RECIPE [--flags]; RECIPE is a name or path/to/file.py:function."""
-    recipe, rest = _recipe_named(words, command="run")
-    stage, where = parse(recipe, rest, prog=f"instructpt run {words[0]}")
-    _make(stage, where, title=f"Recipe {words[0]}")
-    if (comparison := Path(where.out, stage.name, "00000", "comparison.json")).exists():
-        from instructpt.report.comparison import print_comparison
-
-        print_comparison(str(comparison.parent.parent), console=_console(error=False))
+    name, rest = _recipe_named(words, command="run")
+    _run(name, rest, prog=f"instructpt run {name}", title=f"Recipe {name}")
 
 
 def plan(words: list[str]) -> None:
     """Print what a recipe would do, which artifacts are there and which are missing; do nothing."""
-    from instructpt.artifacts import differences, is_finished, tree
     from instructpt.artifacts.news import Silent
-    from instructpt.artifacts.tally import Tally
-    from instructpt.progress.shown import summary
-    from instructpt.report.estimate import Wishes, estimates
-    from instructpt.report.tables import print_table
+    from instructpt.cli.flags import Planned, parse_words
+    from instructpt.cli.plan import print_plan
+    from instructpt.recipes import open_recipe
+    from instructpt.report.estimate import Wishes
 
-    recipe, rest = _recipe_named(words, command="plan")
-    stage, where, wishes = parse(recipe, rest, prog=f"instructpt plan {words[0]}", more=Wishes)
-    settings = run_of(where, Silent())
-    stages = tree(stage)
-    width = max(len(item.name) for item in stages)
-    for item in stages:
-        state, counts = "done" if is_finished(item, settings) else "missing", ""
-        if changed := differences(item, settings):
-            state = "anew" if item.is_summary else "refused"
-            counts = f"was made with other settings: {'; '.join(changed[:5])}"
-        elif state == "done":
-            counts = summary(Tally.from_row(settings.manifest(item)["tally"]))
-        print(f"{state:<7}  {item.name:<{width}} {type(item).__name__:<15} {counts}".rstrip())
-    for item in stages:
-        if outline := item.outline(settings):
-            print_table(outline, console=_console(error=False))
-    for outline in estimates(stage, settings, wishes):
-        print_table(outline, console=_console(error=False))
+    name, rest = _recipe_named(words, command="plan")
+    parsed = parse_words(open_recipe(name), rest, prog=f"instructpt plan {name}", where=Planned, wishes=Wishes)
+    print_plan(parsed.make(), run_of(parsed.where, Silent()), parsed.wishes, console=_console(error=False))
 
 
 def show(words: list[str]) -> None:
@@ -288,8 +233,9 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
 }
 
 
-def _recipe_named(words: list[str], *, command: str) -> tuple[Recipe, list[str]]:
-    from instructpt.recipes import RECIPES, open_recipe
+def _recipe_named(words: list[str], *, command: str) -> tuple[str, list[str]]:
+    """The recipe's name, or file and function, and the words behind it."""
+    from instructpt.recipes import RECIPES
 
     usage = f"instructpt {command} RECIPE [--flags]; RECIPE is {', '.join(RECIPES)} or path/to/file.py:function"
     if words and words[0] in ("-h", "--help"):
@@ -297,7 +243,17 @@ def _recipe_named(words: list[str], *, command: str) -> tuple[Recipe, list[str]]
         raise SystemExit(0)
     if not words:
         raise RecipeError(f"no recipe is named: {usage}")
-    return open_recipe(words[0]), words[1:]
+    return words[0], words[1:]
+
+
+def _run(name: str, words: list[str], *, prog: str, title: str) -> None:
+    """Run a recipe, write the report, say what came of it."""
+    from instructpt.cli.results import print_result
+    from instructpt.recipes import open_recipe
+
+    stage, where = parse(open_recipe(name), words, prog=prog)
+    _make(stage, where, title=title)
+    print_result(stage, where.out, console=_console(error=False))
 
 
 def _make(stage: Stage[Any], where: Where, *, title: str) -> None:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from instructpt.recipes import Recipe
 
 
+NOWHERE = "memory://plan"
+"""An output folder in which nothing is, for plans."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Where:
     """Where and how to run; none of it changes what is made."""
@@ -61,24 +65,36 @@ class Where:
     """Show tracebacks."""
 
 
-def parse(recipe: Recipe, words: list[str], *, prog: str, more: type[Any] | None = None) -> tuple[Any, ...]:
-    """The recipe's stage and where to run it, from the words of the command line; and a `more` of their rest."""
+@dataclass(frozen=True, kw_only=True)
+class Planned(Where):
+    """Where and how it would run."""
+
+    out: str = NOWHERE
+    """The output folder that is looked at for what is there already; without it nothing is."""
+
+
+def parse(recipe: Recipe, words: list[str], *, prog: str) -> tuple[Stage[Any], Where]:
+    """The recipe's stage and where to run it, from the words of the command line."""
+    parsed = parse_words(recipe, words, prog=prog, where=Where)
+    return parsed.make(), parsed.where
+
+
+def parse_words(recipe: Recipe, words: list[str], *, prog: str, **groups: type[Any]) -> Any:
+    """What the words say: `make`, which calls the recipe, and each of the `groups` by its name.
+
+    Prints what is wrong, or the help, and raises SystemExit, as a parser does.
+    """
 
     @functools.wraps(recipe)
     def later(*args: Any, **options: Any) -> Callable[[], Stage[Any]]:
         # The recipe is called after parsing: its errors are ours to print, not the parser's.
         return functools.partial(recipe, *args, **options)
 
-    parts = [
-        ("make", Annotated[Any, tyro.conf.arg(name="", constructor=later)]),
-        ("where", Annotated[Where, tyro.conf.arg(name="")]),
-    ]
-    if more is not None:
-        parts.append(("more", Annotated[more, tyro.conf.arg(name="")]))
+    parts = [("make", Annotated[Any, tyro.conf.arg(name="", constructor=later)])]
+    parts += [(name, Annotated[group, tyro.conf.arg(name="")]) for name, group in groups.items()]
     description = (recipe.__doc__ or "").split("Args:")[0].strip()
     command = make_dataclass("Command", parts)
-    parsed: Any = tyro.cli(command, args=words, prog=prog, description=description, config=(tyro.conf.OmitArgPrefixes,))
-    return (parsed.make(), parsed.where, *([parsed.more] if more is not None else []))
+    return tyro.cli(command, args=words, prog=prog, description=description, config=(tyro.conf.OmitArgPrefixes,))
 
 
 def run_of(where: Where, progress: Progress) -> Run:

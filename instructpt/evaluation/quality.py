@@ -25,7 +25,7 @@ from instructpt.words.overlap import exact_match, f1, is_span, looks_extractive,
 
 CUT_OFF = "cut_off"
 """The reason of a reject that is a last piece without its end, where the tokens for an answer ran out."""
-UNASKED = frozenset({"passage_too_long", "engine_error"})
+UNASKED = frozenset({"passage_too_long", "prompt_refused", "engine_error"})
 """Reasons of rejects that are no fault of the model's: it never saw the prompt. Such outputs are not measured."""
 MIN_COPIED_WORDS = 4
 """A shorter question may stand in its passage by chance."""

@@ -26,7 +26,7 @@ def evaluate(
 ) -> Rate:
     """Score a Hugging Face model folder on benchmarks, with standard errors.
 
-    A synthesizer is measured by the pairs that it writes: instructpt evaluate --synthesizer --help.
+    A synthesizer is measured by the pairs that it writes: instructpt run quality --help.
 
     Args:
         model: Folder or Hub id of a causal language model.

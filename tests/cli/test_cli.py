@@ -11,6 +11,7 @@ from conftest import corpus_rows, write_corpus
 from instructpt.cli.commands import COMMANDS, main
 from instructpt.errors import InputError, RecipeError
 from instructpt.recipes import RECIPES, open_recipe
+from instructpt.recipes.flags import Asking, Reading
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,6 +71,22 @@ def test_plan_tells_what_is_there_and_does_nothing(tmp_path: Path, capsys: pytes
     capsys.readouterr()
     assert main(["plan", "augment", str(corpus), "--mine", "--out", str(out)]) == 0
     assert capsys.readouterr().out.count("done") == 8
+
+
+def test_a_plan_needs_no_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "synthesizer"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("missing") > 5
+    assert "done" not in shown
+
+
+def test_a_recipes_groups_of_flags_are_keywords_too() -> None:
+    augment = open_recipe("augment")
+    flat = augment(("a.jsonl",), mine=True, limit=3, passage_tokens=64)
+    grouped = augment(("a.jsonl",), mine=True, reading=Reading(limit=3), asking=Asking(passage_tokens=64))
+    assert flat == grouped
+    with pytest.raises(TypeError, match="passage_token"):
+        augment(("a.jsonl",), mine=True, passage_token=64)
 
 
 def test_show_prints_records_and_obeys_no_control_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

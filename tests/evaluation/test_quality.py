@@ -68,7 +68,7 @@ def test_form_is_counted_by_output() -> None:
 
 
 def test_a_passage_that_the_model_never_saw_is_not_measured() -> None:
-    unseen = [shot(rejects=(reason,)) for reason in ("passage_too_long", "engine_error")]
+    unseen = [shot(rejects=(reason,)) for reason in ("passage_too_long", "prompt_refused", "engine_error")]
     assert values(shot(WHEN), *unseen)["well_formed"] == values(shot(WHEN))["well_formed"]
 
 

@@ -1,4 +1,4 @@
-"""`instructpt evaluate MODEL --synthesizer` as a user meets it: exams, attempts, scores, report."""
+"""`instructpt run quality MODEL` as a user meets it: exams, attempts, scores, report."""
 
 from __future__ import annotations
 
@@ -282,7 +282,7 @@ def test_the_command_on_the_sample_with_a_model_and_its_base(
     for path in tiny_model.iterdir():
         if path.name != "synthesizer.json":
             (base / path.name).write_bytes(path.read_bytes())
-    words = ["evaluate", str(tiny_model), "--synthesizer", "--base", str(base), "--out", str(tmp_path / "out")]
+    words = ["run", "quality", str(tiny_model), "--base", str(base), "--out", str(tmp_path / "out")]
     words += ["--max-contexts", "1", "--num-passages", "8", "--examples", "1", "--answer-tokens", "8", "--workers", "1"]
     assert main([*words, "--device", "cpu"]) == 0
     shown = capsys.readouterr().out
@@ -308,7 +308,7 @@ def scores_of(root: Path, model: str) -> dict[tuple[str, str], tuple[float, floa
 
 def test_help_and_mistakes(files: dict[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as stop:
-        main(["evaluate", "--synthesizer", "--help"])
+        main(["run", "quality", "--help"])
     assert stop.value.code == 0
     assert "--max-contexts" in capsys.readouterr().out
     for flags, message in (
@@ -317,7 +317,7 @@ def test_help_and_mistakes(files: dict[str, str], capsys: pytest.CaptureFixture[
         (["--judge", "http://localhost:1/v1"], "the judge's model is not named"),
         (["--categories", "a=1"], "cannot ask for categories"),
     ):
-        assert main(["evaluate", files["model"], "--synthesizer", "--out", str(tmp_path), *flags]) == 2
+        assert main(["run", "quality", files["model"], "--out", str(tmp_path), *flags]) == 2
         error = capsys.readouterr().err.strip()
         assert message in error
         assert "\n" not in error
