@@ -56,11 +56,12 @@ def recipe(function: Callable[..., R]) -> Callable[..., R]:
 
     Raises TypeError for a keyword that is neither a parameter nor a field of a group.
     """
-    groups = {
-        name: parameter.default
-        for name, parameter in inspect.signature(function).parameters.items()
-        if is_dataclass(parameter.default)
-    }
+    parameters = inspect.signature(function).parameters
+    groups = {name: known.default for name, known in parameters.items() if is_dataclass(known.default)}
+    names = [f.name for default in groups.values() for f in fields(default)]
+    assert len({*names, *parameters}) == len(names) + len(parameters), (
+        "a flag stands in two groups, or is called like a parameter"
+    )
 
     @functools.wraps(function)
     def call(*args: Any, **keywords: Any) -> R:

@@ -125,7 +125,7 @@ def synthesizer(
     *,
     base: str | None = None,
     pretraining: Pretraining = Pretraining(),
-    corpora: Corpora = Corpora(),
+    raw: Corpora = Corpora(),
     tasks: tuple[str, ...] = (SAMPLE_TASKS,),
     collecting: Collecting = Collecting(),
     dialect: str = "steered",
@@ -152,20 +152,20 @@ def synthesizer(
         scores: What `instructpt run quality` measured, its folder `quality`; the artifact `measured` is then the
             synthesizer with these numbers on its card.
     """
-    _check(base=base, pretraining=pretraining, corpora=corpora, tuning=tuning)
+    _check(base=base, pretraining=pretraining, corpora=raw, tuning=tuning)
     check_names(collecting, dialect=dialect, shape=pretraining.shape)
     precise, is_answer_first = fast_precision(tuning.precision), dialect == ANSWER_FIRST
     rank = tuning.lora_rank
     if rank is None:
         rank = OPEN_LORA_RANK if is_answer_first and base is not None else 0
     way = way_for(base, tuning, has_adapters=rank > 0)
-    texts = corpora.texts() if base is None or any(corpora.shares) else {}
+    texts = raw.texts() if base is None or any(raw.shares) else {}
     words: Model = base or _vocabulary(texts, size=pretraining.vocabulary_size)
     start: Model = base or _pretrained(
         texts,
         pretraining,
         words=words,
-        budget_tokens=PRETRAINING_TOKENS if corpora.corpora else SAMPLE_PRETRAINING_TOKENS,
+        budget_tokens=PRETRAINING_TOKENS if raw.corpora else SAMPLE_PRETRAINING_TOKENS,
         max_positions=max(POSITIONS, way.row_tokens),
         precision=precise,
         seed=seed,
@@ -181,9 +181,9 @@ def synthesizer(
         group_tokens=way.row_tokens,
         seed=seed,
     )
-    part = corpora.texts(limit=corpora.mined_documents) if corpora.mined_share else {}
+    part = raw.texts(limit=raw.mined_documents) if raw.mined_share else {}
     mined = {name: _mined(name, text, words, way, seed) for name, text in part.items()}
-    mixture = _mixture(converted, texts, mined, shares=corpora.shares, words=words, way=way)
+    mixture = _mixture(converted, texts, mined, shares=raw.shares, words=words, way=way)
     model = tuned(
         mixture, words=words, base=start, way=way, tokens=tuning.tuning_tokens, rank=rank, precision=precise, seed=seed
     )
@@ -199,7 +199,7 @@ def synthesizer(
         mix=mix,
         pairs=pairs if mix else None,
         mined=tuple(mined.values()),
-        mined_share=corpora.mined_share,
+        mined_share=raw.mined_share,
         corpora=tuple(texts.values()),
         scores=Recorded(name="recorded-scores", folder=scores) if scores else None,
         title=card.title,
