@@ -7,6 +7,7 @@ https://user:word@host/api/v1/completions  ->  https://host/api/v1, and credenti
 from __future__ import annotations
 
 import base64
+import ipaddress
 import os
 import re
 from collections.abc import Sequence
@@ -37,6 +38,11 @@ class Address:
     key_variable: str
     """The environment variable where a key for it is looked for."""
     proxy: str | None = field(repr=False)
+
+    @property
+    def host(self) -> str:
+        """A name or a number."""
+        return urlsplit(self.name).hostname or ""
 
     def blot(self, text: str) -> str:
         """`text`, which an endpoint may have made, without its secrets."""
@@ -97,9 +103,17 @@ def _credentials(parts: SplitResult, key_variable: str | None) -> tuple[dict[str
     return {}, ()
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, so that what is sent there crosses no network."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _proxy(parts: SplitResult) -> str | None:
     """The proxy that the environment names for this address (HTTP_PROXY, HTTPS_PROXY, NO_PROXY)."""
     host = parts.hostname or ""
-    if host in ("localhost", "::1") or host.startswith("127.") or proxy_bypass(host):
+    if is_loopback(host) or proxy_bypass(host):
         return None
     return getproxies().get(parts.scheme)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from instructpt.engines.addresses import DEFAULT_KEY_VARIABLE
 from instructpt.engines.endpoints import Flight, Place
 from instructpt.engines.openai_format import read_refusal
 from instructpt.errors import EngineError, EngineGoneError
@@ -98,10 +99,12 @@ def wrong_key(place: Place, status: int) -> EngineGoneError:
     """The error for an endpoint that wants another key, or any."""
     address = place.address
     sent = "the credentials it was shown" if address.headers else "requests without a key"
-    return EngineGoneError(
-        f"{address.name} refuses {sent} (status {status}): set the environment variable {address.key_variable} to its"
-        f" key; for an address that is not https, also give the engine option api_key_variable={address.key_variable}"
-    )
+    told = f"set the environment variable {address.key_variable} to its key"
+    if address.key_variable == DEFAULT_KEY_VARIABLE:
+        told += (
+            f"; for an address that is not https, also give the engine option api_key_variable={address.key_variable}"
+        )
+    return EngineGoneError(f"{address.name} refuses {sent} (status {status}): {told}")
 
 
 async def _call(

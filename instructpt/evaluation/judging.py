@@ -13,7 +13,7 @@ from instructpt.progress.shown import time_left
 from instructpt.records import Group, Reject, Score
 from instructpt.seeds import digest
 from instructpt.verification.judge import LANGUAGE, Verdict, judge, load_template
-from instructpt.verification.judge.endpoint import Endpoint
+from instructpt.verification.judge.replies import Server
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +35,12 @@ class Judge(Stage[Score]):
     """Of the prompt."""
     seed: int = 0
     url: InitVar[str]
-    """Where it answers. Where is not what: a judge that moves is the same judge, so this is no field."""
-    _endpoint: ClassVar[Endpoint]
+    """Where it answers, with commas if there are several. Where is not what: a judge that moves is the same
+    judge, so this is no field."""
+    _server: ClassVar[Server]
 
     def __post_init__(self, url: str) -> None:
-        object.__setattr__(self, "_endpoint", Endpoint(url, self.model))
+        object.__setattr__(self, "_server", Server(url, self.model))
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The prompt by content."""
@@ -67,8 +68,8 @@ class Judge(Stage[Score]):
             left = time_left(started, done=num_done, total=len(items))
             run.progress.news(self.name, {"judged": f"{num_done:,}/{len(items):,}", "left": left})
 
-        replies = run.workspace(self, index) / "replies.jsonl"
-        opinions = judge(items, endpoint=self._endpoint, replies=replies, language=self.language, on_progress=tell)
+        replies = run.workspace(self, index) / "ledger.sqlite"
+        opinions = judge(items, server=self._server, replies=replies, language=self.language, on_progress=tell)
         by_passage: dict[int, list[Verdict]] = {}
         for (number, _), opinion in zip(chosen, opinions, strict=True):
             if isinstance(opinion, Reject):

@@ -65,8 +65,9 @@ def quality(
         examples: Contexts with their gold pairs before each in few-shot exams; 0 leaves these exams out.
         categories: Also ask for a mix, "summarization=1,numerical reasoning=2", and set it beside what is written.
         answer_tokens: The longest answer to a gold question.
-        judge: URL of an OpenAI-compatible endpoint (http://localhost:8000/v1) that judges pairs on raw passages; its
-            key is read from the environment, INSTRUCTPT_JUDGE_KEY.
+        judge: URL of an OpenAI-compatible endpoint (http://localhost:8000/v1) that judges pairs on raw passages, or
+            several with commas. The key is read from the environment, INSTRUCTPT_JUDGE_KEY, and goes over https or to
+            this machine.
         judge_model: What that endpoint calls the judge.
         judge_pairs: How many pairs it judges.
     """

@@ -48,8 +48,8 @@ def verify(
             whose answer is another one.
         min_f1: How much of the words of two answers must be the same for them to agree.
         dialect: How that model is talked with; auto is what its synthesizer.json says, else tags.
-        judge: URL of an OpenAI-compatible endpoint (http://localhost:8000/v1) that scores each pair; its key is read
-            from the environment, INSTRUCTPT_JUDGE_KEY.
+        judge: URL of an OpenAI-compatible endpoint (http://localhost:8000/v1) that scores each pair, or several with
+            commas. The key is read from the environment, INSTRUCTPT_JUDGE_KEY, and goes over https or to this machine.
         judge_model: What that endpoint calls the judge.
         rubric: A file that tells the judge how to score, with {passage}, {question} and {answer}; by default one that
             ships, from 1 to 5.

@@ -33,7 +33,7 @@ from instructpt.words.evidence import bearing, coverage
 
 if TYPE_CHECKING:
     from instructpt.synthesis.asking import Synthesis
-    from instructpt.verification.judge.endpoint import Endpoint
+    from instructpt.verification.judge.replies import Server
 
 _UNANSWERED = "unanswered/"
 INCONSISTENT = "inconsistent"
@@ -204,13 +204,14 @@ class Judged(Stage[Group]):
     min_score: float = MIN_SCORE
     """Pairs below it are left out."""
     url: InitVar[str]
-    """Where it answers. Where is not what: a judge that moves is the same judge, so this is no field."""
-    _endpoint: ClassVar[Endpoint]
+    """Where it answers, with commas if there are several. Where is not what: a judge that moves is the same
+    judge, so this is no field."""
+    _server: ClassVar[Server]
 
     def __post_init__(self, url: str) -> None:
-        from instructpt.verification.judge.endpoint import Endpoint
+        from instructpt.verification.judge.replies import Server
 
-        object.__setattr__(self, "_endpoint", Endpoint(url, self.model))
+        object.__setattr__(self, "_server", Server(url, self.model))
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The rubric by content."""
@@ -224,11 +225,11 @@ class Judged(Stage[Group]):
         from instructpt.verification.judge.rubric import load_rubric, rate
 
         folder, num_done = run.workspace(self, index), 0
-        for number, groups in enumerate(_batches(run.take(self.groups, index))):
+        for groups in _batches(run.take(self.groups, index)):
             scores = rate(
                 _pairs(groups),
-                endpoint=self._endpoint,
-                replies=folder / f"replies-{number:05d}.jsonl",
+                server=self._server,
+                replies=folder / "ledger.sqlite",
                 rubric=load_rubric(self.rubric),
             )
             verdicts = [

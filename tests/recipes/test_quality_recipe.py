@@ -22,7 +22,7 @@ from instructpt.recipes.quality import Examination, examined, quality
 from instructpt.records import Group, Score
 from instructpt.report import render
 from instructpt.report.artifacts import load_one
-from instructpt.verification.judge.endpoint import KEY_VARIABLE
+from instructpt.verification.judge.replies import KEY_VARIABLE
 from instructpt.words import vocabulary
 
 HOSTILE = '<script>alert(1)</script> \x1b[2J <b onclick="x">'
@@ -223,7 +223,7 @@ def test_a_judge_is_asked_about_pairs_on_raw_passages(
     assert found["passages", "judged_accurate"].value == 0.5
     assert found["passages", "judged_relevant"].value == 1.0
     assert found["passages", "judged_accurate"].count == 14
-    assert load_one(str(tmp_path / "passages-judged")).tally.dropped == {"http_400": 2}
+    assert load_one(str(tmp_path / "passages-judged")).tally.dropped == {"prompt_refused": 2}
     assert b"secret-of-the-test" not in b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     elsewhere = recipe(files, judge="http://127.0.0.1:9/v1", judge_model="wise", judge_pairs=100, examples=0)
     assert make(elsewhere, run_with(tmp_path, knows_all)) == 0, "a judge at another address is the same judge"
@@ -313,7 +313,7 @@ def test_help_and_mistakes(files: dict[str, str], capsys: pytest.CaptureFixture[
     assert "--max-contexts" in capsys.readouterr().out
     for flags, message in (
         (["--passage-tokens", "4000"], "do not fit a window of 4096"),
-        (["--judge", "nowhere", "--judge-model", "m"], "the judge's address is 'nowhere'"),
+        (["--judge", "http://", "--judge-model", "m"], "the endpoint http:// is no address"),
         (["--judge", "http://localhost:1/v1"], "the judge's model is not named"),
         (["--categories", "a=1"], "cannot ask for categories"),
     ):

@@ -122,7 +122,7 @@ def test_checks_are_chosen_by_name(corpus: Path, tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["--checks", "spelling"], "no check is called 'spelling'"),
-        (["--min-score", "9", "--judge", "nowhere", "--judge-model", "m"], "the judge's address is 'nowhere'"),
+        (["--min-score", "9", "--judge", "http://", "--judge-model", "m"], "the endpoint http:// is no address"),
         (["--consistency", "shipped:synthesizer", "--min-f1", "0"], "min_f1 is 0"),
     ],
 )
@@ -275,7 +275,7 @@ def test_a_judge_scores_with_a_rubric_of_the_users(corpus: Path, tmp_path: Path)
     assert num_asked == 8
     assert set(reasons(found)) == {JUDGED_WRONG}
     assert DOUBTFUL["unsafe_markup"] in pairs(found), "without an opinion a pair stays"
-    assert found.named_counts("unanswered") == {"http_400": 1}
+    assert found.named_counts("unanswered") == {"prompt_refused": 1}
     assert len(pairs(found)) + len(reasons(found)) == 8
 
 

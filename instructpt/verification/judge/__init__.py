@@ -2,13 +2,13 @@
 
     pair --write_prompt(english.md)--> prompt --replies.ask_all--> reply --read_verdict--> Verdict | Reject
 
-    __init__.py   yes or no: is it accurate, is it relevant       endpoint.py   the server, one request
-    rubric.py     a score, by a rubric of the user's              replies.py    many requests, replies kept
+    __init__.py   yes or no: is it accurate, is it relevant       replies.py   the server, replies kept
+    rubric.py     a score, by a rubric of the user's
 
 The prompt is a file beside this one. A judge's opinion is not the truth: read a sample of its verdicts before a number
 is believed, and compare numbers of one judge and one prompt only. The paper asks GPT-4 in the same way (its table 6).
 
-A pair that gets no verdict is counted under a reason (`unparsable`, `http_400`, `http_500`, `timeout`...), never taken
+A pair that gets no verdict is counted under a reason (`unparsable`, `prompt_refused`, `engine_error`), never taken
 for a yes or no.
 """
 
@@ -23,8 +23,7 @@ import orjson
 
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Pair, Reject
-from instructpt.verification.judge.endpoint import Endpoint
-from instructpt.verification.judge.replies import ask_all
+from instructpt.verification.judge.replies import Server, ask_all
 
 LANGUAGE = "english"
 PROMPTS = Path(__file__).parent
@@ -43,23 +42,19 @@ class Verdict:
 def judge(
     items: Sequence[tuple[Document, Pair]],
     *,
-    endpoint: Endpoint,
+    server: Server,
     replies: Path,
     language: str = LANGUAGE,
-    max_in_flight: int = 8,
     on_progress: Callable[[int], None] | None = None,
 ) -> list[Verdict | Reject]:
     """The verdict on each pair about its passage, in order; a Reject with a reason where there is none.
 
-    replies: a file that keeps what the judge said, read first; failed requests are not in it and are asked again.
-    max_in_flight: requests at a time. on_progress: called after each reply with the number of replies so far.
-    Raises InputError if the endpoint refuses the key or does not know the model, EngineError if it answers nothing.
+    replies: the ledger that keeps what the judge said, read first; failed requests are not in it and are asked again.
+    on_progress: called after each reply with the number of replies so far. Raises EngineError as `ask_all` does.
     """
     template = load_template(language)
     prompts = [write_prompt(document, pair, template=template) for document, pair in items]
-    answers = ask_all(
-        prompts, kind="judge", endpoint=endpoint, replies=replies, max_in_flight=max_in_flight, on_progress=on_progress
-    )
+    answers = ask_all(prompts, server=server, replies=replies, on_progress=on_progress)
     return [answer if isinstance(answer, Reject) else read_verdict(answer) for answer in answers]
 
 

@@ -1,112 +1,131 @@
-"""Many prompts to one endpoint, each asked once: what it said is kept in a file, a line a reply, as it comes.
+"""Many prompts to a judge, each asked once: the HTTP engine asks, a ledger keeps what was said.
 
-A run that was killed asks only for the rest; failed requests are not in the file and are asked again.
+    prompt --> in the ledger? --no--> engines.http (several endpoints, retries, 429) --> ledger --> reply | Reject
+
+A run that was killed asks only for the rest. Requests that failed are not in the ledger and are asked again.
 """
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import orjson
-
-from instructpt.artifacts.storage import refusals_named
-from instructpt.errors import EngineError
+from instructpt.engines import Conversation, Message, Sampling
+from instructpt.engines.addresses import is_loopback, read_addresses
+from instructpt.engines.event_loop import run_in_loop
+from instructpt.engines.http import HttpEngine
+from instructpt.errors import EngineError, EngineGoneError, PromptRefusedError, RecipeError
 from instructpt.records import Reject
-from instructpt.seeds import digest
-from instructpt.verification.judge.endpoint import Endpoint
+from instructpt.synthesis import ledger as ledgers
+from instructpt.synthesis.ledger import Ledger
+
+KEY_VARIABLE = "INSTRUCTPT_JUDGE_KEY"
+MAX_REPLY_TOKENS = 1_024
+"""Room for a model that thinks aloud before it answers."""
+SAMPLING = Sampling(MAX_REPLY_TOKENS)
+_USUAL: Mapping[str, Any] = {"timeout_seconds": 120.0, "retries": 5, "max_in_flight_per_endpoint": 8}
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a judge answers. Its key comes from the environment alone and never crosses a network in the clear."""
+
+    endpoints: str
+    """Addresses, with commas between them: http://localhost:8000/v1."""
+    model: str
+    """What the servers call it."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Of the HTTP engine, where they are to differ from the usual ones."""
+
+    def __post_init__(self) -> None:
+        """Raises RecipeError for an address that cannot be, or where the key would go unprotected."""
+        if not self.model:
+            raise RecipeError("the judge's model is not named: give the name that its server knows it by")
+        for address in read_addresses(self.endpoints, key_variable=KEY_VARIABLE):
+            if address.secrets and not address.name.startswith("https://") and not is_loopback(address.host):
+                raise RecipeError(
+                    f"the judge's key would go to {address.name} over plain http, where anybody on the way can read it:"
+                    f" give an https address, or unset {KEY_VARIABLE}"
+                )
+
+    def open(self) -> HttpEngine:
+        """An engine that asks it."""
+        options = {**_USUAL, **self.options}
+        return HttpEngine(
+            self.model,
+            endpoints=self.endpoints,
+            served_model=self.model,
+            structured="off",
+            api_key_variable=KEY_VARIABLE,
+            **options,
+        )
 
 
 def ask_all(
-    prompts: Sequence[str],
-    *,
-    kind: str,
-    endpoint: Endpoint,
-    replies: Path,
-    max_in_flight: int = 8,
-    on_progress: Callable[[int], None] | None = None,
+    prompts: Sequence[str], *, server: Server, replies: Path, on_progress: Callable[[int], None] | None = None
 ) -> list[str | Reject]:
-    """The reply to each prompt, in order; a Reject with a reason where there is none. Equal prompts are asked once.
+    """The reply to each prompt, greedy, in order; a Reject `prompt_refused` or `engine_error` where there is none.
 
-    kind: of question; part of a reply's key. replies: the file that keeps them. max_in_flight: requests at a time.
-    on_progress: called after each reply with the number of replies so far. Raises InputError if the endpoint refuses
-    the key or does not know the model, EngineError if it answers nothing.
+    Equal prompts are asked once. replies: the ledger's file. on_progress: called after each reply with the number of
+    replies so far. Raises EngineError if no endpoint answers, whatever is asked.
     """
-    stopped = threading.Event()
-    keys = [digest(kind, endpoint.model, prompt).hex() for prompt in prompts]
-    found: dict[str, str | Reject] = {}
-    with _Replies(replies) as known, ThreadPoolExecutor(max_in_flight, thread_name_prefix="judge") as threads:
-        futures = {
-            key: threads.submit(_ask, prompt, key=key, endpoint=endpoint, known=known, stopped=stopped)
-            for key, prompt in dict(zip(keys, prompts, strict=True)).items()
-        }
+    work: list[asyncio.Task[dict[str, str | Reject]]] = []
+
+    async def start(ledger: Ledger) -> dict[str, str | Reject]:
+        work.append(asyncio.create_task(_ask_all(set(prompts), server=server, ledger=ledger, on_progress=on_progress)))
+        return await work[0]
+
+    async def stop() -> None:
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+
+    with Ledger(replies) as ledger:
         try:
-            for key, future in futures.items():
-                found[key] = future.result()
-                if on_progress is not None:
-                    on_progress(len(found))
-        except BaseException:
-            stopped.set()
-            threads.shutdown(wait=False, cancel_futures=True)
-            raise
+            found = run_in_loop(start(ledger))
+        finally:
+            run_in_loop(stop())
     failed = [reply for reply in found.values() if isinstance(reply, Reject)]
-    if found and len(failed) == len(found):
+    if failed and len(failed) == len(found):
         raise EngineError(
             f"the judge answered none of {len(failed)} requests: see that it works, then run again"
-            f" (the last: {failed[-1].reason}, {failed[-1].text})"
+            f" (the last: {failed[-1].text})"
         )
-    return [found[key] for key in keys]
+    return [found[prompt] for prompt in prompts]
 
 
-def _ask(prompt: str, *, key: str, endpoint: Endpoint, known: _Replies, stopped: threading.Event) -> str | Reject:
-    reply = known.get(key)
-    if reply is None:
-        answer = endpoint.ask(prompt, stopped=stopped)
-        if isinstance(answer, Reject):
-            return answer
-        known.put(key, reply := answer)
-    return reply
+async def _ask_all(
+    prompts: set[str], *, server: Server, ledger: Ledger, on_progress: Callable[[int], None] | None
+) -> dict[str, str | Reject]:
+    found: dict[str, str | Reject] = {}
+    engine = server.open()
 
-
-class _Replies:
-    """Replies by key in a file of JSON lines, on disk before they are used; half a line, left by a kill, is skipped."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        with refusals_named(path):
-            self._known = dict(_read_lines(path))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("ab")
-            if self._file.tell():
-                self._file.write(b"\n")  # whatever stands there last is a line of its own
-
-    def __enter__(self) -> _Replies:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def get(self, key: str) -> str | None:
-        """The reply under `key`, if it is known."""
-        return self._known.get(key)
-
-    def put(self, key: str, reply: str) -> None:
-        """Keep a reply; returns once it would survive a power cut. Raises StorageError if the disk refuses it."""
-        with self._lock, refusals_named(self._path):
-            self._file.write(orjson.dumps([key, reply]) + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._known[key] = reply
-
-
-def _read_lines(path: Path) -> Iterator[tuple[str, str]]:
-    for line in path.read_bytes().splitlines() if path.exists() else []:
+    async def ask(prompt: str) -> None:
+        question = Conversation((Message("user", prompt),))
+        key = ledgers.key(question, model_identity=f"remote:{server.model}", sampling=SAMPLING)
+        completion = ledger.get(key)
         try:
-            key, reply = orjson.loads(line)
-        except ValueError:  # half a line
-            continue
-        yield key, reply
+            if completion is None:
+                completion = await engine.complete(question, SAMPLING)
+                await ledger.put(key, completion)
+            found[prompt] = completion.text
+        except EngineGoneError:
+            raise
+        except EngineError as error:
+            reason = "prompt_refused" if isinstance(error, PromptRefusedError) else "engine_error"
+            found[prompt] = Reject(str(error), reason)
+        if on_progress is not None:
+            on_progress(len(found))
+
+    tasks = [asyncio.create_task(ask(prompt)) for prompt in sorted(prompts)]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await engine.close()
+    return found

@@ -17,8 +17,7 @@ import orjson
 from instructpt.errors import InputError, RecipeError
 from instructpt.records import Document, Pair, Reject
 from instructpt.verification.judge import write_prompt
-from instructpt.verification.judge.endpoint import Endpoint
-from instructpt.verification.judge.replies import ask_all
+from instructpt.verification.judge.replies import Server, ask_all
 
 SHIPPED = Path(__file__).parent / "rubrics" / "accuracy.md"
 _OBJECT = re.compile(r"\{[^{}]*\}")
@@ -27,17 +26,16 @@ _OBJECT = re.compile(r"\{[^{}]*\}")
 def rate(
     items: Sequence[tuple[Document, Pair]],
     *,
-    endpoint: Endpoint,
+    server: Server,
     replies: Path,
     rubric: str,
-    max_in_flight: int = 8,
 ) -> list[float | Reject]:
     """The score of each pair about its passage, in order; a Reject with a reason where there is none.
 
-    replies: a file that keeps what the judge said. max_in_flight: requests at a time. Raises what `ask_all` does.
+    replies: the ledger that keeps what the judge said. Raises what `ask_all` does.
     """
     prompts = [write_prompt(document, pair, template=rubric) for document, pair in items]
-    answers = ask_all(prompts, kind="rubric", endpoint=endpoint, replies=replies, max_in_flight=max_in_flight)
+    answers = ask_all(prompts, server=server, replies=replies)
     return [answer if isinstance(answer, Reject) else read_score(answer) for answer in answers]
 
 
