@@ -5,6 +5,7 @@
     |   +-- RecipeError      settings that contradict themselves or each other
     |   +-- InputError       a file, field, model or data set that is missing, unreadable or not what was said
     |   +-- ArtifactError    a folder that holds something else than what is to be built into it
+    |   +-- NothingMadeError     a stage after which nothing is left
     +-- RunError (exit status 1): the run itself failed; running again resumes it
         +-- EngineError      a model or server gave no usable answer
         |   +-- PromptRefusedError    to this prompt, and never will
@@ -41,6 +42,10 @@ class InputError(UserError):
 
 class ArtifactError(UserError):
     """A folder that holds something else than what is to be built into it."""
+
+
+class NothingMadeError(UserError):
+    """A stage after which nothing is left, with the counts by reason."""
 
 
 class RunError(InstructptError):

@@ -10,9 +10,9 @@
 
 Run twice, the second does nothing. Killed at any moment, sealed shards stay and the open one goes on from its folder.
 Other settings under the same name are refused, naming the fields that changed; only a summary, a cheap table of what
-its inputs say, is made anew then, once all that it sums up is there. Everything that went in must have come out or be
-counted under a reason: a shard whose tally does not add up is not sealed. Partitions of a run build shards of their own
-and wait for those of others (`partitions`).
+its inputs say, is made anew then, once all that it sums up is there, and so is what a run came to nothing with.
+Everything that went in must have come out or be counted under a reason: a shard whose tally does not add up is not
+sealed. Partitions of a run build shards of their own and wait for those of others (`partitions`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from instructpt.artifacts.stage import (
     read_tally,
     tree,
 )
-from instructpt.artifacts.state import differences, is_finished
+from instructpt.artifacts.state import differences, is_finished, may_be_replaced
 
 __all__ = [
     "Product",
@@ -44,6 +44,7 @@ __all__ = [
     "fingerprint",
     "inputs",
     "is_finished",
+    "may_be_replaced",
     "num_units",
     "read_manifest",
     "read_tally",

@@ -28,5 +28,5 @@ def count_pairs(group: Group, tally: Tally) -> Group:
                 tally.count(f"category/{pair.category}")
         for reject in shot.rejects:
             tally.count(f"rejects/{reject.reason}")
-            tally.show(f"rejects/{reject.reason}", reject.text)
+            tally.show(f"rejects/{reject.reason}", reject.text or shot.document.text)
     return group

@@ -14,10 +14,18 @@ from instructpt.artifacts.stage import (
 )
 from instructpt.artifacts.storage import damage_named
 
+UNUSED = ".unused"
+"""A file in the folder of an artifact that a run made and came to nothing with."""
+
 
 def is_finished(stage: Stage[Any], run: Run) -> bool:
     """Whether the artifact is complete."""
     return run.folder(stage).exists("manifest.json")
+
+
+def may_be_replaced(stage: Stage[Any], run: Run) -> bool:
+    """Whether other settings make the artifact anew under its name: a summary, or one that nothing came of."""
+    return stage.is_summary or run.folder(stage).exists(UNUSED)
 
 
 def differences(stage: Stage[Any], run: Run) -> list[str]:

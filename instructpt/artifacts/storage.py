@@ -97,7 +97,9 @@ class Folder:
 
     @staticmethod
     def at(url: str) -> Folder:
-        """The folder at `url`; it need not exist. Raises ArtifactError for a URL of an unknown kind."""
+        """The folder at `url`; it need not exist. Raises ArtifactError for a URL of an unknown kind, and for none."""
+        if not url.strip():
+            raise ArtifactError("the name of a folder is empty (is a variable of the shell not set?): give a folder")
         if "://" not in url:
             from fsspec.implementations.local import LocalFileSystem
 

@@ -5,6 +5,7 @@ Nothing heavy is imported before a command needs it: `instructpt --help` answers
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from instructpt import __version__, devices
+from instructpt.cli import ranges
 from instructpt.cli.flags import Where, parse, run_of
 from instructpt.errors import ArtifactError, InputError, InstructptError, RecipeError
 from instructpt.files.streams import escaped
@@ -22,10 +24,12 @@ from instructpt.interrupts import Stopped
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from instructpt.artifacts import Stage
+    from instructpt.artifacts import Run, Stage
 
 STOPPED = 130
 """Exit status after Ctrl-C, as shells have it."""
+UNFORESEEN = "this was not foreseen"
+"""Begins the line about an error that is none of ours: of a file system, say, or a fault of the program's."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,12 +48,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"instructpt: no command is called {words[0]!r}: see instructpt --help", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what a terminal cannot show is escaped
     try:
-        COMMANDS[words[0]](words[1:])
-    except InstructptError as error:
+        COMMANDS[words[0]]([word for word in words[1:] if word != "--debug"])
+    except Exception as error:
         return _failed(error, words)
     except KeyboardInterrupt as stop:
-        if isinstance(stop.__context__, InstructptError):  # torchrun's SIGTERM, while the error was on its way here
+        if isinstance(stop.__context__, Exception):  # torchrun's SIGTERM, while the error was on its way here
             return _failed(stop.__context__, words)
         if devices.rank() == 0:
             print("instructpt: stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)
@@ -57,14 +64,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _failed(error: InstructptError, words: Sequence[str]) -> int:
-    """Say what went wrong; the exit status."""
+def _failed(error: Exception, words: Sequence[str]) -> int:
+    """Say what went wrong, in one line; the exit status. What is no error of ours is told by its own name."""
     if devices.num_processes() > 1:  # torchrun stops all when one fails: let this one speak to the end
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if "--debug" in words:
         raise error
-    print(f"instructpt: {error}", file=sys.stderr)
-    return error.exit_status
+    said = " ".join(str(error).split())
+    if isinstance(error, InstructptError):
+        print(f"instructpt: {said}", file=sys.stderr)
+        return error.exit_status
+    print(f"instructpt: {UNFORESEEN}: {type(error).__name__}: {said[:500]} (--debug shows where)", file=sys.stderr)
+    return 1
 
 
 def _help() -> str:
@@ -131,6 +142,7 @@ def show(words: list[str]) -> None:
             number: how many records.
             trace: id of a text, group, passage or document: print what it was made from, and how.
         """
+        ranges.check({"number": number})
         console = _console(error=False)
         if trace is None:
             show_artifact(artifact, number=number, console=console)
@@ -274,9 +286,22 @@ def _make(stage: Stage[Any], where: Where, *, title: str) -> None:
     if not is_finished(stage, run):
         print(still_missing(stage, run))
         raise SystemExit(0)
+    _say_what_is_left(stage, run)
     if num_made or not folder.exists("report.html"):
         _write_report(where.out, title=title)
     print(f"Report: {folder.join('report.html')}")
+
+
+def _say_what_is_left(stage: Stage[Any], run: Run) -> None:
+    from instructpt.artifacts import tree
+    from instructpt.artifacts.losses import last_words, losses
+    from instructpt.artifacts.tally import Tally
+
+    found = [loss for item in tree(stage) for loss in losses(item, Tally.from_row(run.manifest(item)["tally"]))]
+    line, warning = last_words(found)
+    print(line)
+    if warning:
+        print(f"instructpt: {warning}", file=sys.stderr)
 
 
 def _write_report(root: str, *, title: str) -> str:

@@ -8,6 +8,7 @@ Nothing heavy is imported before it is needed.
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, make_dataclass
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from instructpt.artifacts.budget import Budget
+from instructpt.cli import ranges
 from instructpt.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -94,7 +96,14 @@ def parse_words(recipe: Recipe, words: list[str], *, prog: str, **groups: type[A
     parts += [(name, Annotated[group, tyro.conf.arg(name="")]) for name, group in groups.items()]
     description = (recipe.__doc__ or "").split("Args:")[0].strip()
     command = make_dataclass("Command", parts)
-    return tyro.cli(command, args=words, prog=prog, description=description, config=(tyro.conf.OmitArgPrefixes,))
+    parsed: Any = tyro.cli(command, args=words, prog=prog, description=description, config=(tyro.conf.OmitArgPrefixes,))
+    where = getattr(parsed, "where", None)
+    if where is not None and not where.out.strip():
+        raise RecipeError("--out is empty (is a variable of the shell not set?): name a folder for what is made")
+    ranges.check({name: getattr(parsed, name) for name in groups})
+    if recipe.__module__.partition(".")[0] == "instructpt":  # what a user's own flags mean is theirs to say
+        ranges.check(inspect.signature(recipe).bind(*parsed.make.args, **parsed.make.keywords).arguments)
+    return parsed
 
 
 def run_of(where: Where, progress: Progress) -> Run:

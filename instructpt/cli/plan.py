@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from instructpt.artifacts import Run, Stage, differences, is_finished, tree
+from instructpt.artifacts import Run, Stage, differences, is_finished, may_be_replaced, tree
 from instructpt.artifacts.tally import Tally
 from instructpt.progress.shown import summary
 from instructpt.report.estimate import Wishes, estimates
@@ -32,7 +32,9 @@ def print_plan(stage: Stage[Any], run: Run, wishes: Wishes, *, console: Console)
 def state_of(stage: Stage[Any], run: Run) -> tuple[str, str]:
     """ "done", "missing", "anew" or "refused", and the counts or what was changed."""
     if changed := differences(stage, run):
-        return "anew" if stage.is_summary else "refused", f"was made with other settings: {'; '.join(changed[:5])}"
+        return "anew" if may_be_replaced(
+            stage, run
+        ) else "refused", f"was made with other settings: {'; '.join(changed[:5])}"
     if is_finished(stage, run):
         return "done", summary(Tally.from_row(run.manifest(stage)["tally"]))
     return "missing", ""

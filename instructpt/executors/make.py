@@ -18,6 +18,7 @@ import orjson
 
 from instructpt import devices
 from instructpt.artifacts.locking import claimed, drop_claim, locked, locked_together
+from instructpt.artifacts.losses import nothing_left
 from instructpt.artifacts.news import Silent
 from instructpt.artifacts.partitions import own_shards, pauses
 from instructpt.artifacts.stage import (
@@ -29,10 +30,10 @@ from instructpt.artifacts.stage import (
     read_tally,
     tree,
 )
-from instructpt.artifacts.state import differences, is_finished
+from instructpt.artifacts.state import UNUSED, differences, is_finished, may_be_replaced
 from instructpt.artifacts.storage import Folder, refusals_named
 from instructpt.artifacts.tally import Tally
-from instructpt.errors import ArtifactError
+from instructpt.errors import ArtifactError, NothingMadeError, UserError
 from instructpt.executors import check_choice, executor_of, is_in_this_process, open_executor
 
 
@@ -42,12 +43,13 @@ def make(target: Stage[Any], run: Run) -> int:
     A partition makes its share, and waits for what it needs of others'. It does not wait for their share of `target`:
     `is_finished` is not yet true then, and `still_missing` says what is left to them.
     Under torchrun the first process makes it all; the others join it in collective stages, and wait for the rest.
-    Raises ArtifactError, before any work, if a folder holds something else or another run works in it.
+    Raises ArtifactError, before any work, if a folder holds something else or another run works in it;
+    NothingMadeError where a stage has nothing left, and then what this call made may be replaced.
     """
     check_choice(run.executor)
     if devices.rank() > 0:
         return _follow(target, run)
-    stages, num_made = tree(target), 0
+    stages, made = tree(target), list[Stage[Any]]()
     with _lock(target, run):
         if not run.is_partition:
             Folder.at(run.root).clean()
@@ -59,9 +61,45 @@ def make(target: Stage[Any], run: Run) -> int:
             if is_finished(stage, run):
                 run.progress.found(stage.name, Tally.from_row(run.manifest(stage)["tally"]))
             else:
-                _make_one(stage, run, is_last=stage is stages[-1])
-                num_made += 1
-    return num_made
+                try:
+                    _make_one(stage, run, is_last=stage is stages[-1])
+                except UserError:
+                    _set_free([*made, *([] if _holds_work(stage, run) else [stage])], run)
+                    raise
+                made.append(stage)
+            if is_finished(stage, run) and (loss := nothing_left(stage, _tally(stage, run))):
+                _set_free([*made, stage], run)
+                raise NothingMadeError(
+                    f"nothing is left after {loss.words(with_samples=True)}: mend the input or the settings, "
+                    "the same output folder will do"
+                )
+        _keep(stages, run)
+    return len(made)
+
+
+def _tally(stage: Stage[Any], run: Run) -> Tally:
+    return Tally.from_row(run.manifest(stage)["tally"])
+
+
+def _set_free(stages: Iterable[Stage[Any]], run: Run) -> None:
+    """Mark what came to nothing: other settings may replace it, and it refuses no later run."""
+    for stage in stages:
+        if run.folder(stage).exists("recipe.json"):
+            run.folder(stage).write(UNUSED, b"")
+
+
+def _holds_work(stage: Stage[Any], run: Run) -> bool:
+    """Whether a shard is sealed, or open with answers of a model in its ledger, so that nothing may replace it."""
+    names = [name for name in run.folder(stage).names() if name[:5].isdigit()]
+    return any(stage.placement == "engine" or not name.endswith(".open") for name in names)
+
+
+def _keep(stages: Iterable[Stage[Any]], run: Run) -> None:
+    """Take the marks away: something came of it."""
+    for stage in stages:
+        folder = run.folder(stage)
+        if folder.exists(UNUSED):
+            folder.fs.rm(folder.join(UNUSED))
 
 
 def _follow(target: Stage[Any], run: Run) -> int:
@@ -105,21 +143,34 @@ def _lock(target: Stage[Any], run: Run) -> AbstractContextManager[None]:
 
 
 def _clear_outdated(stage: Stage[Any], run: Run) -> None:
-    """Remove a summary of other settings or inputs; a kill in between leaves one that is still known as outdated."""
-    if not stage.is_summary or not differences(stage, run):
+    """Remove what may be replaced if it was made with other settings or inputs, or came to nothing.
+
+    A kill in between leaves one that is still known as outdated.
+    """
+    if not _is_outdated(stage, run):
         return
     folder = run.folder(stage)
     with claimed(folder, otherwise=run.partition[0] == 0) as is_ours:
-        if is_ours and differences(stage, run):
-            names = [name for name in folder.names() if name not in ("manifest.json", "recipe.json", ".claim")]
-            for name in ("manifest.json", *names, "recipe.json"):
+        if is_ours and _is_outdated(stage, run):
+            last = ("recipe.json", UNUSED)
+            names = [name for name in folder.names() if name not in ("manifest.json", ".claim", *last)]
+            for name in ("manifest.json", *names, *last):
                 if folder.exists(name):
                     folder.fs.rm(folder.join(name), recursive=True)
 
 
+def _is_outdated(stage: Stage[Any], run: Run) -> bool:
+    if not may_be_replaced(stage, run):
+        return False
+    if differences(stage, run):
+        return True
+    # Of partitions one may still be about to say that nothing is left.
+    return not run.is_partition and is_finished(stage, run) and nothing_left(stage, _tally(stage, run)) is not None
+
+
 def _refuse_changes(stage: Stage[Any], run: Run) -> None:
     folder, lines = run.folder(stage), differences(stage, run)
-    if lines and stage.is_summary:
+    if lines and may_be_replaced(stage, run):
         return
     if lines:
         raise ArtifactError(

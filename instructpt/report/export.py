@@ -36,6 +36,8 @@ def export(artifact: str, *, to: str, out: str) -> dict[str, Any]:
     manifest = read_manifest(source)
     if not source.is_local:
         raise RecipeError(f"{artifact} is not on this machine: copy it here, exports are made from local files")
+    if not out.strip() or (target.exists() and not target.is_dir()):
+        raise ArtifactError(f"{out!r} is no folder: give an empty or new one")
     if target.exists() and any(target.iterdir()):
         raise ArtifactError(f"{out} holds something already: give an empty or new folder")
     write = _export_rows if manifest["stage"] == "Pack" else _export_hub if to == "hub" else _export_records
