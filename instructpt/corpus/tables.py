@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from instructpt.corpus.parts import Part, Row, cut_evenly, in_order
+from instructpt.errors import InputError
 from instructpt.files import File
-from instructpt.files.streams import opened
+from instructpt.files.streams import compression, is_seekable, opened
 from instructpt.records import Reject
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ def cut(file: File, *, shard_bytes: int) -> list[Part]:
     """Runs of whole row groups of about `shard_bytes` uncompressed bytes. Raises InputError for a damaged file."""
     import pyarrow.parquet as pq
 
+    if not is_seekable(file.url):
+        what = (
+            "is compressed once more" if compression(file.url) else "comes from a server that sends whole files alone"
+        )
+        raise InputError(f"{file.url} {what}, and Parquet is read from its end: download it first, as plain .parquet")
     with opened(file.url) as stream:
         metadata = pq.ParquetFile(stream).metadata
         sizes = [metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)]

@@ -112,10 +112,10 @@ def look(url: str) -> Found:
         return _sorted_out(base, inner)
 
 
-def _walk(top: Path) -> Iterator[tuple[str, int, str]]:
+def _walk(top: Path) -> list[tuple[str, int, str]]:
     """Files below a folder of this machine, links followed: path within it, bytes, real path. Sorted by path.
 
-    A folder that a link leads to is walked once; the links of a cycle end there.
+    A folder is walked once, by its own name rather than a link's; the links of a cycle end there.
     """
     seen: set[str] = set()
 
@@ -125,7 +125,7 @@ def _walk(top: Path) -> Iterator[tuple[str, int, str]]:
             return
         seen.add(real)
         with readable(escaped(str(folder))), os.scandir(folder) as entries:
-            named = sorted(entries, key=lambda entry: entry.name)
+            named = sorted(entries, key=lambda entry: (entry.is_symlink(), entry.name))
         for entry in named:
             path = posixpath.join(inner, entry.name)
             if _is_hidden(entry.name):
@@ -135,7 +135,7 @@ def _walk(top: Path) -> Iterator[tuple[str, int, str]]:
             else:
                 yield _local_file(top, path)
 
-    yield from below(top, "")
+    return sorted(below(top, ""))
 
 
 def _local_file(top: Path, inner: str) -> tuple[str, int, str]:
@@ -149,6 +149,12 @@ def _local_file(top: Path, inner: str) -> tuple[str, int, str]:
 
 def _glob(top: str, pattern: str) -> Iterator[tuple[str, int, str]]:
     """As `_walk`, of the files that a glob matches; letters of `top` are no pattern."""
+    if "**" in pattern:  # the library's would go round in a circle of links
+        from fsspec.utils import glob_translate
+
+        matches = re.compile(glob_translate(pattern)).match
+        yield from (found for found in _walk(Path(top)) if matches(found[0]))
+        return
     for inner in sorted(glob.glob(pattern, root_dir=top, recursive=True, include_hidden=True)):  # noqa: PTH207
         if any(map(_is_hidden, inner.split("/"))):
             yield inner, 0, inner
@@ -169,7 +175,11 @@ def _sorted_out(base: str, found: Iterable[tuple[str, int, str]]) -> Found:
     if "" in outputs and b'"stage"' not in raw_head(escaped(posixpath.join(base, _OUTPUT_MARK))):
         outputs.remove("")  # a user's own file of that name
     beside = {posixpath.dirname(folder) for folder in outputs if folder}
-    files, left_out, real_paths = [], [], set()
+    files, left_out = [], []
+    names: dict[str, str] = {}  # of one file by several, the first with an ending: blobs of a cache have none
+    for inner, _, real in listed:
+        if real not in names or (posixpath.splitext(inner)[1] and not posixpath.splitext(names[real])[1]):
+            names[real] = inner
     for inner, num_bytes, real in listed:
         url = escaped(posixpath.join(base, inner))
         folder, name = posixpath.split(inner)
@@ -181,10 +191,9 @@ def _sorted_out(base: str, found: Iterable[tuple[str, int, str]]) -> Found:
             left_out.append(("our output", url))  # an artifact that the user named: its shards are the data
         elif num_bytes == _NO_FILE:
             left_out.append(("no file", url))
-        elif real in real_paths:
+        elif names[real] != inner:
             left_out.append(("same file", url))
         else:
-            real_paths.add(real)
             files.append(File(url, num_bytes))
     return Found(files, left_out)
 

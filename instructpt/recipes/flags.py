@@ -79,7 +79,7 @@ class Reading:
     """How files of raw text are read."""
 
     text_field: str = "text"
-    """Field or column that holds the text."""
+    """Field or column that holds the text; a path with dots reaches into objects (content.text)."""
     id_field: str = "id"
     """Field or column that holds the id."""
     limit: int | None = None
