@@ -43,9 +43,11 @@ _MAGIC = re.compile(r"[*?\[]")
 _KIB = 1 << 10
 _HEAD_BYTES = 256 * _KIB
 _OUTPUT_MARK = "recipe.json"
+_LOCK = ".lock"
+"""Of a run that may not have made an artifact yet."""
 _NO_FILE = -1
 """Stands for the size of a pipe or device."""
-_OUTPUTS_BESIDE = {"report.html", "status.json"}
+_OUTPUTS_BESIDE = re.compile(r"report\.html|status(\..+)?\.json")
 """What a run writes beside its artifacts."""
 
 
@@ -175,6 +177,7 @@ def _sorted_out(base: str, found: Iterable[tuple[str, int, str]]) -> Found:
     if "" in outputs and b'"stage"' not in raw_head(escaped(posixpath.join(base, _OUTPUT_MARK))):
         outputs.remove("")  # a user's own file of that name
     beside = {posixpath.dirname(folder) for folder in outputs if folder}
+    beside |= {posixpath.dirname(inner) for inner, _, _ in listed if posixpath.basename(inner) == _LOCK}
     files, left_out = [], []
     names: dict[str, str] = {}  # of one file by several, the first with an ending: blobs of a cache have none
     for inner, _, real in listed:
@@ -185,7 +188,7 @@ def _sorted_out(base: str, found: Iterable[tuple[str, int, str]]) -> Found:
         folder, name = posixpath.split(inner)
         if any(_is_hidden(step) for step in inner.split("/")):
             left_out.append(("hidden", url))
-        elif _is_within(folder, outputs - {""}) or (folder in beside and name in _OUTPUTS_BESIDE):
+        elif _is_within(folder, outputs - {""}) or (folder in beside and _OUTPUTS_BESIDE.fullmatch(name)):
             left_out.append(("our output", url))
         elif folder == "" and "" in outputs and not name.endswith(".parquet"):
             left_out.append(("our output", url))  # an artifact that the user named: its shards are the data

@@ -41,8 +41,8 @@ def augment(
     """Raw text files to an instruction-augmented corpus.
 
     Args:
-        files: Files, folders, globs, URLs, or - for standard input: .jsonl, .json, .csv, .tsv, .parquet, .txt, .md, .tar
-            (then .gz, .bz2, .xz or .zst), hf://owner/name:split; more formats: docs/own-corpus.md.
+        files: Files, folders, globs, URLs, or - for standard input: .jsonl, .json, .csv, .tsv, .parquet, .txt, .md,
+            .tar (then .gz, .bz2, .xz or .zst), hf://owner/name:split; more formats: docs/own-corpus.md.
         model: A synthesizer, as a folder or Hub id; by default the small one that ships. remote:NAME is an instruct
             model that the servers at --endpoints know by this name; any instruct model works with --dialect chat.
         mine: Let rules mine the pairs instead, which needs no model.
