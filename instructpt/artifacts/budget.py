@@ -38,7 +38,7 @@ class Budget:
     max_cost: float | None = None
     """Stop when so much is spent, by all commands on this output folder together; in the currency of the prices."""
     price_per_hour: float = 0.0
-    """Of all accelerators that answer this command, together."""
+    """Of one accelerator; each that answers is counted (`Purse.num_accelerators`)."""
     price_per_million_prompt_tokens: float = 0.0
     price_per_million_output_tokens: float = 0.0
 
@@ -74,7 +74,7 @@ class Budget:
         return f"the {self.max_hours:g} hours of --max-hours are over: what is done is kept, the same command goes on"
 
     def cost(self, spent: Spent) -> float:
-        """What tokens and hours cost."""
+        """What tokens and accelerator hours cost: the one place that knows what a price means."""
         return (
             spent.hours * self.price_per_hour
             + spent.prompt_tokens / 1e6 * self.price_per_million_prompt_tokens
@@ -87,6 +87,7 @@ class Spent:
     """What was taken; tokens are those that an engine read and wrote for it, not those from a ledger."""
 
     hours: float = 0.0
+    """Of one accelerator: two of them that answer for an hour are two hours."""
     prompt_tokens: int = 0
     output_tokens: int = 0
 
@@ -97,6 +98,8 @@ class Purse:
 
     budget: Budget
     root: Folder
+    num_accelerators: int = 1
+    """That this engine answers with; each engine of a cluster has a purse of its own."""
     spent: Spent = field(default_factory=Spent)
     """On this engine, from when it was opened."""
     _name: str = field(default_factory=lambda: f"{uuid.uuid4().hex}.json")
@@ -136,8 +139,12 @@ class Purse:
 
     @property
     def hours(self) -> float:
-        """Since this purse was opened."""
+        """Since this purse was opened, however many accelerators answer."""
         return (time.monotonic() - self._began) / 3600
+
+    @property
+    def _spent_now(self) -> Spent:
+        return replace(self.spent, hours=round(self.hours * self.num_accelerators, 6))
 
     @property
     def total_cost(self) -> float:
@@ -145,7 +152,7 @@ class Purse:
         if time.monotonic() - self._read >= SECONDS_BETWEEN_READS:
             self._read = time.monotonic()
             self._others = self._read_others()
-        return self.budget.cost(_sum(self._others, replace(self.spent, hours=self.hours)))
+        return self.budget.cost(_sum(self._others, self._spent_now))
 
     def close(self) -> None:
         """Write what was spent."""
@@ -155,7 +162,7 @@ class Purse:
     def _write(self) -> None:
         self._written = time.monotonic()
         if self.budget.is_watched:
-            row = asdict(replace(self.spent, hours=round(self.hours, 6)))
+            row = asdict(self._spent_now)
             self.root.child(FOLDER).write(self._name, orjson.dumps(row, option=orjson.OPT_INDENT_2))
 
     def _read_others(self) -> Spent:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from instructpt.artifacts import Run, Stage, Table, is_finished, tree
-from instructpt.artifacts.budget import Budget
+from instructpt.artifacts.budget import Budget, Spent
 from instructpt.corpus.sampling import Sampled, sample
 from instructpt.engines.models import Model, longest_text, model_folder, opened_engine
 from instructpt.progress.panel import duration
@@ -245,11 +245,7 @@ def _hours(
         number = max(1, math.ceil(hours / wishes.wished_hours))
         yield f"in {wishes.wished_hours:g} hours: {number:,} accelerator{'s' if number > 1 else ''}"
     if budget.has_prices:
-        cost = (
-            hours * budget.price_per_hour
-            + prompt_tokens / 1e6 * budget.price_per_million_prompt_tokens
-            + output_tokens / 1e6 * budget.price_per_million_output_tokens
-        )
+        cost = budget.cost(Spent(hours, round(prompt_tokens), round(output_tokens)))
         yield f"cost: {cost:,.2f}, as long as one accelerator costs {budget.price_per_hour:g} an hour"
 
 

@@ -6,6 +6,7 @@ begun     those, and a ledger and a place in line        once a shard
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -125,13 +126,20 @@ def prompt_sources(model: Model, run: Run, *, dialect: str) -> Mapping[str, str]
     return {**model_sources(model, run), **dialect_sources(name)}
 
 
+def _purse(engine: Engine, run: Run) -> Purse:
+    """Counts an accelerator, or as many as a model is spread over, for each endpoint; else those that Ray gave."""
+    num_servers = len(engine.state().endpoints)
+    each = run.engine_options.get("tensor_parallel", 1) if num_servers else run.executor_options.get("gpus", 1)
+    return Purse(run.budget, Folder.at(run.root), num_accelerators=max(1, num_servers) * max(1, math.ceil(each)))
+
+
 @contextmanager
 def opened(model: Model, run: Run, *, name: str) -> Iterator[Opened]:
     """The run's engine with a model loaded, and what goes with it, for all shards of the stage `name`."""
     from instructpt.synthesis.capacity import Capacity
 
     with opened_engine(model, run) as engine:
-        capacity, purse = Capacity(engine, most=run.chains_in_flight), Purse(run.budget, Folder.at(run.root))
+        capacity, purse = Capacity(engine, most=run.chains_in_flight), _purse(engine, run)
         try:
             words = vocabulary.load(model_folder(model, run))
             yield Opened(engine, capacity, words, Watch(name, run, engine, capacity, purse), purse)

@@ -65,6 +65,21 @@ def test_hours_are_those_of_this_command(tmp_path: Path, monkeypatch: pytest.Mon
     assert again.total_cost == pytest.approx(6.0)
 
 
+def test_a_price_per_hour_is_of_one_accelerator_and_engines_add_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    budget = Budget(max_cost=100.0, price_per_hour=3.0)
+    four = Purse(budget, Folder.at(str(tmp_path)), num_accelerators=4)
+    one = purse(tmp_path, budget)
+    now += 3600
+    four.close()
+    assert four.hours == 1.0
+    assert one.total_cost == pytest.approx(15.0)
+    assert budget.cost(budgets.Spent(hours=5.0)) == pytest.approx(15.0)
+
+
 def test_spending_is_written_as_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
