@@ -2,7 +2,8 @@
 
 Two rules hold everywhere, because each broke another system (`<s>` typed in a corpus, a server that adds a second BOS):
 
-* Text is only text. A document that spells `</s>` gets the ids of those four characters, never the end-of-text id.
+* Text is only text. A document that spells `</s>` gets the ids of those four characters, never the end-of-text id;
+  nor the id of a token that was added without being called special, as Qwen's `<think>` and `<tool_call>` are.
 * Begin and end of text are ids that we put, never characters. `sequence` puts exactly one BOS before each part.
 """
 
@@ -45,6 +46,8 @@ class Vocabulary:
     """Of tokenizer.json: rows made with one vocabulary are refused by a model of another."""
     byte_pairs: BytePairs | None = None
     """The same as byte-level BPE, if it is that: faster, and able to cut long texts."""
+    unwritten: frozenset[int] = frozenset()
+    """Ids that stand for no text: the special ones."""
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text alone, without special ids. A batch is much faster than a call a text (4.7 to 1.7 MB/s)."""
@@ -74,7 +77,7 @@ class Vocabulary:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids`, special ids left out."""
-        return self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        return self.tokenizer.decode([i for i in ids if i not in self.unwritten], skip_special_tokens=False)
 
     def sequence(self, parts: Sequence[str]) -> list[int]:
         """BOS part EOS BOS part EOS ... BOS part: the last part stays open, for a model to go on from."""
@@ -96,7 +99,12 @@ def load(model: str | Path) -> Vocabulary:
     if not path.exists():
         raise InputError(f"{model} has no tokenizer.json: save its tokenizer in the fast format and give that folder")
     data = path.read_bytes()
-    tokenizer = Tokenizer.from_str(data.decode())
+    description = orjson.loads(data)
+    unwritten = frozenset(token["id"] for token in description["added_tokens"] if token["special"])
+    # Text may spell none of these. Runs of blanks (Pythia's) are how some tokenizers write text itself.
+    for token in description["added_tokens"]:
+        token["special"] |= bool(token["content"].strip())
+    tokenizer = Tokenizer.from_str(orjson.dumps(description).decode())
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True
@@ -107,7 +115,7 @@ def load(model: str | Path) -> Vocabulary:
         raise InputError(f"{model} names no eos_token in tokenizer_config.json: add it, rows need an end of text")
     size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
     fingerprint = hashlib.blake2b(data, digest_size=16).hexdigest()
-    return Vocabulary(tokenizer, bos, eos, size, fingerprint, family(tokenizer, orjson.loads(data)))
+    return Vocabulary(tokenizer, bos, eos, size, fingerprint, family(tokenizer, description), unwritten)
 
 
 def train(texts: Iterable[str], *, size: int, folder: Path) -> None:

@@ -68,6 +68,23 @@ def test_a_special_token_that_a_message_spells_is_only_text(words: Path, tmp_pat
     )
 
 
+def test_an_added_token_is_the_templates_to_put_and_not_a_messages(words: Path, tmp_path: Path) -> None:
+    """As Qwen's template puts an empty `<think>`, whose tokens are added but not special."""
+    folder = Path(with_template(words, tmp_path))
+    description = orjson.loads((folder / "tokenizer.json").read_bytes())
+    think = len(description["model"]["vocab"])
+    added = {**description["added_tokens"][0], "id": think, "content": "<think>", "special": False}
+    (folder / "tokenizer.json").write_bytes(
+        orjson.dumps({**description, "added_tokens": [*description["added_tokens"], added]})
+    )
+    config = orjson.loads((folder / "tokenizer_config.json").read_bytes())
+    config["chat_template"] += "<think>"
+    (folder / "tokenizer_config.json").write_bytes(orjson.dumps(config))
+    ids = ids_of(str(folder), Conversation((Message("user", "the <think> cat"),)))
+    assert ids[-1] == think
+    assert ids.count(think) == 1
+
+
 def test_without_a_template_or_with_one_that_refuses_the_error_says_so(words: Path, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="no chat template"):
         ids_of(str(words), TALK)

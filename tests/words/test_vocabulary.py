@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from instructpt.errors import InputError
 from instructpt.words import vocabulary
 
+THINK, CALL, BLANKS = "<think>", "<tool_call>", " " * 8
+
 
 @pytest.fixture(scope="module")
 def words(vocabulary_folder: Path) -> vocabulary.Vocabulary:
@@ -31,6 +33,40 @@ def test_a_text_that_spells_special_tokens_gets_none(words: vocabulary.Vocabular
     assert words.bos not in ids
     assert words.eos not in ids
     assert words.decode(ids) == "<s> he typed </s> and </s></s>"
+
+
+@pytest.fixture(scope="module")
+def thinking(vocabulary_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> vocabulary.Vocabulary:
+    """With Qwen's added tokens that are not called special, and one of Pythia's runs of blanks."""
+    folder = tmp_path_factory.mktemp("thinking")
+    shutil.copytree(vocabulary_folder, folder, dirs_exist_ok=True)
+    description = orjson.loads((folder / "tokenizer.json").read_bytes())
+    for content in (THINK, CALL, BLANKS):
+        added = {**description["added_tokens"][0], "id": 400 + len(description["added_tokens"]), "content": content}
+        description["added_tokens"].append({**added, "special": False})
+    (folder / "tokenizer.json").write_bytes(orjson.dumps(description))
+    return vocabulary.load(folder)
+
+
+def test_a_text_that_spells_added_tokens_gets_none(
+    thinking: vocabulary.Vocabulary, words: vocabulary.Vocabulary
+) -> None:
+    text = f"he typed {THINK} and{CALL}, {THINK}{THINK}"
+    (plain,) = words.encode([text])
+    starts = thinking.encode_with_starts([text])[0]
+    for ids in (thinking.encode([text])[0], thinking.encode_arrays([text])[0].tolist(), starts[0].tolist()):
+        assert ids == plain
+    assert thinking.sequence([text]) == words.sequence([text])
+
+
+def test_what_a_model_writes_with_added_tokens_can_be_read(thinking: vocabulary.Vocabulary) -> None:
+    think = thinking.tokenizer.token_to_id(THINK)
+    (word,) = thinking.encode([" bridge"])
+    assert thinking.decode([0, think, *word, think, 1]) == f"{THINK} bridge{THINK}"
+
+
+def test_added_runs_of_blanks_are_text(thinking: vocabulary.Vocabulary) -> None:
+    assert thinking.tokenizer.token_to_id(BLANKS) in thinking.encode([f"a{BLANKS}b"])[0]
 
 
 def test_a_sequence_has_exactly_one_begin_a_part_and_stays_open(words: vocabulary.Vocabulary) -> None:
