@@ -223,11 +223,13 @@ class BuildVocabulary(Stage[Any]):
         stages: tuple[Stage[Any], ...] = self.texts
         for stage in stages:
             left = self.limit_bytes
-            for index in range(run.num_shards(stage)):
-                for record in run.records(stage, index):
-                    if left > 0:
-                        left -= len(record.text)
-                        yield record.text
+            shards = (run.records(stage, index) for index in range(run.num_shards(stage)))
+            for record in chain.from_iterable(shards):  # a shard is opened when the one before it is read
+                data = record.text.encode()
+                yield record.text if len(data) <= left else data[:left].decode(errors="ignore")
+                left -= len(data)
+                if left <= 0:
+                    break
 
 
 @dataclass(frozen=True, kw_only=True)

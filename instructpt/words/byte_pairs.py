@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 WINDOW_CHARACTERS = 1 << 15
 """A longer text is encoded in parts of at least this, for even work among threads and bounded memory."""
 _LONGEST_FAST = 4 * WINDOW_CHARACTERS
-"""tiktoken's regular expressions overflow their stack on a piece of a million blanks; 2**17 of any class pass."""
+"""tiktoken's regular expressions overflow their stack on a piece of a million blanks; 2**17 of any class pass. No part
+of a text is longer."""
 _TASK_CHARACTERS = 1 << 16
 _GROUP_CHARACTERS = 1 << 22
 """What `tokenizers` gets at once: its encodings take about 60 bytes a character."""
@@ -207,10 +208,18 @@ def _pattern(pre_tokenizer: Mapping[str, Any] | None) -> str | None:
 
 
 def windows(text: str, window_characters: int) -> list[str]:
-    """The text in parts of at least `window_characters`, cut where that changes no ids; the last may be shorter."""
+    """The text in parts of at least `window_characters`, cut where that changes no ids; the last may be shorter.
+
+    Where 131,072 characters hold no such place they are cut all the same: `tokenizers` dies of ten million blanks, and
+    takes 4 GB for as many Chinese characters.
+    """
     starts = [0]
-    while found := _CUT.search(text, starts[-1] + window_characters):
-        starts.append(found.start())
+    while len(text) - starts[-1] > window_characters:
+        begin = starts[-1] + window_characters
+        found = _CUT.search(text, begin, max(begin, starts[-1] + _LONGEST_FAST) + 1)
+        if found is None and len(text) - starts[-1] <= _LONGEST_FAST:
+            break
+        starts.append(found.start() if found else starts[-1] + max(_LONGEST_FAST, window_characters))
     return [text[a:b] for a, b in pairwise([*starts, len(text)])] if len(starts) > 1 else [text]
 
 
