@@ -196,6 +196,12 @@ class Stage(Generic[R_co]):
         """What a finished shard is called in the artifact's folder."""
         return f"{index:05d}.parquet" if self.product == "records" else f"{index:05d}"
 
+    def check(self, run: Run) -> None:
+        """Refuse what can be known not to work before any stage is made, such as a model that is not whole.
+
+        Asked of each stage that is still to be made. Raises InputError or RecipeError.
+        """
+
     def num_shards(self, run: Run) -> int:
         """How many shards it has; those of its first input, unless it says otherwise."""
         return run.num_shards(inputs(self)[0])

@@ -16,6 +16,7 @@ from instructpt import models as shipped
 from instructpt.artifacts import Run, Stage, fingerprint
 from instructpt.errors import InputError, RecipeError
 from instructpt.models.folders import is_local, local_folder
+from instructpt.models.inspection import context_tokens, inspect
 
 if TYPE_CHECKING:
     from instructpt.engines import Engine
@@ -140,13 +141,6 @@ def read_prompting(folder: Path) -> Prompting:
         ) from error
 
 
-def context_tokens(folder: Path) -> int | None:
-    """The longest text that the model in `folder` reads; None where its config does not say."""
-    config = folder / "config.json"
-    value = orjson.loads(config.read_bytes()).get("max_position_embeddings") if config.exists() else None
-    return value if isinstance(value, int) else None
-
-
 def longest_text(model: Model, run: Run) -> int | None:
     """What `context_tokens` says of a model; None for a remote one."""
     if isinstance(model, str) and shipped.is_remote(model):
@@ -159,6 +153,12 @@ def quiet_loading() -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+
+
+def check_model(model: Model | None, *, own_code: bool = False) -> None:
+    """Refuse a model on this machine that cannot be loaded. Raises InputError as `inspection.inspect` does."""
+    if isinstance(model, str) and is_local(model):
+        inspect(local_folder(model), own_code=own_code)
 
 
 def model_sources(model: Model, run: Run) -> Mapping[str, str]:

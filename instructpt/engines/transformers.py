@@ -29,6 +29,7 @@ from instructpt.engines.forms import Forms
 from instructpt.engines.worker import Worker
 from instructpt.errors import EngineError, InputError, PromptRefusedError, RecipeError
 from instructpt.models.folders import local_folder
+from instructpt.models.loading import load_causal_model
 from instructpt.words import vocabulary
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -175,22 +176,9 @@ def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
 
 
 def _load(model: str, *, dtype: torch.dtype, attention: str | None, trust_remote_code: bool) -> Any:
-    from transformers import AutoModelForCausalLM
-
     files = ["*.json", "*.safetensors", "*.py"] if trust_remote_code else ["*.json", "*.safetensors"]
     folder = local_folder(model, files=files)
-    try:
-        loaded = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=trust_remote_code,
-            attn_implementation=attention,
-        )
-    except (OSError, ValueError, ImportError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{model} cannot be loaded as a causal language model in safetensors: {reason}") from error
-    return loaded.eval()
+    return load_causal_model(folder, dtype=dtype, attention=attention, own_code=trust_remote_code).eval()
 
 
 def _refuse_other_states(name: str, model: Any) -> None:

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from instructpt.evaluation.models import loading
+from instructpt.models.loading import load_causal_model
 from instructpt.records import Item, Pair, Shot
 from instructpt.words import vocabulary
 
@@ -83,15 +83,8 @@ def load_reader(model_folder: Path, *, device: str = "cpu") -> Reader:
     Raises InputError if there is no causal language model or no tokenizer.json in it.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
-    with loading(model_folder):
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            model_folder,
-            dtype=torch.float32 if device == "cpu" else "auto",
-            local_files_only=True,
-            use_safetensors=True,
-        )
+    model: Any = load_causal_model(model_folder, dtype=torch.float32 if device == "cpu" else "auto")
     words = vocabulary.load(model_folder)
     model.to(device).eval()
     positions = int(getattr(model.config, "max_position_embeddings", None) or MAX_TREE_TOKENS)

@@ -21,7 +21,7 @@ from typing import Any
 from instructpt.errors import InputError
 from instructpt.evaluation.answers import choice_values, size
 from instructpt.evaluation.benchmarks import PLACE, SAMPLE, load_parts, metadata, quiet_harness
-from instructpt.evaluation.models import loading
+from instructpt.models.loading import load_causal_model
 from instructpt.records import Item
 
 _log = logging.getLogger(__name__)
@@ -35,15 +35,11 @@ def load_model(model_folder: Path, *, batch_size: int = 16, device: str = "cpu")
     """
     with quiet_harness():
         from lm_eval.models.huggingface import HFLM
+        from transformers import AutoTokenizer
 
-        with loading(model_folder):
-            model = HFLM(
-                pretrained=str(model_folder),
-                device=device,
-                dtype="float32" if device == "cpu" else "auto",
-                batch_size=batch_size,
-                use_safetensors=True,
-            )
+        loaded = load_causal_model(model_folder, dtype="float32" if device == "cpu" else "auto")
+        tokenizer = AutoTokenizer.from_pretrained(model_folder)
+        model = HFLM(pretrained=loaded.to(device), tokenizer=tokenizer, batch_size=batch_size)
     model.loglikelihood = partial(model.loglikelihood, disable_tqdm=True)
     model.generate_until = partial(model.generate_until, disable_tqdm=True)
     model._loglikelihood_tokens = partial(_score, model, model._loglikelihood_tokens)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from instructpt.errors import InputError
-from instructpt.evaluation.models import loading
+from instructpt.models.loading import load_causal_model
 from instructpt.records import Document, Score
 from instructpt.words import vocabulary
 
@@ -55,18 +55,11 @@ def perplexity(
     Raises InputError if there is no text or no model, or if row_tokens is more than the model's positions.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
     documents = [document for document in documents if document.text]
     if not documents:
         raise InputError("no held-out text to measure on: give at least one document that is not empty")
-    with loading(model_folder):
-        model = AutoModelForCausalLM.from_pretrained(
-            model_folder,
-            dtype=torch.float32 if device == "cpu" else "auto",
-            local_files_only=True,
-            use_safetensors=True,
-        )
+    model = load_causal_model(model_folder, dtype=torch.float32 if device == "cpu" else "auto")
     words = vocabulary.load(model_folder)
     positions = getattr(model.config, "max_position_embeddings", row_tokens)
     if not 1 <= row_tokens <= positions:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from instructpt import devices, files
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.storage import read_parquet
-from instructpt.engines.models import Model, model_folder, model_name, model_sources, quiet_loading
+from instructpt.engines.models import Model, check_model, model_folder, model_name, model_sources, quiet_loading
 from instructpt.records import Document, Group, Item, Match, Score
 
 
@@ -34,6 +34,11 @@ class Evaluate(Stage[Item]):
     """Items a task, evenly spaced."""
     num_fewshot: int | None = 0
     """Examples before each item; None for the paper's number."""
+
+    def check(self, run: Run) -> None:
+        """Raises InputError for a model that is not whole."""
+        del run
+        check_model(self.model)
 
     def sources(self, run: Run) -> dict[str, str]:
         """The model, if no stage makes it, and the rows."""
@@ -95,6 +100,11 @@ class Answering(Stage[Item]):
     """What scores are called: items of the set quoref belong to "unseen/quoref"."""
     max_questions: int = 8
     """A context, evenly spaced."""
+
+    def check(self, run: Run) -> None:
+        """Raises InputError for a model that is not whole."""
+        del run
+        check_model(self.model)
 
     def sources(self, run: Run) -> dict[str, str]:
         """The model, if no stage makes it."""
@@ -208,6 +218,11 @@ class HeldOut(Stage[Score]):
     model: Model
     documents: Stage[Document]
     row_tokens: int
+
+    def check(self, run: Run) -> None:
+        """Raises InputError for a model that is not whole."""
+        del run
+        check_model(self.model)
 
     def sources(self, run: Run) -> dict[str, str]:
         """The model, if no stage makes it."""

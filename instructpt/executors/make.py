@@ -43,8 +43,9 @@ def make(target: Stage[Any], run: Run) -> int:
     A partition makes its share, and waits for what it needs of others'. It does not wait for their share of `target`:
     `is_finished` is not yet true then, and `still_missing` says what is left to them.
     Under torchrun the first process makes it all; the others join it in collective stages, and wait for the rest.
-    Raises ArtifactError, before any work, if a folder holds something else or another run works in it;
-    NothingMadeError where a stage has nothing left, and then what this call made may be replaced.
+    Raises ArtifactError, before any work, if a folder holds something else or another run works in it; then what the
+    stages refuse themselves (`Stage.check`); NothingMadeError where a stage has nothing left, and then what this call
+    made may be replaced.
     """
     check_choice(run.executor)
     if devices.rank() > 0:
@@ -55,6 +56,9 @@ def make(target: Stage[Any], run: Run) -> int:
             Folder.at(run.root).clean()
         for stage in stages:
             _refuse_changes(stage, run)
+        for stage in stages:
+            if not is_finished(stage, run):
+                stage.check(run)
         run.progress.plan([stage.name for stage in stages])
         for stage in stages:
             _clear_outdated(stage, run)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from instructpt.errors import InputError
-from instructpt.models import is_remote, resolve
+from instructpt.models import adapters, is_remote, resolve
 from instructpt.models.gguf import SUFFIX, gguf_folder
 from instructpt.models.open_models import SCHEME, cached_folder, open_model, packaged_file
 
@@ -14,7 +14,8 @@ from instructpt.models.open_models import SCHEME, cached_folder, open_model, pac
 def local_folder(model: str | Path, *, files: Sequence[str] | None = None) -> Path:
     """The Hugging Face folder of a model: itself if on disk, a shipped or open one, else its Hub snapshot.
 
-    A GGUF file, or a folder with nothing but one, is converted once (`gguf.gguf_folder`). files: patterns of what is
+    A GGUF file, or a folder with nothing but one, is converted once (`gguf.gguf_folder`), LoRA adapters are merged once
+    into the base that they name (`adapters.merged_folder`). files: patterns of what is
     wanted from the Hub; None for all.
     Raises InputError for a name that is neither, or a Hub model that its licence or gate refuses.
     """
@@ -58,11 +59,25 @@ def _usable(folder: Path) -> Path:
     """The folder, or what its contents are converted to."""
     if (folder / "config.json").exists() or (folder / "tokenizer.json").exists():
         return folder
+    if (folder / adapters.CONFIG).exists():
+        return adapters.merged_folder(folder, _base_of(folder))
     found = sorted(folder.glob(f"*{SUFFIX}"))
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise InputError(f"{folder} holds {len(found)} GGUF files: give one of them ({names})")
     return gguf_folder(found[0]) if found else folder
+
+
+def _base_of(folder: Path) -> Path:
+    """The folder of the model that the adapters in `folder` need."""
+    base = adapters.base_of(folder)
+    try:
+        return local_folder(folder / base if (folder / base).is_dir() else base)
+    except InputError as error:
+        raise InputError(
+            f"{folder} holds LoRA adapters for {base}, which is not here: download it and write its folder into "
+            f"base_model_name_or_path in {adapters.CONFIG} ({error})"
+        ) from error
 
 
 def _snapshot(model: str, files: Sequence[str] | None) -> Path:

@@ -7,16 +7,14 @@ higher one, and what has only just been made from random weights at the highest.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
-
-import orjson
 
 from instructpt.artifacts import Stage
 from instructpt.assembly.stages import Pack
-from instructpt.engines.models import Model, context_tokens
+from instructpt.engines.models import Model
 from instructpt.errors import InputError, RecipeError
-from instructpt.models.folders import local_folder
+from instructpt.models.folders import is_local, local_folder
+from instructpt.models.inspection import context_tokens, hidden_size, inspect
 from instructpt.recipes.flags import TaskTuning
 from instructpt.records import Text
 from instructpt.training.settings import Lora, TrainSettings
@@ -122,8 +120,8 @@ def context_of_base(base: str) -> int | None:
     """
     vocabulary.load(base)
     folder = local_folder(base, files=("config.json",))
-    if Path(base).expanduser().is_dir() and not any(folder.glob("*.safetensors")):
-        raise InputError(f"{base} holds no .safetensors weights: convert it first, pickled weights are not opened")
+    if is_local(base):
+        inspect(folder)
     return context_tokens(folder)
 
 
@@ -136,9 +134,7 @@ def width_of_base(base: str) -> int:
 
 
 def _width(base: str) -> int | None:
-    path = local_folder(base, files=("config.json",)) / "config.json"
-    value = orjson.loads(path.read_bytes()).get("hidden_size") if path.exists() else None
-    return value if isinstance(value, int) else None
+    return hidden_size(local_folder(base, files=("config.json",)))
 
 
 def tuned(

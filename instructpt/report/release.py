@@ -19,8 +19,9 @@ import orjson
 
 from instructpt.artifacts import Product, Run, Stage, Table
 from instructpt.collection.stages import Convert
-from instructpt.engines.models import PROMPTING_FILE, Model, context_tokens, model_folder, quiet_loading
+from instructpt.engines.models import PROMPTING_FILE, Model, model_folder, quiet_loading
 from instructpt.errors import RecipeError
+from instructpt.models.inspection import context_tokens
 from instructpt.records import Document, Group, Score
 from instructpt.report.outline_stage import Tokens, count_tokens, outline
 from instructpt.training.stages import Train

@@ -10,7 +10,11 @@ from typing import Any, ClassVar
 
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.pair_counts import count_pairs
-from instructpt.engines.models import AUTO, Model, Prompting, prompting_of
+from instructpt.corpus.stages import Split
+from instructpt.engines.models import AUTO, Model, Prompting, check_model, prompting_of
+from instructpt.errors import RecipeError
+from instructpt.models.folders import is_local, local_folder
+from instructpt.models.inspection import context_tokens
 from instructpt.records import Document, Group
 from instructpt.synthesis.mix import mix_of
 from instructpt.synthesis.opening import Opened, begun, opened, prompt_sources
@@ -59,6 +63,20 @@ class Synthesize(Stage[Group]):
     def sources(self, run: Run) -> Mapping[str, str]:
         """The model, if no stage makes it, and the dialect's wording."""
         return prompt_sources(self.model, run, dialect=self.dialect)
+
+    def check(self, run: Run) -> None:
+        """Raises InputError for a model that is not whole, RecipeError for one that reads less than is asked of it."""
+        if not isinstance(self.model, str) or not is_local(self.model):
+            return
+        if run.engine == "transformers":
+            check_model(self.model, own_code=bool(run.engine_options.get("trust_remote_code")))
+        context = context_tokens(local_folder(self.model))
+        passage = self.passages.budget_tokens if isinstance(self.passages, Split) else 1
+        if context is not None and passage + self.max_new_tokens > context:
+            raise RecipeError(
+                f"{self.model} reads {context} tokens, a passage of {passage} and an answer of {self.max_new_tokens} "
+                "do not fit: lower --passage-tokens or --max-new-tokens"
+            )
 
     def opened(self, run: Run) -> AbstractContextManager[Opened]:
         """The engine with the model loaded, for all shards. Raises RecipeError, before that, as `mix_of` does."""

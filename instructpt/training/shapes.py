@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from instructpt.errors import InputError, RecipeError
+from instructpt.errors import RecipeError
 from instructpt.models.folders import local_folder
+from instructpt.models.loading import load_causal_model
 from instructpt.seeds import digest
 
 if TYPE_CHECKING:
@@ -146,23 +147,11 @@ def new_model(
 def load_model(model: str | Path) -> PreTrainedModel:
     """The model in a folder or on the Hub, in float32 on the CPU, to be trained further.
 
-    Raises InputError if there are no safetensors weights or the architecture is unknown. Code that comes with a model
-    is not run.
+    Raises InputError as `load_causal_model` does. Code that comes with a model is not run.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
-    folder = local_folder(model, files=_MODEL_FILES)
-    if not any(folder.glob("*.safetensors")):
-        raise InputError(f"{model} holds no .safetensors weights: convert it first, pickled weights are not opened")
-    try:
-        loaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True
-        )
-    except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"cannot load {model} as a causal language model ({reason}): give another model") from error
-    return loaded
+    return load_causal_model(local_folder(model, files=_MODEL_FILES), dtype=torch.float32)
 
 
 def _normal(size: torch.Size, seed: int, name: str) -> Any:

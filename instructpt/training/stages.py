@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from instructpt import devices
 from instructpt.artifacts import Product, Run, Stage
 from instructpt.assembly.stages import Pack, token_files
-from instructpt.engines.models import Model, model_folder, model_name, model_sources, quiet_loading
+from instructpt.engines.models import Model, check_model, model_folder, model_name, model_sources, quiet_loading
 from instructpt.errors import BudgetError, InputError, RecipeError
 from instructpt.interrupts import Stopped, deferred
 from instructpt.progress.panel import duration
@@ -77,6 +77,11 @@ class Train(Stage[Any]):
         """Base model and vocabulary, if no stage makes them."""
         base = {} if self.base is None else model_sources(self.base, run)
         return {**{f"base/{k}": v for k, v in base.items()}, **model_sources(self.vocabulary, run)}
+
+    def check(self, run: Run) -> None:
+        """Raises InputError for a base that is not whole."""
+        del run
+        check_model(self.base)
 
     def num_shards(self, run: Run) -> int:
         """One."""

@@ -1,0 +1,65 @@
+"""LoRA folders, as peft writes them: thin matrices that a base model needs, merged into it once."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from shutil import copyfile
+
+import orjson
+
+from instructpt.errors import InputError
+from instructpt.models.converted import converted
+from instructpt.models.inspection import read_shapes
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
+def base_of(folder: Path) -> str:
+    """The model that the adapters in `folder` were trained on. Raises InputError if they do not say, or are no LoRA."""
+    path = folder / CONFIG
+    try:
+        config = orjson.loads(path.read_bytes())
+        kind, base = config["peft_type"], config["base_model_name_or_path"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} cannot be read ({error}): take it from where the adapters came from") from error
+    if kind != "LORA":
+        raise InputError(f"{folder} holds adapters of the kind {kind}, only LoRA is read: merge them into their base")
+    if not base:
+        raise InputError(f"{path} names no base: write the folder or Hub id of the model into base_model_name_or_path")
+    return str(base)
+
+
+def merged_folder(folder: Path, base: Path) -> Path:
+    """A Hugging Face folder of `base` with the adapters in `folder` merged into it; kept in the user's cache.
+
+    Raises InputError for adapters that are not whole or do not fit the base, and without peft.
+    """
+    if not (folder / WEIGHTS).exists():
+        raise InputError(f"{folder} has {CONFIG} but no {WEIGHTS}: download it, pickled weights are not opened")
+    read_shapes(folder / WEIGHTS)
+    sources = [folder / CONFIG, folder / WEIGHTS, *sorted(base.glob("*.safetensors"))]
+    return converted(folder.name, sources, lambda target: _merge(folder, base, target))
+
+
+def _merge(folder: Path, base: Path, target: Path) -> None:
+    from instructpt.models.loading import load_causal_model, refuse_nan
+
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise InputError("LoRA folders need the peft package: pip install 'instructpt[tune]'") from error
+    model = load_causal_model(base, dtype="auto")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of peft's calls into transformers
+            merged = PeftModel.from_pretrained(model, str(folder), local_files_only=True).merge_and_unload()
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"the adapters in {folder} do not fit their base {base} ({reason})") from error
+    refuse_nan(merged, folder)
+    merged.save_pretrained(target)
+    for source in (base, folder):  # the adapters' own tokenizer and template, where there are any
+        for path in source.iterdir():
+            if path.name.startswith(("tokenizer", "special_tokens", "added_tokens", "chat_template", "synthesizer")):
+                copyfile(path, target / path.name)
