@@ -57,7 +57,8 @@ def load_causal_model(
     if told["mismatched_keys"]:
         name, given, wanted = sorted(told["mismatched_keys"])[0]
         raise InputError(
-            f"{folder}: {name} has the shape {list(given)}, config.json asks for {list(wanted)}: take both from one model"
+            f"{folder}: {name} has the shape {list(given)}, config.json asks for {list(wanted)}: take both from one "
+            "model"
         )
     if missing := sorted(told["missing_keys"]):
         raise InputError(
