@@ -39,6 +39,23 @@ class TaskRecord:
     """Two keys mean something: "licence", of this row's text, and "unanswerable"."""
 
 
+def parse(row: object, *, excerpt: str) -> TaskRecord | Reject:
+    """A row of a JSON-lines file. excerpt: of its line, to show where it is none."""
+    if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in _TEXTS):
+        return Reject(excerpt, "bad_field")
+    options, rationale, meta = row.get("options") or [], row.get("rationale"), row.get("meta") or {}
+    strings = isinstance(options, list) and all(isinstance(option, str) for option in options)
+    if not strings or not isinstance(rationale, str | None) or not isinstance(meta, dict):
+        return Reject(excerpt, "bad_field")
+    return TaskRecord(
+        **{name: row[name] for name in _TEXTS},
+        id=str(row.get("id", "")),
+        options=tuple(options),
+        rationale=rationale,
+        meta=meta,
+    )
+
+
 def read_records(path: str | Path) -> Iterator[TaskRecord | Reject]:
     """The rows of a JSON-lines file, plain or packed (.gz, .zst); local or any address that fsspec knows.
 
@@ -62,16 +79,4 @@ def _parse(line: bytes) -> TaskRecord | Reject:
         row = orjson.loads(line)
     except orjson.JSONDecodeError:
         return Reject(excerpt, "not_json")
-    if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in _TEXTS):
-        return Reject(excerpt, "bad_field")
-    options, rationale, meta = row.get("options") or [], row.get("rationale"), row.get("meta") or {}
-    strings = isinstance(options, list) and all(isinstance(option, str) for option in options)
-    if not strings or not isinstance(rationale, str | None) or not isinstance(meta, dict):
-        return Reject(excerpt, "bad_field")
-    return TaskRecord(
-        **{name: row[name] for name in _TEXTS},
-        id=str(row.get("id", "")),
-        options=tuple(options),
-        rationale=rationale,
-        meta=meta,
-    )
+    return parse(row, excerpt=excerpt)

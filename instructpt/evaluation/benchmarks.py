@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -78,23 +78,35 @@ PLACE = "instructpt_place"
 
 _TASK_FOLDER = Path(__file__).parent / "tasks"
 _SUFFIXES = ("", ".gz", ".zst")
-_SHOTS_SEED = 1234
+SHOTS_SEED = 1234
 """The harness's default for drawing examples, so that its few-shot prompts can be repeated."""
 
+T = TypeVar("T")
 _Rows = list[dict[str, Any]]
 
 
 def resolve(names: Sequence[str]) -> tuple[str, ...]:
-    """The tasks that names of tasks and suites stand for, each once, in order. Raises InputError for other names."""
+    """The tasks that names of tasks and suites stand for, each once, in order; commas part names as blanks do.
+
+    A name that is not ours may be one of lm-eval's, a task file or a folder of them (`harness_tasks`). Raises
+    InputError for other names.
+    """
+    from instructpt.evaluation import harness_tasks
+
+    others: dict[str, tuple[str, ...]] = {}
+    names = [part.strip() for name in names for part in name.split(",") if part.strip()] or [""]
     for name in names:
         if name not in TASKS and name not in SUITES:
+            if name and (tasks := harness_tasks.found(name)):
+                others[name] = tasks
+                continue
             known = [*TASKS, *SUITES]
             near = [each for each in known if name and name.lower() in each][:3] or difflib.get_close_matches(
                 name, known
             )
             guess = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(TASKS)}"
             raise InputError(f"no evaluation task is called {name!r}: {guess} (suites: {', '.join(SUITES)})")
-    return tuple(dict.fromkeys(task for name in names for task in SUITES.get(name, (name,))))
+    return tuple(dict.fromkeys(task for name in names for task in others.get(name) or SUITES.get(name, (name,))))
 
 
 def check_tasks(tasks: Sequence[str]) -> None:
@@ -120,6 +132,11 @@ def task_files(task: str, *, data: Path | str = SAMPLE, num_fewshot: int | None 
     num_fewshot: None for the paper's. With `data` "hub" the task file is all, which says where the rows are.
     Raises InputError for an unknown task, a missing file, or shots where a task takes none. Needs no lm-eval.
     """
+    if task not in TASKS and task not in SUITES:
+        from instructpt.evaluation import harness_tasks
+
+        if harness_tasks.found(task):
+            return harness_tasks.task_files(task)
     config = _config(task)
     num_fewshot = _shots(config, num_fewshot)
     found = [_TASK_FOLDER / TASKS[task]]
@@ -152,7 +169,7 @@ def load_parts(
         from lm_eval.api.task import ConfigurableTask
 
         rows = _rows(config, data=data, num_fewshot=num_fewshot)
-        rows["test"] = _spaced([row | {PLACE: place} for place, row in enumerate(rows["test"])], limit)
+        rows["test"] = spaced([row | {PLACE: place} for place, row in enumerate(rows["test"])], limit)
         config |= {"num_fewshot": num_fewshot, "dataset_kwargs": None, **_splits(config, num_fewshot=num_fewshot)}
         if "process_results" in config:
             config["process_results"] = pkgutil.resolve_name(config["process_results"])
@@ -167,7 +184,7 @@ def load_parts(
                 )
             name = task if value is None else f"{task}_{value}"
             part = ConfigurableTask(config={**config, "task": name, "custom_dataset": partial(_dataset, members)})
-            part.set_fewshot_seed(_SHOTS_SEED)
+            part.set_fewshot_seed(SHOTS_SEED)
             parts[name] = part
         return parts
 
@@ -302,7 +319,8 @@ def _read(path: Path) -> _Rows:
     return rows
 
 
-def _spaced(rows: _Rows, limit: int | None) -> _Rows:
+def spaced(rows: list[T], limit: int | None) -> list[T]:
+    """At most so many, evenly spaced. Raises InputError for a limit below 1."""
     if limit is None or limit >= len(rows):
         return rows
     if limit < 1:

@@ -20,7 +20,17 @@ from typing import Any
 
 from instructpt.errors import InputError
 from instructpt.evaluation.answers import choice_values, size
-from instructpt.evaluation.benchmarks import PLACE, SAMPLE, load_parts, metadata, quiet_harness
+from instructpt.evaluation.benchmarks import (
+    PLACE,
+    SAMPLE,
+    SHOTS_SEED,
+    TASKS,
+    load_parts,
+    metadata,
+    quiet_harness,
+    spaced,
+)
+from instructpt.evaluation.harness_tasks import load
 from instructpt.models.loading import load_causal_model
 from instructpt.records import Item
 
@@ -62,6 +72,8 @@ def answer_task(
     Values are the metrics of the task file and, where options are compared, those of `answers.choice_values`.
     Raises InputError for an unknown task, a missing file, or more shots than there are examples.
     """
+    if task not in TASKS:
+        return _answer_other(model, task, limit=limit, num_fewshot=num_fewshot)
     parts = load_parts(task, data=data, limit=limit, num_fewshot=num_fewshot)
     with quiet_harness():
         from lm_eval.evaluator import evaluate as run
@@ -69,16 +81,42 @@ def answer_task(
         samples = run(model, task_dict={"tasks": parts}, bootstrap_iters=0, log_samples=True)["samples"]
     told = metadata(task)
     items = [
-        _item(model, part, sample, task=task, told=told) for name, part in parts.items() for sample in samples.pop(name)
+        _item(model, part, sample, task=task, told=told, place=int(sample["doc"][PLACE]))
+        for name, part in parts.items()
+        for sample in samples.pop(name)
     ]
     return sorted(items, key=lambda item: item.place)
 
 
-def _item(model: Any, part: Any, sample: Mapping[str, Any], *, task: str, told: Mapping[str, Any]) -> Item:
-    """One item of the harness's log. told: the task's metadata."""
+def _answer_other(model: Any, task: str, *, limit: int | None, num_fewshot: int | None) -> list[Item]:
+    """What a model answers to a task that is not ours, as lm-eval asks it; a group's tasks go by their own names."""
+    with quiet_harness():
+        from lm_eval.evaluator import evaluate as run
+
+        parts = load(task)
+        for part in parts.values():
+            if num_fewshot is not None:
+                part.set_config(key="num_fewshot", value=num_fewshot)
+            part.set_fewshot_seed(SHOTS_SEED)
+        chosen = {name: spaced(list(range(len(part.eval_docs))), limit) for name, part in parts.items()}
+        tasks = {"tasks": parts}
+        samples = run(model, task_dict=tasks, samples=chosen, bootstrap_iters=0, log_samples=True)["samples"]
+    items = [
+        _item(model, part, sample, task=name, told={}, place=int(sample["doc_id"]))
+        for name, part in parts.items()
+        for sample in samples[name]
+    ]
+    if unmeasured := [item.task for item in items if not item.values]:
+        raise InputError(f"{unmeasured[0]} measures nothing item by item, such as acc: leave it out")
+    return sorted(items, key=lambda item: (item.task, item.place))
+
+
+def _item(model: Any, part: Any, sample: Mapping[str, Any], *, task: str, told: Mapping[str, Any], place: int) -> Item:
+    """One item of the harness's log. told: the task's metadata. place: its row."""
     row, replies = sample["doc"], sample["filtered_resps"]
-    place, sub_question = int(row[PLACE]), str(row[told["part"]]) if "part" in told else ""
-    values = {metric: float(sample[metric]) for metric in sample["metrics"]}
+    sub_question = str(row[told["part"]]) if "part" in told else ""
+    measured = {metric: sample[metric] for metric in sample["metrics"]}  # some are pairs, to be summed over a corpus
+    values = {metric: float(value) for metric, value in measured.items() if not isinstance(value, tuple | list)}
     if part.OUTPUT_TYPE != "multiple_choice":
         written = str(part.doc_to_target(row))
         return Item(task, place, sub_question, written, str(replies[0]), values, size(written))

@@ -30,7 +30,8 @@ def evaluate(
 
     Args:
         model: Folder or Hub id of a causal language model.
-        tasks: Names of task files in instructpt/evaluation/tasks, or of suites.
+        tasks: Names of task files in instructpt/evaluation/tasks, of suites, or of any task of lm-eval, which fetches
+            its rows itself; task files of your own (.yaml), or a folder of them.
         suite: The paper's tasks instead: general (nine), biomedicine (five) or finance (five).
         data: Folder with the tasks' rows, such as arc_easy.jsonl; hub fetches them from the Hugging Face Hub; the small
             sample of eight tasks that ships, without it.

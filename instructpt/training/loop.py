@@ -303,7 +303,8 @@ def _trouble(loss: float, norm: float, steps: Sequence[Step], settings: TrainSet
         return f"the loss is {loss}"
     if not math.isfinite(norm):
         return f"the gradient's norm is {norm} (loss {loss:.3f})"
-    recent = [step.loss for step in steps[settings.warmup_steps :][-MEDIAN_STEPS:]]
+    # A batch without a token that carries loss has a loss of 0, which measures nothing.
+    recent = [step.loss for step in steps[settings.warmup_steps :][-MEDIAN_STEPS:] if step.loss]
     if not recent:
         return None
     median = statistics.median(recent)

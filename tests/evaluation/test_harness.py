@@ -197,10 +197,11 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
 def test_a_model_that_cannot_be_loaded_is_named(tiny_model: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(tiny_model, tmp_path / "model")
     (folder / "config.json").write_text('{"model_type": "martian"}')
-    with pytest.raises(InputError, match=r"cannot load .*martian"):
+    with pytest.raises(InputError, match=r"config\.json is of model_type .martian."):
         load_model(folder)
+    shutil.copyfile(tiny_model / "config.json", folder / "config.json")
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(InputError, match=r"no model at .*safetensors"):
+    with pytest.raises(InputError, match="in a pickle"):
         load_model(folder)
 
 

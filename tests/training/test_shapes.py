@@ -79,10 +79,10 @@ def test_a_saved_model_is_loaded_in_float32(tmp_path):
 
 
 def test_pickled_and_unknown_models_are_refused(tmp_path):
-    (tmp_path / "pytorch_model.bin").write_bytes(b"no")
-    with pytest.raises(InputError, match=r"no \.safetensors"):
-        load_model(tmp_path)
     toy_model().save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+    with pytest.raises(InputError, match="in a pickle"):
+        load_model(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "martian"}')
-    with pytest.raises(InputError, match="cannot load"):
+    with pytest.raises(InputError, match="martian"):
         load_model(tmp_path)
