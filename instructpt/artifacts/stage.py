@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args, get_origin
 
 import orjson
 
@@ -175,7 +175,7 @@ class Stage(Generic[R_co]):
     version: ClassVar[int] = 1
     """Raised by hand when the output changes its meaning: artifacts of the older version are then refused."""
     record: ClassVar[Any] = None
-    """The record type of its shards."""
+    """The record type of its shards: the one in `Stage[Record]`, None of a stage that says `Stage[Any]`."""
     product: ClassVar[Product] = "records"
     takes: ClassVar[str] = "documents"
     makes: ClassVar[str] = "documents"
@@ -191,6 +191,12 @@ class Stage(Generic[R_co]):
     name; every other stage is refused then. So an experiment can grow, and what was paid for is never replaced."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Packages whose versions bear on the output; the manifest names them."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for base in cls.__dict__.get("__orig_bases__", ()):
+            if get_origin(base) is Stage and dataclasses.is_dataclass(kind := get_args(base)[0]):
+                cls.record = kind
 
     def shard_name(self, index: int) -> str:
         """What a finished shard is called in the artifact's folder."""

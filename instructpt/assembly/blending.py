@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from instructpt.artifacts import Run, Stage
 from instructpt.errors import RecipeError
@@ -36,7 +36,6 @@ class Part:
 class Blend(Stage[Text]):
     """The texts of all parts, one part after the other; where they go in a run is the order's business."""
 
-    record: ClassVar[Any] = Text
     takes: ClassVar[str] = "texts"
     makes: ClassVar[str] = "texts"
 

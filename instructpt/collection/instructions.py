@@ -33,7 +33,6 @@ from instructpt.records import Document, Group, Pair, Reject, Shot
 class Instructions(Stage[Group]):
     """Rows of question and answer, each a group of its own, with or without a context."""
 
-    record: ClassVar[Any] = Group
     takes: ClassVar[str] = "rows"
     makes: ClassVar[str] = "groups"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from instructpt import files
 from instructpt.artifacts import Run, Stage
@@ -30,7 +30,6 @@ class Convert(Stage[Group]):
     Counted without a vocabulary in characters, in groups of a few shots; with one in tokens, groups filled up.
     """
 
-    record: ClassVar[Any] = Group
     takes: ClassVar[str] = "task records"
     makes: ClassVar[str] = "passages"
     version: ClassVar[int] = 3

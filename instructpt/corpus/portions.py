@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 from instructpt.artifacts import Run, Stage
 from instructpt.errors import RecipeError
@@ -18,8 +17,6 @@ class Portion(Stage[Document]):
 
     Portions of the same draw that meet divide the documents among them; a larger portion from 0 holds a smaller one.
     """
-
-    record: ClassVar[Any] = Document
 
     documents: Stage[Document]
     start: float = 0.0

@@ -29,7 +29,6 @@ hundreds."""
 class Read(Stage[Document]):
     """Documents from files, folders or data sets."""
 
-    record: ClassVar[Any] = Document
     takes: ClassVar[str] = "rows"
 
     files: tuple[str, ...]
@@ -107,8 +106,6 @@ class Duplicates(Stage[Any]):
 class Filter(Stage[Document]):
     """Documents worth reading: neither too short nor repetitive, each once."""
 
-    record: ClassVar[Any] = Document
-
     documents: Stage[Document]
     duplicates: Duplicates | None = None
     """None keeps duplicates."""
@@ -176,8 +173,6 @@ class NearDuplicates(Stage[Any]):
 class Distinct(Stage[Document]):
     """Documents without those that nearly repeat an earlier one."""
 
-    record: ClassVar[Any] = Document
-
     documents: Stage[Document]
     duplicates: NearDuplicates
     """Of the same documents."""
@@ -236,7 +231,6 @@ class BuildVocabulary(Stage[Any]):
 class Split(Stage[Document]):
     """Documents cut into passages that a synthesizer can read."""
 
-    record: ClassVar[Any] = Document
     makes: ClassVar[str] = "passages"
 
     documents: Stage[Document]

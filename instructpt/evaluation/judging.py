@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import InitVar, dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from instructpt.artifacts import Run, Stage
 from instructpt.evaluation.exam import spread
@@ -20,7 +20,6 @@ from instructpt.verification.judge.replies import Server
 class Judge(Stage[Score]):
     """The share of pairs that a judge calls accurate, and relevant. Pairs without a verdict are counted, by reason."""
 
-    record: ClassVar[Any] = Score
     takes: ClassVar[str] = "pairs"
     makes: ClassVar[str] = "scores"
     placement = "driver"

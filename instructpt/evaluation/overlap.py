@@ -44,7 +44,6 @@ class Overlap(Stage[Match]):
     """Where test items stand in texts, passages and pairs: a shard of matches for each shard of texts."""
 
     version: ClassVar[int] = 2
-    record: ClassVar[Any] = Match
     makes: ClassVar[str] = "matches"
 
     texts: Stage[Any]

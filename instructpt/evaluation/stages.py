@@ -19,7 +19,6 @@ from instructpt.records import Document, Group, Item, Match, Score
 class Evaluate(Stage[Item]):
     """Benchmarks by lm-eval, answer by answer; a shard a task, so that an evaluation that was killed goes on."""
 
-    record: ClassVar[Any] = Item
     takes: ClassVar[str] = "items"
     makes: ClassVar[str] = "items"
     placement = "driver"
@@ -87,7 +86,6 @@ class Evaluate(Stage[Item]):
 class Answering(Stage[Item]):
     """How likely a model that was not tuned to answer finds the answers to an exam's questions, zero-shot."""
 
-    record: ClassVar[Any] = Item
     takes: ClassVar[str] = "questions"
     makes: ClassVar[str] = "items"
     placement = "driver"
@@ -152,7 +150,6 @@ class Answering(Stage[Item]):
 class Rate(Stage[Score]):
     """The scores of answered items, task by task; also without the items that stand in the training text."""
 
-    record: ClassVar[Any] = Score
     takes: ClassVar[str] = "items"
     makes: ClassVar[str] = "scores"
     is_summary = True
@@ -210,7 +207,6 @@ class Rate(Stage[Score]):
 class HeldOut(Stage[Score]):
     """Bits per byte on documents that no model saw."""
 
-    record: ClassVar[Any] = Score
     makes: ClassVar[str] = "scores"
     placement = "driver"
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
@@ -254,7 +250,6 @@ class HeldOut(Stage[Score]):
 class Collect(Stage[Score]):
     """The scores of several models in one place: where a comparison of models ends."""
 
-    record: ClassVar[Any] = Score
     takes: ClassVar[str] = "scores"
     makes: ClassVar[str] = "scores"
     is_summary = True
@@ -278,7 +273,6 @@ class Collect(Stage[Score]):
 class Recorded(Stage[Score]):
     """Scores that another run made and left in a folder."""
 
-    record: ClassVar[Any] = Score
     takes: ClassVar[str] = "scores"
     makes: ClassVar[str] = "scores"
 

@@ -38,7 +38,6 @@ Mode = Literal["pairs", "answers"]
 class Draw(Stage[Group]):
     """An exam: some contexts of each set, evenly spaced, each as the last shot of a group whose others are examples."""
 
-    record: ClassVar[Any] = Group
     takes: ClassVar[str] = "contexts"
     makes: ClassVar[str] = "shots"
 
@@ -108,7 +107,6 @@ class Attempt(Stage[Group]):
     the model's own answers, one request a question.
     """
 
-    record: ClassVar[Any] = Group
     takes: ClassVar[str] = "groups"
     makes: ClassVar[str] = "passages"
     placement = "engine"
@@ -273,7 +271,6 @@ class Trial:
 class Quality(Stage[Score]):
     """Everything that is measured of some models in some exams, a shard a trial: `evaluation.quality.METRICS`."""
 
-    record: ClassVar[Any] = Score
     takes: ClassVar[str] = "passages"
     makes: ClassVar[str] = "scores"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.pair_counts import count_pairs
@@ -16,7 +16,6 @@ class Mine(Stage[Group]):
     """Pairs for every passage by rules, without a model: the paper's baseline (its table 4)."""
 
     version: ClassVar[int] = 2
-    record: ClassVar[Any] = Group
     takes: ClassVar[str] = "passages"
     makes: ClassVar[str] = "passages"
 

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.pair_counts import count_pairs
@@ -34,7 +34,6 @@ def default_checks(prompting: Prompting) -> tuple[str, ...]:
 class Synthesize(Stage[Group]):
     """Pairs for every passage, written by a model in chains of several shots (paper, section 2)."""
 
-    record: ClassVar[Any] = Group
     takes: ClassVar[str] = "passages"
     makes: ClassVar[str] = "passages"
     placement = "engine"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from instructpt.artifacts import Run, Stage
 from instructpt.errors import RecipeError
@@ -15,7 +15,6 @@ from instructpt.records import Group, Text
 class Tag(Stage[Text]):
     """Synthesizer markup, with loss on what the synthesizer is to write (paper, section 1)."""
 
-    record: ClassVar[Any] = Text
     takes: ClassVar[str] = "passages"
     makes: ClassVar[str] = "texts"
 

@@ -30,7 +30,6 @@ _REASONS = {
 class Template(Stage[Text]):
     """Natural text: a group laid out in one drawn style, a passage without pairs as it is (paper, section 3)."""
 
-    record: ClassVar[Any] = Text
     takes: ClassVar[str] = "passages"
     makes: ClassVar[str] = "texts"
 

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import InitVar, dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.pair_counts import count_left_out, count_pairs
@@ -58,7 +58,6 @@ class Consistency(Stage[Group]):
     another answer.
     """
 
-    record: ClassVar[Any] = Group
     takes: ClassVar[str] = "passages"
     makes: ClassVar[str] = "passages"
     placement = "engine"
@@ -191,7 +190,6 @@ def agree(pair: Pair, answer: str, *, kind: str = "") -> float:
 class Judged(Stage[Group]):
     """Groups without the pairs that a judge, asked with a rubric, scores below a threshold."""
 
-    record: ClassVar[Any] = Group
     takes: ClassVar[str] = "passages"
     makes: ClassVar[str] = "passages"
     placement = "driver"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.pair_counts import count_left_out, count_pairs
@@ -24,7 +24,6 @@ class Verify(Stage[Group]):
     """
 
     version: ClassVar[int] = 2
-    record: ClassVar[Any] = Group
     takes: ClassVar[str] = "passages"
     makes: ClassVar[str] = "passages"
 
