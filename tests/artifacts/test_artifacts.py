@@ -170,7 +170,8 @@ def test_a_full_disk_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path
 import resource, signal, sys
 sys.path[:0] = {sys.path!r}
 from toy_stages import Count
-from instructpt.artifacts import Run, make
+from instructpt.artifacts import Run
+from instructpt.executors.make import make
 from instructpt.errors import StorageError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 run = Run(root={str(tmp_path)!r}, workers=1)
