@@ -23,7 +23,7 @@ import orjson
 from instructpt.artifacts.budget import Budget
 from instructpt.artifacts.locking import alone
 from instructpt.artifacts.news import Progress, Silent
-from instructpt.artifacts.storage import Folder, damage_named, read_parquet, refusals_named, write_parquet
+from instructpt.artifacts.storage import Folder, damage_named, read_shard, refusals_named, write_parquet
 from instructpt.artifacts.tally import Tally
 from instructpt.errors import ArtifactError, RecipeError
 from instructpt.records import Group, Record
@@ -128,10 +128,7 @@ class Run:
 
     def records(self, stage: Stage[R_co], index: int) -> Iterator[R_co]:
         """The records of a finished shard, streamed, not counted."""
-        folder = self.folder(stage)
-        path = folder.join(f"{index:05d}.parquet")
-        with damage_named(path, remove=f"it and {folder.join('manifest.json')}"), folder.fs.open(path, "rb") as file:
-            yield from read_parquet(file, stage.record)
+        yield from read_shard(self.folder(stage), index, stage.record)
 
     def product(self, stage: Stage[Any], name: str) -> Path:
         """A finished product (`"00000"`, `"joined"`) as a local path; a remote one is copied to scratch once."""
@@ -356,12 +353,18 @@ def changes(old: Any, new: Any, path: str = "") -> list[str]:
 # What lies in an artifact's folder
 
 
+_IN_A_MANIFEST = {"name": str, "stage": str, "record": str | None, "num_shards": int, "inputs": dict, "made_by": dict}
+
+
 def read_manifest(folder: Folder) -> dict[str, Any]:
     """The manifest in an artifact's folder. Raises ArtifactError if there is none."""
     if not folder.exists("manifest.json"):
         raise ArtifactError(f"{folder.path} holds no finished artifact: run its recipe to the end first")
     with damage_named(folder.join("manifest.json"), remove="it"):
         manifest: dict[str, Any] = orjson.loads(folder.read("manifest.json"))
+        Tally.from_row(manifest["tally"])
+        if wrong := [name for name, kind in _IN_A_MANIFEST.items() if not isinstance(manifest[name], kind)]:
+            raise ValueError(f"{wrong[0]} is {manifest[wrong[0]]!r}")
     return manifest
 
 

@@ -68,7 +68,7 @@ def damage_named(path: object, *, remove: str) -> Iterator[None]:
         yield
     except InstructptError:
         raise
-    except (OSError, ValueError) as error:  # also what orjson and pyarrow raise
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:  # also of orjson and pyarrow
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ArtifactError(
             f"{path} is missing or damaged ({reason}): put it back, or remove {remove} and run the recipe again, "
@@ -245,3 +245,10 @@ def read_parquet(file: IO[bytes], record: type[R], *, start: int = 0) -> Iterato
         for row in parquet.read_row_group(group, use_threads=False).to_pylist()[max(0, start - skipped) :]:
             yield from_row(record, row)
         skipped += num_rows
+
+
+def read_shard(folder: Folder, index: int, record: type[R]) -> Iterator[R]:
+    """The records of a finished shard, streamed. Raises ArtifactError for a damaged one."""
+    path = folder.join(f"{index:05d}.parquet")
+    with damage_named(path, remove=f"it and {folder.join('manifest.json')}"), folder.fs.open(path, "rb") as file:
+        yield from read_parquet(file, record)

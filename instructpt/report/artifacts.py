@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from instructpt.artifacts import read_manifest
-from instructpt.artifacts.storage import Folder, read_parquet
+from instructpt.artifacts.storage import Folder, damage_named, read_shard
 from instructpt.artifacts.tally import Tally
 from instructpt.errors import ArtifactError
 from instructpt.records import R
@@ -36,8 +36,7 @@ class Artifact:
     def records(self, record: type[R]) -> Iterator[R]:
         """Its records, shard by shard, streamed."""
         for index in range(self.num_shards):
-            with self.folder.fs.open(self.folder.join(f"{index:05d}.parquet"), "rb") as file:
-                yield from read_parquet(file, record)
+            yield from read_shard(self.folder, index, record)
 
     def named_counts(self, prefix: str) -> dict[str, int]:
         """The counts "prefix/..." by what follows the slash, most frequent first."""
@@ -97,13 +96,16 @@ def road(path: str) -> list[Artifact]:
 
 
 def _read(folder: Folder, name: str) -> Artifact:
-    recipe, manifest = orjson.loads(folder.read("recipe.json")), orjson.loads(folder.read("manifest.json"))
+    manifest = read_manifest(folder)
+    with damage_named(folder.join("recipe.json"), remove=folder.path):
+        recipe = orjson.loads(folder.read("recipe.json"))
+        settings = recipe["settings"]
     files = [file for file in folder.names() if file.startswith("timing.")]  # one of each partition
     timing = [line for file in files for line in folder.read(file).splitlines()]
     return Artifact(
         name=name,
         stage=manifest["stage"],
-        settings=recipe["settings"],
+        settings=settings,
         inputs=tuple(manifest["inputs"]),
         takes=manifest["takes"],
         makes=manifest["makes"],

@@ -20,7 +20,7 @@ import orjson
 
 from instructpt import records
 from instructpt.artifacts import read_manifest
-from instructpt.artifacts.storage import Folder, read_parquet
+from instructpt.artifacts.storage import Folder, read_parquet, read_shard
 from instructpt.errors import ArtifactError, RecipeError
 
 RECORD_FORMATS = ("parquet", "jsonl")
@@ -143,11 +143,10 @@ def _write_jsonl(source: Folder, name: str, record: type[Any], folder: Path) -> 
     """A line a record, its fields as `docs/formats.md` names them; how many there were."""
     number = 0
     with (
-        source.fs.open(source.join(f"{name}.parquet"), "rb") as file,
         (folder / f"{name}.jsonl.gz").open("wb") as packed_file,
         gzip.GzipFile(fileobj=packed_file, mode="wb", filename="", mtime=0) as packed,
     ):
-        for item in read_parquet(file, record):
+        for item in read_shard(source, int(name), record):
             packed.write(orjson.dumps(item, option=orjson.OPT_APPEND_NEWLINE))
             number += 1
     return number
