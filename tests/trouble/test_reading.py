@@ -26,6 +26,7 @@ from instructpt.files import content_digest, finding
 from instructpt.records import Document, Reject
 
 INPUTS = Path(__file__).parents[1] / "fixtures" / "trouble"
+LONG = json.loads((INPUTS / "pretty.json").read_text())["text"]
 TEXT = "Childhood vascular tumors form from cells that make blood vessels or lymph vessels."
 
 
@@ -218,7 +219,7 @@ def test_part_files_of_one_name_have_ids_of_their_own_and_are_traced(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for year in ("2023", "2024"):
-        rows(Path(f"data/year={year}/part-0.jsonl"), f"{TEXT} It was the year {year}. " * 5)
+        rows(Path(f"data/year={year}/part-0.jsonl"), f"{LONG} It was the year {year}.")
     Path("data/_SUCCESS").touch()
     found = documents("data")
     assert [document.id for document in found] == ["year=2023/part-0.jsonl:0", "year=2024/part-0.jsonl:0"]
@@ -231,7 +232,7 @@ def test_part_files_of_one_name_have_ids_of_their_own_and_are_traced(
 
 def test_own_output_below_the_input_is_never_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    rows(Path("a.jsonl"), TEXT * 20)
+    rows(Path("a.jsonl"), LONG)
     for out in ("runs/mine", "."):
         assert main(["augment", ".", "--out", out, "--mine", "--workers", "1"]) == 0
         assert main(["augment", ".", "--out", out, "--mine", "--workers", "1"]) == 0
