@@ -17,6 +17,7 @@ from instructpt.artifacts import Run, Stage, fingerprint
 from instructpt.errors import InputError, RecipeError
 from instructpt.models.folders import is_local, local_folder
 from instructpt.models.inspection import context_tokens, inspect
+from instructpt.models.sizes import has_chat_template, num_parameters, parameters_in_name
 
 if TYPE_CHECKING:
     from instructpt.engines import Engine
@@ -81,6 +82,8 @@ class Prompting:
     """Categories to ask for, "name=weight,..."; empty leaves the choice to the model."""
     pairs: int = 5
     """A passage, where categories are asked for; the paper's synthesizer writes about as many (section 2)."""
+    is_small: bool = False
+    """Too small to write JSON: in conversations it is asked for plain lines, unless a user says otherwise."""
     unanswerable: str = ""
     """What a reader, which was tuned to answer questions, says where the passage holds no answer; "" of a writer."""
 
@@ -95,13 +98,41 @@ class Prompting:
         A mix of the model's own is for its own dialect: another one asks for nothing by itself.
         """
         given = {name: value for name, value in wishes.items() if value is not None}
+        if self.is_small and dialect != AUTO:
+            dialect = _in_lines(dialect)
         if dialect in (AUTO, self.dialect):
             return replace(self, **given)
         return replace(self, **{"dialect": dialect, "mix": ""} | given)
 
 
-REMOTE_PROMPTING = Prompting("chat", max_new_tokens=800)
-"""Of models that only servers have: instruct models. 8 pairs in JSON take 60 to 90 tokens each."""
+LINES_BELOW_PARAMETERS = 3_000_000_000
+"""A smaller instruct model is asked for lines instead of JSON (`synthesis.replies`)."""
+INSTRUCT_NEW_TOKENS = 800
+"""8 pairs in JSON take 60 to 90 tokens each."""
+
+
+def remote_prompting(model: str) -> Prompting:
+    """How `remote:NAME` is asked: as an instruct model of the size that its name tells, if it does."""
+    return _instruct_prompting(is_small=_is_small(parameters_in_name(shipped.remote_name(model))))
+
+
+def _instruct_prompting(*, is_small: bool) -> Prompting:
+    """How a model is asked that was tuned to chat, and not to write pairs."""
+    dialect = _in_lines("chat") if is_small else "chat"
+    return Prompting(dialect, max_new_tokens=INSTRUCT_NEW_TOKENS, is_small=is_small)
+
+
+def _is_small(parameters: int | None) -> bool:
+    return parameters is not None and parameters < LINES_BELOW_PARAMETERS
+
+
+def _in_lines(dialect: str) -> str:
+    """ "chat:german" with the layout that small models are asked for, unless it names a layout."""
+    first, _, rest = dialect.partition(":")
+    if first != "chat" or rest.partition(":")[0] in ("json", "lines"):
+        return dialect
+    return f"chat:lines:{rest}" if rest else "chat:lines"
+
 
 PROMPTING_FILE = "synthesizer.json"
 _NUMBERS = ("passage_tokens", "window_tokens", "max_new_tokens", "field_characters", "pairs")
@@ -113,7 +144,7 @@ def prompting_of(model: Model, run: Run) -> Prompting:
     A remote one is an instruct model: it is asked in conversations.
     """
     if isinstance(model, str) and shipped.is_remote(model):
-        return REMOTE_PROMPTING
+        return remote_prompting(model)
     if isinstance(model, str):
         return read_prompting(model_folder(model, run))
     product = run.product(model, "00000")
@@ -121,10 +152,13 @@ def prompting_of(model: Model, run: Run) -> Prompting:
 
 
 def read_prompting(folder: Path) -> Prompting:
-    """What `synthesizer.json` in a model folder says; the usual without one. Raises InputError if it is damaged."""
-    path = folder / PROMPTING_FILE
+    """What `synthesizer.json` in a model folder says. Raises InputError if it is damaged.
+
+    Without one a model that was tuned to chat is asked in conversations, and any other as the paper's synthesizer is.
+    """
+    path, is_small = folder / PROMPTING_FILE, _is_small(num_parameters(folder))
     if not path.exists():
-        return Prompting()
+        return _instruct_prompting(is_small=is_small) if has_chat_template(folder) else Prompting(is_small=is_small)
     try:
         found = orjson.loads(path.read_bytes())
         categories = {
@@ -133,7 +167,8 @@ def read_prompting(folder: Path) -> Prompting:
         }
         numbers = {name: found[name] for name in _NUMBERS if found.get(name) is not None}
         said = Prompting(str(found["dialect"]), categories, **numbers)
-        return replace(said, mix=str(found.get("mix", "")), unanswerable=str(found.get("unanswerable", "")))
+        said = replace(said, is_small=is_small, mix=str(found.get("mix", "")))
+        return replace(said, unanswerable=str(found.get("unanswerable", "")))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} cannot be read ({type(error).__name__}: {error}): it needs a dialect, and of each category "

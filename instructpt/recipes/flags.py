@@ -105,7 +105,9 @@ class Asking:
 
     dialect: str = AUTO
     """How the model is talked with: tags, steered, answers, or chat (chat:german, chat:chinese, chat:my.toml) for
-    instruct models; auto is what its synthesizer.json says, else tags, and chat for remote:NAME."""
+    instruct models. chat asks models below 3 billion parameters for plain lines, others for JSON; chat:lines and
+    chat:json say which. auto is what its synthesizer.json says; without one, chat for a model that was tuned to chat
+    and for remote:NAME, else tags."""
     pairs: int | None = None
     """How many to ask for a passage, where categories are asked for; usually 5."""
     passage_tokens: int | None = None

@@ -122,8 +122,8 @@ def prompt_sources(model: Model, run: Run, *, dialect: str) -> Mapping[str, str]
 
     if dialect == AUTO and not isinstance(model, str):
         return {}  # what dialect a model has that is not there yet hangs on the stage that makes it
-    name = prompting_of(model, run).dialect if dialect == AUTO else dialect
-    return {**model_sources(model, run), **dialect_sources(name)}
+    wished = prompting_of(model, run).wished(dialect=dialect)
+    return {**model_sources(model, run), **dialect_sources(wished.dialect)}
 
 
 def _purse(engine: Engine, run: Run) -> Purse:

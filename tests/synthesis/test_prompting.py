@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from instructpt.artifacts import Product, Run, Stage
-from instructpt.engines.models import Category, Prompting, prompting_of, read_prompting
+from instructpt.engines.models import Category, Prompting, prompting_of, read_prompting, remote_prompting
 from instructpt.errors import InputError, RecipeError
 from instructpt.executors.make import make
 from instructpt.synthesis.dialects import open_dialect
@@ -107,3 +107,53 @@ def test_names_are_judged_by_what_the_model_knows() -> None:
         mix_of(Prompting(mix="maths"))
     with pytest.raises(RecipeError, match="give at least 1"):
         mix_of(PROMPTING.wished(pairs=0))
+
+
+def write_model(folder: Path, *, parameters: int, chats: bool) -> Path:
+    """A folder whose weights have a header and a hole in place of the numbers."""
+    folder.mkdir()
+    num_bytes = 2 * parameters
+    header = orjson.dumps({"w": {"dtype": "F16", "shape": [parameters], "data_offsets": [0, num_bytes]}})
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + num_bytes)
+    if chats:
+        (folder / "chat_template.jinja").write_text("{{ messages }}")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("parameters", "chats", "dialect", "expected"),
+    [
+        (135_000_000, True, "auto", "chat:lines"),
+        (135_000_000, True, "chat:german", "chat:lines:german"),
+        (135_000_000, True, "chat:json", "chat:json"),
+        (135_000_000, True, "tags", "tags"),
+        (135_000_000, False, "auto", "tags"),
+        (3_000_000_000, True, "auto", "chat"),
+        (3_000_000_000, True, "chat:german", "chat:german"),
+        (3_000_000_000, True, "chat:lines", "chat:lines"),
+    ],
+)
+def test_an_instruct_model_is_asked_for_what_its_size_can_write(
+    tmp_path: Path, parameters: int, chats: bool, dialect: str, expected: str
+) -> None:
+    folder = write_model(tmp_path / "model", parameters=parameters, chats=chats)
+    asked = read_prompting(folder).wished(dialect=dialect).dialect
+    assert asked == expected
+    open_dialect(asked)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("remote:Qwen3-0.6B", "chat:lines"),
+        ("remote:HuggingFaceTB/SmolLM2-360M-Instruct", "chat:lines"),
+        ("remote:llama3.2:1b", "chat:lines"),
+        ("remote:Llama-3.1-8B-Instruct-4bit", "chat"),
+        ("remote:gpt-oss-120b", "chat"),
+        ("remote:some-model", "chat"),
+    ],
+)
+def test_a_remote_model_is_as_large_as_its_name_says(name: str, expected: str) -> None:
+    assert remote_prompting(name).dialect == expected
