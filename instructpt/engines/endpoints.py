@@ -46,6 +46,9 @@ _MAX_WAIT_SECONDS = 60.0
 """The longest Retry-After that is honoured."""
 _PATIENCE_WITH_LIMITS = 5
 """Times `gone_seconds` in which an endpoint may answer nothing but "too many requests": limits are often a minute's."""
+_SECONDS_BEFORE_WARNING = 15.0
+"""Of nothing but "too many requests"; shorter ones are how such servers work."""
+_TOO_MANY = 'it answers "too many requests" (status 429)'
 _FAR_MORE_LOADED = 1.5
 _FEW_REQUESTS = 8
 """An endpoint holds on to its prefixes up to this many times the least load, and this many requests more."""
@@ -98,6 +101,8 @@ class Place:
     """When it first said "too many requests" after its last answer."""
     num_pushed_back: int = 0
     """Times since then."""
+    has_warned: bool = False
+    """Of these."""
     hold_seconds: float = _HOLD_SECONDS
     hold_until: float = 0.0
     _limit_cut: float = 0.0
@@ -131,6 +136,7 @@ class Place:
         self.num_answered += 1
         self.failures_in_a_row = self.failed_probes = self.num_pushed_back = 0
         self.pushed_back_since = self.down_since = None
+        self.has_warned = False
         if self.state != "out":
             self.state, self.hold_seconds = "up", _HOLD_SECONDS
         if self.limit is not None:
@@ -182,7 +188,7 @@ class Place:
         """It said "too many requests": fewer at once, and none for so long."""
         now = monotonic()
         self.num_pushed_back += 1
-        self.last_error = 'it answers "too many requests" (status 429)'
+        self.last_error = _TOO_MANY
         if self.pushed_back_since is None:
             self.pushed_back_since = now
         if self.limit is None or now - self._limit_cut > 1.0:  # what was sent together is answered together
@@ -206,7 +212,10 @@ class Place:
 
     def told(self) -> Endpoint:
         """As people are told of it."""
-        return Endpoint(self.address.name, self.is_usable, len(self.flights), self.num_answered, self.num_failed)
+        trouble = "" if self.is_usable and self.pushed_back_since is None else self.last_error
+        return Endpoint(
+            self.address.name, self.is_usable, len(self.flights), self.num_answered, self.num_failed, trouble
+        )
 
 
 class Endpoints:
@@ -286,6 +295,7 @@ class Endpoints:
             self.end(self._gone())
             return
         for place in self.places:
+            self._warn(place)
             if place.state == "down" and place.failed_probes and self._has_another(place):
                 move(place)
 
@@ -327,12 +337,27 @@ class Endpoints:
     def _has_another(self, place: Place) -> bool:
         return any(other is not place and other.state == "up" for other in self.places)
 
+    def _warn(self, place: Place) -> None:
+        """Say once that an endpoint answers nothing but "too many requests", and how long that may go on."""
+        since = place.pushed_back_since
+        if since is None or place.has_warned or monotonic() - since < _SECONDS_BEFORE_WARNING:
+            return
+        place.has_warned = True
+        _log.warning(
+            "%s: %s. It is asked again, one request at a time, for %g seconds.",
+            place.address.name,
+            place.last_error,
+            _PATIENCE_WITH_LIMITS * self._gone_seconds,
+        )
+
     def _gone(self) -> EngineGoneError:
         shown = [f"{place.address.name} ({place.last_error})" for place in self.places[:4]]
         if len(self.places) > 4:
             shown.append(f"{len(self.places) - 4} more")
+        has_limits = any(place.pushed_back_since is not None for place in self.places)
+        seconds = (_PATIENCE_WITH_LIMITS if has_limits else 1) * self._gone_seconds
         return EngineGoneError(
-            f"no endpoint gave an answer for {self._gone_seconds:g} seconds: {', '.join(shown)}; see that they run and"
+            f"no endpoint gave an answer for {seconds:g} seconds: {', '.join(shown)}; see that they run and"
             " that the addresses are right, then give the same command again, which goes on from here"
         )
 

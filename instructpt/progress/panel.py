@@ -179,7 +179,10 @@ def _endpoints(endpoints: Any) -> str:
     words = [f"{num_well} of {len(endpoints)} ok"]
     for endpoint in shown:
         state, failed = "ok" if endpoint.is_healthy else _DOWN, endpoint.num_failed
-        words.append(f"{state:<4} {plain(endpoint.name)}   {endpoint.num_under_way:,} under way   {failed:,} failed")
+        said = f"   {plain(endpoint.trouble)}" if endpoint.trouble else ""
+        words.append(
+            f"{state:<4} {plain(endpoint.name)}   {endpoint.num_under_way:,} under way   {failed:,} failed{said}"
+        )
     if len(shown) < len(endpoints):
         words.append(f"and {len(endpoints) - len(shown):,} more")
     return "\n".join(words) if endpoints else ""

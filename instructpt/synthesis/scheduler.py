@@ -32,6 +32,7 @@ from instructpt.verification.checks import apply_checks
 
 T = TypeVar("T")
 
+_SECONDS_OF_SILENCE = 5.0
 _MAX_BATCH = 64
 """Groups handed over at once: fewer wake-ups between threads, and room for new chains before all are written."""
 
@@ -189,8 +190,7 @@ async def _batches(line: _Line, chains: Iterable[tuple[Document, ...]]) -> Async
     reading.add_done_callback(line.read_done)
     try:
         while tasks or not reading.done():
-            await line.changed.wait()
-            line.changed.clear()
+            await _change(line)
             if line.failure is not None:
                 if isinstance(line.failure, BudgetError):
                     reading.cancel()
@@ -211,6 +211,19 @@ async def _batches(line: _Line, chains: Iterable[tuple[Document, ...]]) -> Async
             task.cancel()
         await asyncio.gather(reading, *tasks, return_exceptions=True)
         line.release(len(tasks))
+
+
+async def _change(line: _Line) -> None:
+    """Until something is done. An engine that gives no answers is told of all the same, every few seconds."""
+    while True:
+        try:
+            async with asyncio.timeout(_SECONDS_OF_SILENCE):
+                await line.changed.wait()
+        except TimeoutError:
+            line.session.tell()
+        else:
+            line.changed.clear()
+            return
 
 
 async def _chain(session: Session, chain: tuple[Document, ...], group_id: str, first_number: int) -> Group:

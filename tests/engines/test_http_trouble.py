@@ -214,11 +214,22 @@ def test_when_all_servers_are_dead_all_requests_fail_and_say_how_to_go_on(model:
         assert says in str(results[0])
 
 
-def test_a_server_that_says_too_many_for_ever_is_given_up(model: str) -> None:
+def test_a_server_that_says_too_many_for_ever_is_told_of_and_given_up(
+    model: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("instructpt.engines.endpoints._SECONDS_BEFORE_WARNING", 0.2)
+
+    async def look(engine: HttpEngine) -> None:
+        await until(lambda: "too many requests" in engine.state().endpoints[0].trouble)
+
     with started_server(model, trouble="status_429=1", retry_after_seconds=0) as server:
-        results, _ = answers(model, server.url, gone_seconds=0.3)
+        results, _ = answers(model, server.url, during=look, gone_seconds=0.3)
     assert all(isinstance(result, EngineGoneError) for result in results)
-    assert "too many requests" in str(results[0])
+    for word in ("too many requests", "for 1.5 seconds"):
+        assert word in str(results[0])
+    warned = [record.getMessage() for record in caplog.records if "too many requests" in record.getMessage()]
+    assert len(warned) == 1
+    assert "for 1.5 seconds" in warned[0]
 
 
 @pytest.mark.parametrize("status", [400, 500])

@@ -19,7 +19,7 @@ from gated_engine import GatedEngine, Make, collect, passages
 from instructpt.engines.event_loop import run_in_loop
 from instructpt.errors import BudgetError, EngineError, StorageError
 from instructpt.records import Document, Group
-from instructpt.synthesis.asking import Synthesis
+from instructpt.synthesis.asking import Progress, Synthesis
 from instructpt.synthesis.capacity import READ_AHEAD, Capacity
 from instructpt.synthesis.chains import chains
 from instructpt.synthesis.ledger import Ledger
@@ -230,7 +230,7 @@ def test_cancelling_ends_all_shards_also_those_that_begin_later(
 
 LOOPS = """
 import asyncio, threading
-from instructpt.synthesis.scheduler import run_in_loop
+from instructpt.engines.event_loop import run_in_loop
 
 async def here():
     return asyncio.get_running_loop()
@@ -251,3 +251,19 @@ print(len(found))
 def test_threads_that_come_first_at_once_find_one_loop() -> None:
     done = subprocess.run([sys.executable, "-c", LOOPS], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def test_an_engine_that_gives_no_answer_is_told_of(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("instructpt.synthesis.scheduler._SECONDS_OF_SILENCE", 0.05)
+    synthesis, told, gate = make(), [], asyncio.Event()
+    (document,) = passages(1)
+    synthesis.engine.gates[document.text] = gate  # type: ignore[attr-defined]
+
+    def tell(progress: Progress) -> None:
+        told.append(progress.passages)
+        if len(told) == 3:
+            gate.set()
+
+    (group,) = run_chains(chains([document], shots=1), synthesis=synthesis, on_progress=tell)
+    assert told[:3] == [0, 0, 0]
+    assert told[-1] == len(group.shots) == 1

@@ -1,6 +1,6 @@
 """The scripted server: an OpenAI-compatible server of canned answers. For dry runs, tests and benchmarks; it ships.
 
-    python -m instructpt.serving.scripted shipped:synthesizer --port 8000
+    python -m instructpt.engines.serving.scripted shipped:synthesizer --port 8000
     listening on http://127.0.0.1:8000/v1
 
 It needs the model's vocabulary and no weights, and has vLLM's manners without its work: it counts tokens, keeps a

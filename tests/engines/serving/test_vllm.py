@@ -136,7 +136,8 @@ def test_a_server_that_hears_no_sigterm_is_killed_with_its_workers(
 
 
 def test_servers_end_with_a_process_that_is_killed(tmp_path: Path, vocabulary_folder: Path) -> None:
-    code = "import sys, time\nfrom instructpt.serving.vllm import serve\nserve(sys.argv[1], environment=sys.argv[2])\n"
+    code = "import sys, time\nfrom instructpt.engines.serving.vllm import serve\n"
+    code += "serve(sys.argv[1], environment=sys.argv[2])\n"
     words = [sys.executable, "-c", code + "print('up', flush=True)\ntime.sleep(600)"]
     model = with_config(vocabulary_folder, tmp_path / "model")
     words += [model, environment(tmp_path)]
@@ -152,7 +153,7 @@ def test_a_server_ends_with_its_keeper(tmp_path: Path, vocabulary_folder: Path) 
     model = with_config(vocabulary_folder, tmp_path / "model")
     with serve(model, environment=environment(tmp_path), log_folder=tmp_path, say=print) as servers:
         servers.servers[0].process.kill()
-        assert eventually(lambda: processes_with("instructpt.serving.scripted " + model) == [])
+        assert eventually(lambda: processes_with("instructpt.engines.serving.scripted " + model) == [])
         with pytest.raises(EngineError, match="ended"):
             servers.check()
 
@@ -166,7 +167,7 @@ def test_an_engine_whose_server_was_killed_says_so(
 
     async def ask() -> None:
         await engine.complete([0, 5, 6], Sampling(5))
-        for process in processes_with("instructpt.serving.scripted " + model):
+        for process in processes_with("instructpt.engines.serving.scripted " + model):
             os.kill(process, signal.SIGKILL)
         with pytest.raises(EngineGoneError, match=r"ended \(status 137\).*run the same command again"):
             await engine.complete([0, 5, 7], Sampling(5))
@@ -185,7 +186,7 @@ def test_models_that_are_not_there_are_refused_before_anything_starts(tmp_path: 
 def test_the_command_serves_tells_how_to_use_it_and_stops(tmp_path: Path, vocabulary_folder: Path) -> None:
     model, port = with_config(vocabulary_folder, tmp_path / "model"), free_port()
     code = (
-        "import sys\nfrom instructpt.serving.command import serve_until_stopped\n"
+        "import sys\nfrom instructpt.engines.serving.command import serve_until_stopped\n"
         "serve_until_stopped(sys.argv[1], port=int(sys.argv[2]), environment=sys.argv[3])"
     )
     words = [sys.executable, "-c", code, model, str(port), environment(tmp_path)]
