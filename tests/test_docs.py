@@ -18,7 +18,7 @@ from instructpt.recipes import RECIPES
 from instructpt.records import Document, Group, Item, Match, Score, Step, Text
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SAMPLE = ROOT / "instructpt/sample/passages.jsonl.zst"
 SMALL = {"documents": 4, "characters": 1200}
 """The shipped synthesizer reads it twice."""
