@@ -18,6 +18,7 @@ from instructpt.errors import InputError, RecipeError
 from instructpt.models.folders import is_local, local_folder
 from instructpt.models.inspection import context_tokens, inspect
 from instructpt.models.sizes import has_chat_template, num_parameters, parameters_in_name
+from instructpt.words import vocabulary
 
 if TYPE_CHECKING:
     from instructpt.engines import Engine
@@ -191,9 +192,10 @@ def quiet_loading() -> None:
 
 
 def check_model(model: Model | None, *, own_code: bool = False) -> None:
-    """Refuse a model on this machine that cannot be loaded. Raises InputError as `inspection.inspect` does."""
+    """Refuse a model on this machine that cannot be loaded. Raises InputError as `inspect` and `vocabulary.load` do."""
     if isinstance(model, str) and is_local(model):
         inspect(local_folder(model), own_code=own_code)
+        vocabulary.load(model)
 
 
 def model_sources(model: Model, run: Run) -> Mapping[str, str]:

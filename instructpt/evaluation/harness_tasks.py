@@ -9,6 +9,8 @@ They are asked as lm-eval asks them. What is published of a task is then each me
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,8 @@ def load(task: str) -> dict[str, Any]:
     if is_file(task):
         path = Path(task).expanduser()
         config = _config(path)
+        for name in _data_files(config):
+            _refuse_broken_rows(Path(name))
         spec = config if "dataset_path" in config or "custom_dataset" in config else str(path)
     try:
         parts: dict[str, Any] = manager.load(spec)["tasks"]
@@ -108,6 +112,27 @@ def _data_files(config: dict[str, Any]) -> list[str]:
         return [name for member in members for name in flat(member)]
 
     return flat((config.get("dataset_kwargs") or {}).get("data_files"))
+
+
+def _refuse_broken_rows(path: Path) -> None:
+    """Raises InputError for a file of rows that is no JSON: the library that reads it ends the process on some."""
+    if path.suffix not in (".json", ".jsonl"):
+        return
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 (byte {error.start:,}): convert it") from error
+    rows: list[Any] = []
+    with suppress(ValueError):
+        whole = json.loads(text)
+        rows = whole if isinstance(whole, list) else [whole]
+    for number, line in enumerate([] if rows else text.split("\n"), start=1):
+        try:
+            rows += [json.loads(line)] if line.strip() else []
+        except ValueError as error:
+            raise InputError(f"{path}, line {number}, is no JSON ({error}): mend it") from error
+    if not rows or not all(isinstance(row, dict) and row for row in rows):
+        raise InputError(f"{path} holds no rows: give JSON objects, one a line or in an array")
 
 
 @cache

@@ -95,6 +95,11 @@ class Vocabulary:
         return ids
 
 
+def _damaged(path: Path, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())
+    return InputError(f"{path} is damaged ({reason}): take it from where the model came from")
+
+
 def load(model: str | Path) -> Vocabulary:
     """The vocabulary in a model folder or of a Hub model. Raises InputError where there is no fast tokenizer."""
     from tokenizers import Tokenizer
@@ -106,18 +111,24 @@ def load(model: str | Path) -> Vocabulary:
     if not path.exists():
         raise InputError(f"{model} has no tokenizer.json: save its tokenizer in the fast format and give that folder")
     data = path.read_bytes()
-    description = orjson.loads(data)
-    unwritten = frozenset(token["id"] for token in description["added_tokens"] if token["special"])
-    # Text may spell none of these. Runs of blanks (Pythia's) are how some tokenizers write text itself.
-    for token in description["added_tokens"]:
-        token["special"] |= bool(token["content"].strip())
-    tokenizer = Tokenizer.from_str(orjson.dumps(description).decode())
+    try:
+        description = orjson.loads(data)
+        unwritten = frozenset(token["id"] for token in description["added_tokens"] if token["special"])
+        # Text may spell none of these. Runs of blanks (Pythia's) are how some tokenizers write text itself.
+        for token in description["added_tokens"]:
+            token["special"] |= bool(token["content"].strip())
+        tokenizer = Tokenizer.from_str(orjson.dumps(description).decode())
+    except Exception as error:  # of a damaged file tokenizers raises a plain one
+        raise _damaged(path, error) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True
     config = folder / "tokenizer_config.json"
-    names = orjson.loads(config.read_bytes()) if config.exists() else {}
-    bos, eos = (_special(tokenizer, names.get(key)) for key in ("bos_token", "eos_token"))
+    try:
+        names = orjson.loads(config.read_bytes()) if config.exists() else {}
+        bos, eos = (_special(tokenizer, names.get(key)) for key in ("bos_token", "eos_token"))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise _damaged(config, error) from error
     if eos is None:
         raise InputError(f"{model} names no eos_token in tokenizer_config.json: add it, rows need an end of text")
     size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
