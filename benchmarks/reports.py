@@ -23,7 +23,7 @@ from instructpt.seeds import rng
 from instructpt.templates.stages import Template
 from instructpt.words import vocabulary
 
-APART = ("timing", "status.json", "spending.json", "report.html", ".lock", ".claim")
+APART = (".inputs", "timing", "status.json", "spending.json", "report.html", ".lock", ".claim")
 """How files begin that tell of the run, not of its result."""
 _WORDS = """
 river bridge county engineer valley railway pillar wooden timber winter harbour repair measure village mill stone

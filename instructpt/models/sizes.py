@@ -8,6 +8,7 @@ from pathlib import Path
 
 import orjson
 
+from instructpt.errors import InputError
 from instructpt.models.inspection import read_shapes
 
 _IN_NAME = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)([BbMm])(?![A-Za-z0-9])")
@@ -15,12 +16,16 @@ _UNIT = {"b": 10**9, "m": 10**6}
 
 
 def num_parameters(folder: Path) -> int | None:
-    """How many numbers the weights in a model folder are; None where there are no weights.
+    """How many numbers the weights in a model folder are; None where there are none, or they cannot be read.
 
-    By the headers of its safetensors files, so that nothing is loaded. Raises InputError as `read_shapes`.
+    By the headers of its safetensors files, so that nothing is loaded. Where a server runs the model, the weights here
+    may be damaged or pointers: whoever loads them says so.
     """
     files = sorted(folder.glob("*.safetensors"))
-    return sum(math.prod(shape) for path in files for shape in read_shapes(path).values()) if files else None
+    try:
+        return sum(math.prod(shape) for path in files for shape in read_shapes(path).values()) if files else None
+    except InputError:
+        return None
 
 
 def parameters_in_name(name: str) -> int | None:

@@ -41,8 +41,8 @@ _CHUNK = re.compile(
     r"\d+(?:[.,:]\d+)*|[^\W\d\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]+|.", re.S
 )
 """What a span is made of: words, numbers, and single characters of all else, also of scripts without blanks."""
-_SPAN = r"/[^\s](?:(?:.|\n)*[^\s])?/"
-"""Not empty, and no blank at either end."""
+_SPAN = r"/[^\s\x1c-\x1f](?:(?:.|\n)*[^\s\x1c-\x1f])?/"
+"""Not empty, and no blank at either end: what Python strips and a grammar does not call a blank is named."""
 _TAGS = Tags()
 
 

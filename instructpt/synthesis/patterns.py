@@ -48,7 +48,7 @@ def text_without(strings: Sequence[str], *, most: int | None = None) -> str:
         return f"(?:{'|'.join(leaving(read))})?"
 
     later = [literal(char) + rest(char) for char in first]
-    begin = leaving("\n" if "\n" in first else "\0", excluded=r"\s")
+    begin = leaving("\n" if "\n" in first else "\0", excluded=r"\s\x1c-\x1f")
     begin += [way for char, way in zip(first, later, strict=True) if not char.isspace()]
     return f"(?:{'|'.join(begin)})" + (f"(?:{'|'.join(later)}){often}" if later else "")
 

@@ -53,7 +53,9 @@ def texts(out: Path) -> list[dict[str, Any]]:
 def contents(root: Path) -> dict[str, bytes]:
     kept = {}
     for path in sorted(root.rglob("*")):
-        if path.is_file() and path.name not in {"timing.jsonl", "status.json", ".lock", "report.html", "asked.log"}:
+        if path.is_file() and path.name not in {
+            *("timing.jsonl", "status.json", ".lock", ".inputs.json", "report.html", "asked.log")
+        }:
             kept[str(path.relative_to(root))] = path.read_bytes()
     return kept
 

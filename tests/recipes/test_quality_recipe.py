@@ -119,7 +119,8 @@ def contents(root: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(root)): path.read_bytes()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and path.name not in {"timing.jsonl", "status.json", ".lock", "report.html", "asked.log"}
+        if path.is_file()
+        and path.name not in {"timing.jsonl", "status.json", ".lock", ".inputs.json", "report.html", "asked.log"}
     }
 
 

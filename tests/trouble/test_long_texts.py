@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
+from conftest import corpus_rows
 
 from instructpt.artifacts import Run
 from instructpt.corpus.splitting import split_many
@@ -121,6 +122,8 @@ def test_a_million_characters_without_a_blank_go_through_augment(tmp_path: Path)
 
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_bytes(b"".join(orjson.dumps({"text": make(100_000)}) + b"\n" for make in TEXTS.values()))
+    with corpus.open("ab") as file:  # of the others no rule makes a pair
+        file.writelines(orjson.dumps(row) + b"\n" for row in corpus_rows(2))
     assert main(["augment", str(corpus), "--mine", "--out", str(tmp_path / "out"), "--workers", "1"]) == 0
     tally = orjson.loads((tmp_path / "out" / "passages" / "manifest.json").read_bytes())["tally"]
     assert tally["made"] > 100
