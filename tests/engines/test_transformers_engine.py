@@ -16,6 +16,7 @@ from instructpt.engines import Completion, EngineState, Sampling
 from instructpt.engines.batching import Forward, shared_tokens
 from instructpt.engines.transformers import TransformersEngine
 from instructpt.errors import EngineError, InputError, PromptRefusedError, RecipeError
+from instructpt.models.loading import load_causal_model
 from instructpt.seeds import rng
 from instructpt.words import vocabulary
 
@@ -143,11 +144,18 @@ def test_it_tells_how_many_requests_are_worth_sending_and_what_it_read(tiny_mode
     assert asyncio.run(run()) == (EngineState(capacity=10), EngineState(capacity=10, num_prompt_tokens=5))
 
 
-def test_a_prompt_that_yields_no_numbers_fails_alone_and_leaves_nothing_behind(make_model: Any) -> None:
+def test_a_prompt_that_yields_no_numbers_fails_alone_and_leaves_nothing_behind(
+    make_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def change(model: Any) -> None:
-        model.model.embed_tokens.weight.data[299] = math.nan
         model.lm_head.weight.data[299] = 0
 
+    def damaged(*given: Any, **named: Any) -> Any:  # after loading, which refuses such weights
+        model: Any = load_causal_model(*given, **named)
+        model.model.embed_tokens.weight.data[299] = math.nan
+        return model
+
+    monkeypatch.setattr("instructpt.engines.transformers.load_causal_model", damaged)
     folder, good = make_model("llama", change=change), [prompt for prompt in prompts(9) if 299 not in prompt]
     asked = [prompt for one in good for prompt in ([0, 299, 7], one)]
     answers = complete(folder, asked, [10] * len(asked), max_batch=2)

@@ -162,7 +162,7 @@ def test_a_file_is_converted_once_and_again_only_when_it_changes(
 ) -> None:
     path, calls = write_gguf(), []
     convert = gguf._convert
-    monkeypatch.setattr(gguf, "_convert", lambda *given: (calls.append(given), convert(*given)))
+    monkeypatch.setattr(gguf, "_convert", lambda *given, **named: (calls.append(given), convert(*given, **named)))
     first = gguf_folder(path)
     assert gguf_folder(path) == first == local_folder(path.parent)  # a folder with nothing but one file is that file
     assert len(calls) == 1

@@ -142,23 +142,37 @@ def test_rows_of_another_tokenizer_are_refused_naming_both(corpus: Path, tmp_pat
         make(dataclasses.replace(stage, vocabulary=other), Run(root=str(tmp_path), workers=1))
 
 
-def test_a_base_with_weights_that_are_not_numbers_is_told_with_the_names_of_the_texts(
-    undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("damaged", "number", "status", "told"),
+    [
+        (slice(0, 1), torch.nan, 2, ["1 of 128 numbers of model.norm.weight are NaN", "take an earlier checkpoint"]),
+        # Numbers all, but what they give is none.
+        (slice(None), 3e38, 1, ["step 1: the loss is nan; in its batch: 00000-00000000:rivers", "lower learning_rate"]),
+    ],
+)
+def test_a_base_that_gives_no_numbers_is_told_by_its_tensor_or_with_the_names_of_the_texts(
+    undisturbed: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    damaged: slice,
+    number: float,
+    status: int,
+    told: list[str],
 ) -> None:
     base = tmp_path / "base"
     shutil.copytree(undisturbed / "model" / "00000" / "model", base)
     values = load_file(base / "model.safetensors")
-    values["model.norm.weight"][0] = torch.nan
+    values["model.norm.weight"][damaged] = number
     save_file(values, base / "model.safetensors", metadata={"format": "pt"})
     pairs = write_corpus(
         tmp_path / "pairs.jsonl",
         [{"dataset": "mine", "context": "", "id": "rivers", "question": "Name two rivers.", "answer": "Rhine, Cole"}],
     )
     sizes = ["--row-tokens", "64", "--batch-tokens", "64", "--precision", "float32", "--workers", "1"]
-    assert main(["run", "instruct", str(base), "--pairs", str(pairs), *sizes, "--out", str(tmp_path / "out")]) == 1
+    command = ["run", "instruct", str(base), "--pairs", str(pairs), *sizes, "--out", str(tmp_path / "out")]
+    assert main(command) == status
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("instructpt: ")]
-    assert "step 1: the loss is nan; in its batch: 00000-00000000:rivers" in line
-    assert "lower learning_rate" in line
+    assert all(part in line for part in told)
 
 
 REFUSALS = [(403, "GatedRepo"), (401, "GatedRepo"), (403, ""), (401, "")]
