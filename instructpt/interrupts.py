@@ -9,8 +9,12 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from types import FrameType
+from typing import TypeVar
+
+T = TypeVar("T")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -47,3 +51,23 @@ def deferred() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
     if noted:
         raise Stopped if noted[0] == signal.SIGTERM else KeyboardInterrupt
+
+
+def interruptible(work: Callable[[], T]) -> T:
+    """What `work` returns or raises. A signal to stop ends the wait at once, even where `work` is one long native call.
+
+    Python sees a signal between two of its own steps only; so the call runs in a thread, which the end of the process
+    cuts short. For work whose half-done result nobody sees.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="interruptible", daemon=True).start()
+    return future.result()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from instructpt.errors import InputError
+from instructpt.interrupts import interruptible
 from instructpt.models.folders import local_folder
 
 if TYPE_CHECKING:
@@ -158,7 +159,8 @@ def train(texts: Iterable[str], *, size: int, folder: Path) -> None:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator((part for text in texts for part in _portions(text)), trainer)
+    portions = (part for text in texts for part in _portions(text))
+    interruptible(lambda: tokenizer.train_from_iterator(portions, trainer))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, as_bytes])
     if tokenizer.get_vocab_size() <= len(trainer.special_tokens) + len(trainer.initial_alphabet):
         raise InputError("no text to train a vocabulary on: give a corpus that is not empty")
