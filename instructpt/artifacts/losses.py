@@ -72,6 +72,8 @@ def losses(stage: Stage[Any], tally: Tally) -> list[Loss]:
 
 def nothing_left(stage: Stage[Any], tally: Tally) -> Loss | None:
     """Why a finished stage has nothing that the stages after it could use; None if it has."""
+    if stage.may_leave_nothing:
+        return None
     if stage.product == "records" and not inputs(stage) and not tally.taken and not tally.made:
         return Loss(stage.name, 0, 0, f"{stage.takes} kept", {})
     return next((loss for loss in losses(stage, tally) if not loss.kept), None)

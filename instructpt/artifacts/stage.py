@@ -186,6 +186,9 @@ class Stage(Generic[R_co]):
     is_summary: ClassVar[bool] = False
     """Whether it is a cheap table of what its inputs say. When its settings or inputs change, it is made anew under its
     name; every other stage is refused then. So an experiment can grow, and what was paid for is never replaced."""
+    may_leave_nothing: ClassVar[bool] = False
+    """Whether nothing at all is a result like any other, as where test items are taken out or a model is measured.
+    After any other stage that keeps nothing a run ends and says why."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Packages whose versions bear on the output; the manifest names them."""
 

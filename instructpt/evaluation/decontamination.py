@@ -37,6 +37,8 @@ class Decontaminate(Stage[Any]):
     alone. Masked are the shared words; a pair is dropped then too, since half a question is none.
     """
 
+    may_leave_nothing = True
+
     texts: Stage[Any]
     """What `matches` are of."""
     matches: Overlap

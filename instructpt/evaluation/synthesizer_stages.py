@@ -38,6 +38,8 @@ Mode = Literal["pairs", "answers"]
 class Draw(Stage[Group]):
     """An exam: some contexts of each set, evenly spaced, each as the last shot of a group whose others are examples."""
 
+    may_leave_nothing = True
+
     takes: ClassVar[str] = "contexts"
     makes: ClassVar[str] = "shots"
 
@@ -106,6 +108,8 @@ class Attempt(Stage[Group]):
     Mode "pairs": pairs for the passage, as in synthesis but unchecked. Mode "answers": its gold pairs' questions with
     the model's own answers, one request a question.
     """
+
+    may_leave_nothing = True
 
     takes: ClassVar[str] = "groups"
     makes: ClassVar[str] = "passages"

@@ -120,7 +120,7 @@ def test_a_changed_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
     ("name", "data", "message"),
     [
         ("missing.jsonl", None, "there is no file"),
-        ("empty.jsonl", b"", "empty"),
+        ("empty.jsonl", b"", "nothing is left after documents: 0 of 0 rows"),
         ("field.jsonl", b'{"body": "text of a document"}\n', "has a field 'text' (fields: body)"),
         ("my.docx", b"PK", "my.docx"),
         ("cut.jsonl.gz", b"\x1f\x8b\x08\x00cut", "cut.jsonl.gz"),
@@ -317,7 +317,7 @@ def test_a_steered_run_that_dies_goes_on_to_the_same_bytes(tmp_path: Path, steer
         (["--categories", "narative QA=1"], "did you mean 'narrative QA'?"),
         (["--categories", "narrative QA=x"], "give a number above 0"),
         (["--categories", "narrative QA", "--dialect", "tags"], "the dialect tags cannot ask for categories"),
-        (["--categories", "narrative QA", "--pairs", "0"], "0 pairs a passage"),
+        (["--categories", "narrative QA", "--pairs", "0"], "--pairs is 0: give at least 1"),
         (["--dialect", "klingon"], "no dialect is called 'klingon'"),
     ],
 )

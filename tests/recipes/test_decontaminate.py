@@ -168,15 +168,17 @@ def test_a_share_of_an_item_may_be_asked_for(tmp_path: Path, exam: str) -> None:
 def test_the_command_cleans_files_and_tells_what_it_found(
     tmp_path: Path, exam: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [{"text": OTHER}, {"text": f"{OTHER} {PASSAGE}"}, {"text": f"So: {QUESTION}"}, {"text": "short"}] * 2
+    long = " ".join(f"word{i}" for i in range(1000))
+    texts = [OTHER, f"{OTHER} {PASSAGE}", f"So: {QUESTION}", "short", long] * 2
+    rows = [{"text": text} for text in texts]
     corpus, out = written(tmp_path / "corpus" / "my.jsonl", rows), str(tmp_path / "out")
-    command = ["decontaminate", corpus, "--against", exam, "--out", out, "--workers", "2", "--shard-bytes", "400"]
+    command = ["decontaminate", corpus, "--against", exam, "--out", out, "--workers", "2", "--shard-bytes", "4096"]
     assert main(command) == 0
     said = capsys.readouterr().out
     assert f"{exam}, row 0, passage: 5 of 5 runs" in said
     assert "text: So: Who built the bridge over the river Cole?" in said
     found = load_one(f"{out}/decontaminated")
-    assert [document.text for document in found.records(Document)] == [OTHER, "short"] * 2
+    assert [document.text for document in found.records(Document)] == [OTHER, "short", long] * 2
     assert found.tally.dropped == {"test_item": 4}
     assert found.named_counts("drop") == {exam: 4}
     matched = load_one(f"{out}/matches")

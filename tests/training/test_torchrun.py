@@ -87,7 +87,7 @@ def undisturbed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Torch
 
 def test_both_models_are_trained_and_only_the_first_process_speaks(undisturbed: Torchrun) -> None:
     assert all(weights(undisturbed.out))
-    assert undisturbed.said(0, "stdout").startswith("Report: ")
+    assert undisturbed.said(0, "stdout").startswith("Kept: all that was read\nReport: ")
     assert "model        done" in undisturbed.said(0, "stderr")
     assert "tuned        done" in undisturbed.said(0, "stderr")
     assert undisturbed.said(1, "stdout") == undisturbed.said(1, "stderr") == ""

@@ -122,7 +122,8 @@ def test_checks_are_chosen_by_name(corpus: Path, tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["--checks", "spelling"], "no check is called 'spelling'"),
-        (["--min-score", "9", "--judge", "http://", "--judge-model", "m"], "the endpoint http:// is no address"),
+        (["--min-score", "9", "--judge", "http://h", "--judge-model", "m"], "--min-score is 9.0: give at least 0"),
+        (["--min-score", "4", "--judge", "http://", "--judge-model", "m"], "the endpoint http:// is no address"),
         (["--consistency", "shipped:synthesizer", "--min-f1", "0"], "min_f1 is 0"),
     ],
 )
