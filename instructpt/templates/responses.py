@@ -66,7 +66,7 @@ class Marks:
 
 def marks_for(group: Group) -> Marks:
     """Marks that no text of the group holds."""
-    held = {character for text in _texts(group) for character in text if ord(character) in _PRIVATE}
+    held = {character for text in _texts(group) for character in set(text) if ord(character) in _PRIVATE}
     return Marks(character for character in map(chr, _PRIVATE) if character not in held)
 
 
