@@ -159,7 +159,7 @@ def test_encodings_are_told_by_their_mark_or_a_sure_detector(tmp_path: Path, enc
     assert [document.text.strip() for document in documents(path)] == [text]
 
 
-def test_pages_pdf_and_docx_are_read_or_name_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_docx_is_read_or_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     docx = pytest.importorskip("docx")
     document = docx.Document()
     document.add_paragraph(TEXT)
@@ -170,6 +170,52 @@ def test_pages_pdf_and_docx_are_read_or_name_the_extra(tmp_path: Path, monkeypat
     monkeypatch.setitem(sys.modules, "docx", None)
     with pytest.raises(InputError, match=r"pip install 'instructpt\[docs\]'"):
         items(tmp_path / "a.docx")
+
+
+def pdf(text: str) -> bytes:
+    """A page with one line on it, as small as the format allows."""
+    content = f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET".encode()
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R"
+        b" /Resources << /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >> >>",
+        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content),
+    ]
+    written, places = b"%PDF-1.4\n", []
+    for number, item in enumerate(objects, start=1):
+        places.append(len(written))
+        written += b"%d 0 obj\n%s\nendobj\n" % (number, item)
+    table = b"".join(b"%010d 00000 n \n" % place for place in places)
+    return (
+        written
+        + b"xref\n0 %d\n0000000000 65535 f \n%s" % (len(objects) + 1, table)
+        + b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (len(objects) + 1, len(written))
+    )
+
+
+def test_a_pdf_is_read_and_a_damaged_one_is_left_out_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(pdf(TEXT))
+    (tmp_path / "b.pdf").write_bytes(b"%PDF-1.4 and no more")
+    assert [item.text.strip() for item in documents(tmp_path / "a.pdf")] == [TEXT]
+    assert [item.reason for item in items(tmp_path / "b.pdf") if isinstance(item, Reject)] == ["cannot_be_converted"]
+
+
+def test_of_a_web_archive_each_page_is_a_document(tmp_path: Path) -> None:
+    page = f"<html><nav>Home</nav><main><p>{TEXT}</p></main><script>alert(1)</script></html>".encode()
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + page
+    records = b""
+    for number in range(2):
+        head = f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: http://example.org/{number}\r\n"
+        head += f"WARC-Record-ID: <urn:uuid:{number}>\r\nWARC-Date: 2026-01-01T00:00:00Z\r\n"
+        head += f"Content-Type: application/http; msgtype=response\r\nContent-Length: {len(answer)}\r\n\r\n"
+        records += gzip.compress(head.encode() + answer + b"\r\n\r\n")
+    (tmp_path / "a.warc.gz").write_bytes(records)
+    found = documents(tmp_path / "a.warc.gz")
+    assert len(found) == 2
+    for document in found:
+        assert TEXT in document.text
+        assert "alert" not in document.text
 
 
 @pytest.mark.parametrize("data", [b"[{", b'[{"text": "a"} {', b'{"a": [1, 2', b'[{"text": "a"},\n{"te'])
