@@ -17,6 +17,7 @@ from instructpt.records import Document, Group, Pair, Shot
 from instructpt.synthesis import prompts
 from instructpt.synthesis.chat import Chat
 from instructpt.synthesis.dialects import dialect_sources, open_dialect
+from instructpt.words.overlap import words
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "chat_lines_english.txt"
 LINES = Chat("lines")
@@ -67,7 +68,10 @@ def test_every_language_has_examples_whose_answers_stand_in_their_passages(langu
     assert [len(shot.pairs) for shot in wording.examples] == [3, 3]
     for shot in wording.examples:
         assert all(Chat(f"lines:{language}").refuse(pair) is None for pair in shot.pairs)
-        assert any(pair.answer.split()[-1] in shot.document.text for pair in shot.pairs)
+        held = set(words(shot.document.text))
+        for pair in shot.pairs:  # but for a word or two that make it an answer: "because", "there"
+            said = words(pair.answer)
+            assert sum(word in held for word in said) >= 0.6 * len(said), pair
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -176,7 +180,7 @@ def test_the_layout_and_the_language_are_chosen_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "words"),
+    ("old", "new", "said"),
     [
         ("[lines]", "[rows]", ["called rows"]),
         ('question_word = "Q:"', "", ["[lines]", "lacks question_word"]),
@@ -184,12 +188,12 @@ def test_the_layout_and_the_language_are_chosen_by_name(tmp_path: Path) -> None:
         ('answer = "1871"', 'reply = "1871"', ["example 1", "question and answer"]),
     ],
 )
-def test_a_broken_table_is_refused_by_file_and_key(tmp_path: Path, old: str, new: str, words: list[str]) -> None:
+def test_a_broken_table_is_refused_by_file_and_key(tmp_path: Path, old: str, new: str, said: list[str]) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(ENGLISH.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(InputError) as caught:
         open_dialect(f"chat:lines:{path}")
-    for word in (str(path), *words):
+    for word in (str(path), *said):
         assert word in str(caught.value)
 
 
