@@ -15,8 +15,8 @@ import signal, sys
 from instructpt.interrupts import interruptible
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 waiting = lambda: __import__("ctypes").CDLL(None).sleep(60)  # a native call, as long as a large vocabulary takes
-print("begun", flush=True)
 try:
+    print("begun", flush=True)
     interruptible(waiting)
 except KeyboardInterrupt:
     print("stopped", flush=True)

@@ -264,6 +264,7 @@ def _finish(stage: Stage[Any], run: Run, num_shards: int) -> None:
     shutil.rmtree(path.parent)
     for index in range(num_shards):
         total.add(read_tally(folder, index))
+    folder.clean()  # of a worker that died while others went on, and whose shard one of them built
     manifest = _manifest(stage, run, num_shards, total)
     folder.write("manifest.json", orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
     drop_claim(folder)
