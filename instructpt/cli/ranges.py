@@ -66,6 +66,7 @@ RANGES = {
     "learning_rate": Range(0, 10, open=True),
     "limit": COUNT,
     "lora_rank": COUNT_OR_NONE,
+    "lora_layers": COUNT,
     "many_pairs_weight": AMOUNT,
     "max_bytes": COUNT,
     "max_contexts": COUNT,

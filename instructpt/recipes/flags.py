@@ -281,6 +281,9 @@ class TaskTuning:
     lora_rank: int | None = None
     """Tune adapters of this rank (LoRA, needs the extra `tune`) and merge them in; 0 tunes all weights. 32 by default
     for a reader and for a base with answers first, else 0."""
+    lora_layers: int | None = None
+    """Adapters in this many of the last layers only; by default in all. Half of the layers take two thirds of the
+    time."""
     precision: PrecisionFlag = "auto"
 
 

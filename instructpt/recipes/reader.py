@@ -68,6 +68,7 @@ def reader(
         way=way,
         tokens=tuning.tuning_tokens,
         rank=rank,
+        layers=tuning.lora_layers,
         precision=fast_precision(tuning.precision),
         seed=seed,
     )

@@ -185,7 +185,15 @@ def synthesizer(
     mined = {name: _mined(name, text, words, way, seed) for name, text in part.items()}
     mixture = _mixture(converted, texts, mined, shares=raw.shares, words=words, way=way)
     model = tuned(
-        mixture, words=words, base=start, way=way, tokens=tuning.tuning_tokens, rank=rank, precision=precise, seed=seed
+        mixture,
+        words=words,
+        base=start,
+        way=way,
+        tokens=tuning.tuning_tokens,
+        rank=rank,
+        layers=tuning.lora_layers,
+        precision=precise,
+        seed=seed,
     )
     return Release(
         name="measured" if scores else "synthesizer",

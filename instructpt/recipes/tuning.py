@@ -145,10 +145,14 @@ def tuned(
     way: Way,
     tokens: int | None,
     rank: int,
+    layers: int | None,
     precision: Literal["float32", "bfloat16"],
     seed: int,
 ) -> Train:
-    """A base tuned on so many tokens of a mixture; without a number, on the epochs of the way. rank: of adapters."""
+    """A base tuned on so many tokens of a mixture; without a number, on the epochs of the way.
+
+    rank: of adapters; 0 tunes all weights. layers: how many of the last ones have adapters; None: all.
+    """
     steps = _MOST_STEPS  # `Train.epochs` ends the run then
     if tokens is not None:
         steps = steps_for(tokens, row_tokens=way.row_tokens, batch_rows=way.batch_rows)
@@ -158,7 +162,7 @@ def tuned(
         warmup_steps=min(way.warmup_steps, steps // 10),
         precision=precision,
         seed=seed,
-        lora=Lora(rank=rank, alpha=LORA_ALPHA_FACTOR * rank) if rank else None,
+        lora=Lora(rank=rank, alpha=LORA_ALPHA_FACTOR * rank, last_layers=layers) if rank else None,
     )
     return Train(
         name="tuned",

@@ -324,11 +324,16 @@ def _training(train: Train, run: Run) -> Training:
         ("weight decay", f"{settings['weight_decay']:g}"),
         ("clip", f"{settings['clip']:g}"),
         ("precision", settings["precision"]),
-        ("tuned", f"LoRA, rank {lora['rank']}, alpha {lora['alpha']:g}" if lora else "all weights"),
+        ("tuned", _lora_shown(lora) if lora else "all weights"),
         ("seed", str(settings["seed"])),
     )
     begins = f"random weights, shape {train.shape}" if train.base is None else _public_name(train.base)
     return Training(train.name, begins, shown, steps[-1].tokens, sum(step.loss for step in last) / len(last))
+
+
+def _lora_shown(lora: Mapping[str, Any]) -> str:
+    layers = f", last {lora['last_layers']} layers" if lora.get("last_layers") else ""
+    return f"LoRA, rank {lora['rank']}, alpha {lora['alpha']:g}{layers}"
 
 
 def _public_name(model: Model) -> str:

@@ -13,6 +13,7 @@ puts them on the same base model.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ def wrap(model: PreTrainedModel, lora: Lora, *, seed: int) -> None:
 
     A begins uniform in +-1/sqrt(in), B as zeros: before the first step the model is what it was. Each A has a random
     stream of its own, named after it, so that they are the same bytes on every machine. Raises InputError without
-    peft, or where it finds no layer that it knows.
+    peft, where it finds no layer that it knows, or for more `last_layers` than there are.
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model
@@ -50,6 +51,7 @@ def wrap(model: PreTrainedModel, lora: Lora, *, seed: int) -> None:
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules="all-linear",
+        exclude_modules=_frozen_layers(model, lora.last_layers),
         task_type="CAUSAL_LM",
         base_model_name_or_path=model.name_or_path or None,
     )
@@ -68,6 +70,19 @@ def wrap(model: PreTrainedModel, lora: Lora, *, seed: int) -> None:
             else:
                 assert ".lora_A." in name, name
                 parameter.copy_(_uniform(parameter.shape, seed, name) / parameter.shape[1] ** 0.5)
+
+
+def _frozen_layers(model: PreTrainedModel, last_layers: int | None) -> str | None:
+    """A pattern of the names in all layers before the last so many; None if there are none."""
+    if last_layers is None:
+        return None
+    stacks = {name: len(module) for name, module in model.named_modules() if isinstance(module, torch.nn.ModuleList)}
+    name = max(stacks, key=stacks.__getitem__, default="")
+    num_layers = stacks.get(name, 0)
+    if last_layers > num_layers:
+        raise InputError(f"the last {last_layers} layers are to have adapters, the model has {num_layers}: give fewer")
+    frozen = "|".join(map(str, range(num_layers - last_layers)))
+    return rf"{re.escape(name)}\.({frozen})\..*" if frozen else None
 
 
 def is_wrapped(model: PreTrainedModel) -> bool:

@@ -13,7 +13,7 @@ Under torchrun every process runs this loop on its rows of the step (see `parall
 written once, and all that is decided is decided by sums over all, so that they stay together.
 
 The folder that `train` works in holds `settings.json` (written first), `metrics.jsonl`, `checkpoints/` while it runs
-and `model/` once it is done.
+and `model/` once it is done; with LoRA also `adapters/`, for whoever has the base.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ from instructpt.training.parallel import World
 from instructpt.training.schedules import multiplier
 from instructpt.training.settings import Execution, TrainSettings
 
+ADAPTERS = "adapters"
+"""What was learned, apart from the base, where a run tunes with LoRA."""
 MEDIAN_STEPS = 100
 """The guard compares a loss with the median of this many steps before it."""
 _NO_HOST_MEMORY = "can't allocate memory"
@@ -180,6 +182,7 @@ def _steps(
             if num_stopping:
                 return
     if settings.lora:
+        adapters.save(model, folder / ADAPTERS)
         adapters.merge(model)
     _export(folder, model, settings, world, vocabulary_folder=vocabulary_folder)
 

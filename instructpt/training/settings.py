@@ -20,10 +20,16 @@ class Lora:
     """The product is multiplied by alpha / rank."""
     dropout: float = 0.0
     """Share of a layer's inputs that its adapter does not see in a step."""
+    last_layers: int | None = field(default=None, metadata={"later": True})
+    """Adapters in so many of the last layers only: no gradient is taken through those before. None: in all."""
 
     def __post_init__(self) -> None:
         _check(self.rank >= 1, f"the rank of LoRA is {self.rank}: give at least 1, or tune without LoRA")
         _check(self.alpha > 0, f"the alpha of LoRA is {self.alpha}: give more than 0")
+        _check(
+            self.last_layers is None or self.last_layers >= 1,
+            f"the last {self.last_layers} layers are to have adapters: give at least 1, or nothing for all layers",
+        )
         _check(0 <= self.dropout < 1, f"the dropout of LoRA is {self.dropout}: give 0 or more, less than 1")
 
 
