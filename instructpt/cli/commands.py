@@ -275,7 +275,7 @@ def _make(stage: Stage[Any], where: Where, *, title: str) -> None:
     from instructpt.artifacts.partitions import parse_partition
     from instructpt.artifacts.storage import Folder
     from instructpt.executors.make import make, still_missing
-    from instructpt.progress.shown import shown
+    from instructpt.progress.panel import shown
 
     if devices.rank() > 0:  # of torchrun's processes the first one speaks
         make(stage, run_of(where, Silent()))

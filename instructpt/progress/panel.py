@@ -1,4 +1,4 @@
-"""What a person sees of a stage at work: a few lines that are drawn anew, or one line for a log.
+"""What people are told while a recipe runs: a line a finished stage, and a few lines on the one at work, drawn anew.
 
       4/5  groups       ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━  34.1%  2h10m left
            passages     12,288 of about 36,000   8.2/s   pairs 55,123
@@ -11,191 +11,209 @@
                         ok   http://gpu2:8000/v1   48 under way   0 failed
            spent        12.10 of 50   3.20 h of 24
 
-All of it is drawn from a `View` alone. Words that come from a server or a corpus are shown, never obeyed.
+The pace is that of the last minute and not since the start, so that an hour of waiting for a server does not weigh on
+the days after it; without news it falls. (`rich.progress` learns of growth alone: what waits keeps its last pace there,
+then has none.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from instructpt.progress.board import View, number
+from instructpt.artifacts.news import Progress
+from instructpt.artifacts.tally import Tally
+from instructpt.errors import BudgetError
+from instructpt.progress.status import StatusFile
+from instructpt.progress.view import DOWN, View, details, line, place
+from instructpt.progress.wording import duration, plain, summary
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+    from rich.text import Text
 
-_PLACE, _LABEL = 5, 12
-_NUM_REASONS = 5
-_NUM_ENDPOINTS = 4
-_REJECTS, _DOWN = "rejects/", "DOWN"
+SECONDS_BETWEEN_LINES = 10.0
+"""Plain output: at most one line of news in this time, so that a log of a week stays readable."""
+_PACE_SECONDS = 60.0
+_SECONDS_BETWEEN_MARKS = 1.0
+
+
+class Panel(Progress):
+    """Keeps how a run stands and shows it on a console. Its methods may be called from any thread."""
+
+    def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console, self._clock, self._lock = console, clock, threading.Lock()
+        self._stages: dict[str, dict[str, object]] = {}
+        self._stage: str | None = None
+        self._began = self._last_line = 0.0
+        self._num_shards = self._num_sealed = self._num_sealed_before = 0
+        self._counts: Mapping[str, object] = {}
+        self._marks: deque[tuple[float, Mapping[str, float]]] = deque()
+        self._live: Live | None = None
+        self.when_planned: Callable[[], None] | None = None
+
+    def plan(self, names: Sequence[str]) -> None:
+        with self._lock:
+            self._stages = {name: {"state": "waiting"} for name in names}
+        if self.when_planned is not None:
+            self.when_planned()
+
+    def found(self, name: str, tally: Tally) -> None:
+        self._keep(name, "found", tally)
+        self._line(name, summary(tally), state="found")
+
+    def started(self, name: str, num_shards: int, num_sealed: int) -> None:
+        with self._lock:
+            self._stages[name], self._stage, self._began = {"state": "running"}, name, self._clock()
+            self._num_shards, self._num_sealed, self._num_sealed_before = num_shards, num_sealed, num_sealed
+            self._counts, self._last_line = {}, time.monotonic()
+            self._marks.clear()
+        if self._console.is_terminal and self._live is None:
+            from rich.live import Live
+
+            self._live = Live(
+                get_renderable=lambda: draw(self.view()),
+                console=self._console,
+                transient=True,
+                refresh_per_second=4,
+                redirect_stdout=False,  # it may be a pipe
+            )
+            self._live.start()
+
+    def news(self, name: str, counts: Mapping[str, object]) -> None:
+        with self._lock:
+            if name == self._stage:
+                self._counts = dict(counts)
+                self._mark()
+        self._now_and_then(name)
+
+    def sealed(self, name: str, tally: Tally) -> None:
+        del tally
+        with self._lock:
+            self._num_sealed += name == self._stage
+        self._now_and_then(name)
+
+    def finished(self, name: str, tally: Tally) -> None:
+        self.close()
+        seconds = self.view().seconds
+        self._keep(name, "done", tally)
+        self._line(name, summary(tally), state="done", seconds=seconds)
+
+    def view(self) -> View:
+        """How things stand now."""
+        with self._lock:
+            now = self._clock()
+            return View(
+                stages=dict(self._stages),
+                stage=self._stage,
+                num_shards=self._num_shards,
+                num_sealed=self._num_sealed,
+                num_sealed_before=self._num_sealed_before,
+                seconds=now - self._began if self._stage else 0.0,
+                counts=self._counts,
+                rates=self._rates(now),
+            )
+
+    def close(self) -> None:
+        """Leave the terminal as it was found. Calling it twice is fine."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def say(self, words: str) -> None:
+        """A line of its own."""
+        self._console.print(plain(words), soft_wrap=True, markup=False, highlight=False)
+
+    def _keep(self, name: str, state: str, tally: Tally) -> None:
+        with self._lock:
+            counted = {"taken": tally.taken, "made": tally.made, "dropped": tally.dropped, "counts": tally.counts}
+            self._stages[name] = {"state": state, **counted}
+            self._stage = None if name == self._stage else self._stage
+
+    def _mark(self) -> None:
+        now = self._clock()
+        numbers = {name: float(value) for name, value in self._counts.items() if isinstance(value, int | float)}
+        if "passages" in numbers:
+            numbers["asked"] = numbers["passages"] - numbers.get("replayed", 0.0)
+        if len(self._marks) > 1 and now - self._marks[-2][0] < _SECONDS_BETWEEN_MARKS:
+            self._marks.pop()
+        self._marks.append((now, numbers))
+        while len(self._marks) > 2 and self._marks[1][0] <= now - _PACE_SECONDS:
+            self._marks.popleft()
+
+    def _rates(self, now: float) -> dict[str, float]:
+        if len(self._marks) < 2:
+            return {}
+        (began, first), (_, last) = self._marks[0], self._marks[-1]
+        return {name: max(0.0, last[name] - first.get(name, 0.0)) / max(now - began, 1e-9) for name in last}
+
+    def _now_and_then(self, name: str) -> None:
+        if self._live is None and time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._line(name, line(self.view()))
+
+    def _line(self, name: str, words: str, *, state: str = "", seconds: float | None = None) -> None:
+
+        self._last_line = time.monotonic()
+        text = _label(name, list(self._stages)).append(" ")
+        if state:
+            text.append(f"{state:<6} ", style="green")
+        text.append(plain(words))
+        if seconds is not None:
+            text.append(f"  {duration(seconds)}", style="dim")
+        self._console.print(text, soft_wrap=True)
+
+
+@contextmanager
+def shown(root: str, *, console: Console, partition: tuple[int, int] = (0, 1)) -> Iterator[Panel]:
+    """A panel on `console` and `status.json` under `root`, for the time of a run; its end is told to both.
+
+    partition: see `Run.partition`; each has a status file of its own.
+    """
+    panel = Panel(console)
+    status = StatusFile(panel.view, root=root, partition=partition, when_refused=panel.say)
+    panel.when_planned = status.start  # not before: a run that is refused leaves another run's file alone
+    try:
+        yield panel
+    except BaseException as error:
+        panel.close()
+        is_stopped = isinstance(error, KeyboardInterrupt | BudgetError)
+        status.end("stopped" if is_stopped else "failed", message=plain(error) or type(error).__name__)
+        raise
+    panel.close()
+    status.end("finished")
 
 
 def draw(view: View) -> RenderableType:
     """The stage at work as lines that fit the terminal, whatever its width."""
-    from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
-    label = Text.assemble((f"{place(view):>{_PLACE}}  ", "dim"), (f"{plain(view.stage or ''):<{_LABEL}}", "bold"))
-    share = _share(view)
-    if share is None:
+    label = _label(view.stage or "", list(view.stages))
+    if not view.num_passages:
         return Text.assemble(label, " ", line(view) or duration(view.seconds), no_wrap=True, overflow="ellipsis")
-    head = Table.grid(padding=(0, 1))
-    head.add_column(no_wrap=True)
+    share = min(1.0, view.number("passages") / view.num_passages)
+    head, table = Table.grid(padding=(0, 1), expand=True), Table.grid(padding=(0, 1), expand=True)
     head.add_column(ratio=1)
     head.add_column(no_wrap=True)
     bar = ProgressBar(total=1.0, completed=share, complete_style="green", finished_style="green")
-    head.add_row(label, bar, Text(f"{share:6.1%}  {_left(view)}".rstrip()))
-    head.expand = True
-    lines: list[RenderableType] = [head]
-    for name, words in _details(view):
-        body = Table.grid(padding=(0, 1))
-        body.add_column(no_wrap=True)
-        body.add_column(overflow="fold")
-        shown = Text(words)
-        shown.highlight_words([_DOWN], "bold red")
-        body.add_row(Text(f"{'':>{_PLACE}}  {name:<{_LABEL}}", style="dim"), shown)
-        lines.append(body)
-    return Group(*lines)
+    head.add_row(bar, f"{share:6.1%}  {view.left}".rstrip())
+    table.add_column(no_wrap=True)
+    table.add_column(ratio=1, overflow="fold")
+    table.add_row(label, head)
+    for name, words in details(view).items():
+        told = Text(words)
+        told.highlight_words([DOWN], "bold red")
+        table.add_row(Text(f"{'':>5}  {name}", style="dim"), told)
+    return table
 
 
-def line(view: View) -> str:
-    """The same in one line, for a log."""
-    if view.num_passages is None:
-        return "  ".join(filter(None, [_words(view.counts), _shards(view), _left(view)]))
-    wanted = ("passages", "tokens", "under way", "rejects", "endpoints", "spent")
-    details = dict(_details(view, num_reasons=1))
-    parts = [f"{name} {details[name].splitlines()[0]}" for name in wanted if name in details]
-    return "  ".join([*parts, _left(view)]).rstrip()
+def _label(name: str, stages: Sequence[str]) -> Text:
+    from rich.text import Text
 
-
-def place(view: View) -> str:
-    """Which of the stages is at work: "3/5"."""
-    if view.stage is None or view.stage not in view.stages:
-        return ""
-    return f"{list(view.stages).index(view.stage) + 1}/{len(view.stages)}"
-
-
-def duration(seconds: float) -> str:
-    """A length of time in few characters: "4.2s", "3m05s", "2h10m", "3d04h"."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours >= 48:
-        return f"{hours // 24}d{hours % 24:02d}h"
-    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{seconds:.1f}s"
-
-
-def plain(text: object) -> str:
-    """Words on one line whose control and format characters (terminal codes, direction marks) became blanks."""
-    return "".join(c if c.isprintable() else " " for c in str(text)).strip()
-
-
-def _share(view: View) -> float | None:
-    """How much of the stage is done; None where that is not known, and one line says all."""
-    if not view.num_passages:
-        return None
-    return min(1.0, number(view.counts, "passages") / view.num_passages)
-
-
-def _left(view: View) -> str:
-    return "" if view.seconds_left is None else f"{duration(max(0.0, view.seconds_left))} left"
-
-
-def _shards(view: View) -> str:
-    return f"shards {view.num_sealed:,} of {view.num_shards:,}" if view.num_shards > 1 else ""
-
-
-def _words(counts: Mapping[str, object]) -> str:
-    return "  ".join(f"{plain(name)} {_shown(value)}" for name, value in counts.items())
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return f"{value:,}" if isinstance(value, int) else plain(value)
-
-
-def _details(view: View, *, num_reasons: int = _NUM_REASONS) -> list[tuple[str, str]]:
-    """What there is to tell of a stage that asks a model, a few words each; what was not told is left out."""
-    counts, rates = view.counts, view.rates
-    whole = view.num_passages or 0.0
-    exact = whole == number(counts, "total")
-    passages = f"{number(counts, 'passages'):,.0f} of {'' if exact else 'about '}{whole:,.0f}"
-    if "asked" in rates:
-        passages += f"   {_rate(rates['asked'])}"
-    passages += f"   pairs {number(counts, 'pairs'):,.0f}"
-    if number(counts, "failed"):
-        passages += f"   failed {number(counts, 'failed'):,.0f}"
-    if number(counts, "replayed"):
-        passages += f"   from the ledger {number(counts, 'replayed'):,.0f}"
-    told = [
-        ("passages", passages),
-        ("tokens", _tokens(counts, rates)),
-        ("under way", _under_way(view)),
-        ("rejects", _rejects(counts, num_reasons)),
-        ("endpoints", _endpoints(counts.get("endpoints"))),
-        ("spent", _spent(counts)),
-    ]
-    return [(name, words) for name, words in told if words]
-
-
-def _tokens(counts: Mapping[str, object], rates: Mapping[str, float]) -> str:
-    parts = [
-        f"{way} {_rate(rates[name])}"
-        for way, name in (("in", "prompt_tokens"), ("out", "output_tokens"))
-        if name in rates
-    ]
-    if (num_read := number(counts, "engine_prompt_tokens")) and "cached_tokens" in counts:
-        parts.append(f"cached {number(counts, 'cached_tokens') / num_read:.0%}")
-    return "   ".join(parts)
-
-
-def _under_way(view: View) -> str:
-    parts = []
-    if "under_way" in view.counts:
-        parts.append(f"{number(view.counts, 'under_way'):,.0f} of {number(view.counts, 'capacity'):,.0f}")
-    if "engines" in view.counts:
-        parts.append(f"engines {plain(view.counts['engines'])}")
-    if shards := _shards(view):
-        parts.append(shards)
-    return "   ".join(parts)
-
-
-def _rejects(counts: Mapping[str, object], num_reasons: int) -> str:
-    total = number(counts, "rejects")
-    reasons = {name.removeprefix(_REJECTS): number(counts, name) for name in counts if name.startswith(_REJECTS)}
-    first = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))[:num_reasons]
-    words = ", ".join(f"{plain(name)} {count:,.0f}" for name, count in first)
-    return f"{total:,.0f}{f': {words}' if words else ''}" if total else ""
-
-
-def _endpoints(endpoints: Any) -> str:
-    """How many are well, and those that are not. endpoints: `engines.Endpoint`s, or how many are well of how many."""
-    if not isinstance(endpoints, Sequence) or isinstance(endpoints, str):
-        return plain(endpoints) if endpoints else ""
-    num_well = sum(endpoint.is_healthy for endpoint in endpoints)
-    shown = sorted(endpoints, key=lambda endpoint: (endpoint.is_healthy, -endpoint.num_failed))[:_NUM_ENDPOINTS]
-    words = [f"{num_well} of {len(endpoints)} ok"]
-    for endpoint in shown:
-        state, failed = "ok" if endpoint.is_healthy else _DOWN, endpoint.num_failed
-        said = f"   {plain(endpoint.trouble)}" if endpoint.trouble else ""
-        words.append(
-            f"{state:<4} {plain(endpoint.name)}   {endpoint.num_under_way:,} under way   {failed:,} failed{said}"
-        )
-    if len(shown) < len(endpoints):
-        words.append(f"and {len(endpoints) - len(shown):,} more")
-    return "\n".join(words) if endpoints else ""
-
-
-def _spent(counts: Mapping[str, object]) -> str:
-    parts = []
-    for name, limit, form in (("cost", "max_cost", "{:,.2f}"), ("hours", "max_hours", "{:,.2f} h")):
-        if number(counts, limit) or (name == "cost" and number(counts, name)):
-            parts.append(form.format(number(counts, name)))
-            parts[-1] += f" of {number(counts, limit):,g}" if number(counts, limit) else ""
-    return "   ".join(parts)
-
-
-def _rate(per_second: float) -> str:
-    return f"{per_second:,.0f}/s" if per_second >= 10 else f"{per_second:,.1f}/s"
+    return Text.assemble((f"{place(name, stages):>5}  ", "dim"), (f"{plain(name):<12}", "bold"))

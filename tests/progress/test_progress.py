@@ -19,11 +19,10 @@ from instructpt.artifacts.tally import Tally
 from instructpt.engines import Endpoint
 from instructpt.errors import ArtifactError, BudgetError, InputError
 from instructpt.executors.make import make
-from instructpt.progress import shown as progress
+from instructpt.progress import panel as progress
 from instructpt.progress import status
-from instructpt.progress.board import Board, View
-from instructpt.progress.panel import draw, line
-from instructpt.progress.shown import Panel, shown
+from instructpt.progress.panel import Panel, draw, shown
+from instructpt.progress.view import View, line
 
 ENDPOINTS = (
     Endpoint("http://gpu1:8000/v1", is_healthy=True, num_under_way=48, num_answered=900, num_failed=0),
@@ -65,17 +64,22 @@ def counts(passages: int, **more: int) -> dict[str, object]:
     return {"passages": passages, "total": 1000, "shards": 1, "output_tokens": 10 * passages, **more}
 
 
+def silent_panel(clock: Clock) -> Panel:
+    """A panel on a console that nobody sees."""
+    return Panel(Console(file=StringIO()), clock=clock)
+
+
 def at_work(*told: tuple[float, dict[str, object]], num_shards: int = 1, num_sealed: int = 0) -> View:
-    """A board that was told so many seconds after the start."""
+    """A panel that was told so many seconds after the start."""
     clock = Clock()
-    board = Board(clock)
-    board.plan(["passages", "groups"])
-    board.found("passages", Tally(taken=900, made=1000))
-    board.started("groups", num_shards, num_sealed)
+    panel = silent_panel(clock)
+    panel.plan(["passages", "groups"])
+    panel.found("passages", Tally(taken=900, made=1000))
+    panel.started("groups", num_shards, num_sealed)
     for seconds, news in told:
         clock.now = 1000.0 + seconds
-        board.news("groups", news)
-    return board.view()
+        panel.news("groups", news)
+    return panel.view()
 
 
 def drawn(view: View, *, width: int = 80) -> str:
@@ -102,14 +106,14 @@ def test_what_the_ledger_answers_does_not_count_as_pace() -> None:
 
 def test_without_news_the_pace_falls() -> None:
     clock = Clock()
-    board = Board(clock)
-    board.started("groups", 1, 0)
-    board.news("groups", counts(0))
+    panel = silent_panel(clock)
+    panel.started("groups", 1, 0)
+    panel.news("groups", counts(0))
     clock.now += 10
-    board.news("groups", counts(100))
-    before = board.view().rates["passages"]
+    panel.news("groups", counts(100))
+    before = panel.view().rates["passages"]
     clock.now += 990
-    assert board.view().rates["passages"] == pytest.approx(before / 100)
+    assert panel.view().rates["passages"] == pytest.approx(before / 100)
 
 
 def test_shards_that_are_not_begun_are_taken_to_be_as_large_as_the_others() -> None:
@@ -122,31 +126,31 @@ def test_shards_that_are_not_begun_are_taken_to_be_as_large_as_the_others() -> N
 
 def test_a_stage_that_counts_no_passages_is_timed_by_its_shards() -> None:
     clock = Clock()
-    board = Board(clock)
-    board.started("documents", 10, 4)
-    assert board.view().seconds_left is None
+    panel = silent_panel(clock)
+    panel.started("documents", 10, 4)
+    assert panel.view().seconds_left is None
     clock.now += 20
-    board.sealed("documents", Tally())
-    board.sealed("documents", Tally())
-    assert board.view().seconds_left == pytest.approx(40)
+    panel.sealed("documents", Tally())
+    panel.sealed("documents", Tally())
+    assert panel.view().seconds_left == pytest.approx(40)
 
 
 def test_news_of_many_threads_leave_one_word() -> None:
-    board = Board()
-    board.started("groups", 8, 0)
+    panel = silent_panel(Clock())
+    panel.started("groups", 8, 0)
 
     def work(shard: int) -> None:
         for passages in range(300):
-            board.news("groups", counts(passages))
-            board.view()
-        board.sealed("groups", Tally())
+            panel.news("groups", counts(passages))
+            panel.view()
+        panel.sealed("groups", Tally())
 
     threads = [threading.Thread(target=work, args=(shard,)) for shard in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    view = board.view()
+    view = panel.view()
     assert (view.num_sealed, view.counts["passages"]) == (8, 299)
 
 
