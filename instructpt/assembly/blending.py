@@ -21,7 +21,7 @@ from instructpt.records import Text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class BlendPart:
     """Texts that take part in a blend."""
 
     texts: Stage[Text]
@@ -39,7 +39,7 @@ class Blend(Stage[Text]):
     takes: ClassVar[str] = "texts"
     makes: ClassVar[str] = "texts"
 
-    parts: tuple[Part, ...]
+    parts: tuple[BlendPart, ...]
 
     def num_shards(self, run: Run) -> int:
         """The shards of every part, as often as it has copies."""

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from instructpt.assembly.rows import Source
+from instructpt.assembly.rows import RowSource
 from instructpt.errors import RecipeError
 from instructpt.seeds import digest, permute
 
@@ -33,7 +33,7 @@ _UNITS = 1 << 48
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MixturePart:
     """What a run takes from one source."""
 
     name: str
@@ -49,7 +49,7 @@ class Part:
 class Mixture:
     """The rows of a run, by number. Made by `plan`."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[MixturePart, ...]
     num_rows: int
     seed: int
     shares: tuple[int, ...]
@@ -97,7 +97,7 @@ def _key(seed: int, *names: object) -> bytes:
 
 
 def plan(
-    sources: Mapping[str, Source],
+    sources: Mapping[str, RowSource],
     *,
     weights: Mapping[str, float],
     num_rows: int,
@@ -120,7 +120,7 @@ def plan(
     last_start = (num_rows - 1) // _block_rows(shares) * _block_rows(shares)
     rows = [taken + count for taken, count in zip(*_block(tuple(shares), last_start, num_rows), strict=True)]
     parts = tuple(
-        Part(name, len(source), count, count / len(source))
+        MixturePart(name, len(source), count, count / len(source))
         for (name, source), count in zip(sources.items(), rows, strict=True)
     )
     for part in parts:
@@ -128,7 +128,7 @@ def plan(
     return Mixture(parts, num_rows, seed, tuple(shares))
 
 
-def _check(sources: Mapping[str, Source], *, weights: Mapping[str, float], num_rows: int) -> None:
+def _check(sources: Mapping[str, RowSource], *, weights: Mapping[str, float], num_rows: int) -> None:
     if not sources or sources.keys() != weights.keys():
         named, weighed = sorted(sources), sorted(weights)
         raise RecipeError(f"the mixture has the sources {named} and weights for {weighed}: give each one weight")
@@ -143,7 +143,7 @@ def _check(sources: Mapping[str, Source], *, weights: Mapping[str, float], num_r
         raise RecipeError(f"a run of {num_rows} rows trains nothing: give a budget of at least one")
 
 
-def _refuse_repetition(part: Part, *, weight: float, num_rows: int, max_epochs: float) -> None:
+def _refuse_repetition(part: MixturePart, *, weight: float, num_rows: int, max_epochs: float) -> None:
     if part.epochs > max_epochs:
         raise RecipeError(
             f"source {part.name!r} has {part.size:,} rows and would be seen {part.epochs:.2f} times, more than the "

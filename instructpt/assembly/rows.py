@@ -67,7 +67,7 @@ class Origin:
     source: str
 
 
-class Source(Protocol):
+class RowSource(Protocol):
     """What a mixture has to know of rows."""
 
     @property

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from instructpt.artifacts import Run, Stage, differences, is_finished, may_be_replaced, tree
 from instructpt.artifacts.tally import Tally
-from instructpt.progress.wording import summary
+from instructpt.progress.in_words import summary
 from instructpt.report.estimate import Wishes, estimates
 from instructpt.report.tables import print_table
 

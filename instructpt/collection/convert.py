@@ -1,7 +1,7 @@
 """Annotated task data to shots: rows that ask something about a text become that text with all its pairs.
 
     rows --choose--> rows of the sets wanted --gather--> contexts --(test items, fullest)--> contexts worth having
-         --cut--> contexts of a length --pairs--> shots --fit--> shots within the budget
+         --cut--> contexts of a length --pairs--> shots --fit--> shots within the limits
 
                     dataset A                   dataset B
     rows        a1   a2   a3   a4              b1      b2
@@ -22,14 +22,14 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from instructpt.collection import windows
-from instructpt.collection.budget import Budget
 from instructpt.collection.catalog import Catalog
 from instructpt.collection.choice import Choice
 from instructpt.collection.contamination import overlapping
 from instructpt.collection.contexts import Contexts, Gathering, keep_fullest, remove_empty, spelling
 from instructpt.collection.converters import CONVERTERS
+from instructpt.collection.limits import LengthLimits
 from instructpt.collection.neutral import TaskRecord, reject
-from instructpt.collection.pairs import pair_of
+from instructpt.collection.task_pairs import pair_of
 from instructpt.records import Document, Pair, Reject, Shot
 from instructpt.seeds import digest, rng
 from instructpt.words.ngrams import Index
@@ -43,7 +43,7 @@ class Conversion:
     """Everything that decides what becomes of a row."""
 
     catalog: Catalog
-    budget: Budget
+    limits: LengthLimits
     sentence_starts: windows.Sentences
     """Where long contexts may be cut."""
     choice: Choice = field(default_factory=Choice)
@@ -107,12 +107,12 @@ def _shots(contexts: Contexts, how: Conversion) -> Iterator[Shot]:
     members = iter(contexts.values())
     while batch := list(islice(members, _BATCH_SHOTS)):
         texts = [spelling(records) for records in batch]
-        lengths = how.budget.lengths(texts)
-        long = [place for place, length in enumerate(lengths) if length > how.budget.context]
+        lengths = how.limits.lengths(texts)
+        long = [place for place, length in enumerate(lengths) if length > how.limits.context]
         cuts = windows.cut(
             [texts[place] for place in long],
-            limit=how.budget.context,
-            lengths=how.budget.lengths,
+            limit=how.limits.context,
+            lengths=how.limits.lengths,
             sentence_starts=how.sentence_starts,
         )
         split = dict(zip(long, cuts, strict=True))
@@ -122,7 +122,7 @@ def _shots(contexts: Contexts, how: Conversion) -> Iterator[Shot]:
                 shots += _split_shots(text, split[place], records, how)
             else:
                 shots.append(_shot(text, records, how))
-        yield from _fitted(shots, how.budget)
+        yield from _fitted(shots, how.limits)
 
 
 def _split_shots(
@@ -191,19 +191,19 @@ def _of_sets(
     return Shot(replace(document, source="+".join(names), meta=meta), tuple(pairs), rejects=tuple(rejects))
 
 
-def _fitted(shots: Sequence[Shot], budget: Budget) -> list[Shot]:
-    """The shots without pairs beyond the budget (`over_budget`): each is tried in turn, those that fit stay.
+def _fitted(shots: Sequence[Shot], limits: LengthLimits) -> list[Shot]:
+    """The shots without pairs beyond the limit (`over_budget`): each is tried in turn, those that fit stay.
 
     What a shot costs is measured whole, never summed up: a dialect may write more for a group than for its pairs.
     """
-    costs = budget.costs(shots)
-    over = [place for place, cost in enumerate(costs) if cost > budget.shot]
+    costs = limits.costs(shots)
+    over = [place for place, cost in enumerate(costs) if cost > limits.shot]
     kept: dict[int, list[int]] = {place: [] for place in over}
     for number in range(max((len(shots[place].pairs) for place in over), default=0)):
         tried = [place for place in over if number < len(shots[place].pairs)]
-        measured = budget.costs([_with_pairs(shots[place], [*kept[place], number]) for place in tried])
+        measured = limits.costs([_with_pairs(shots[place], [*kept[place], number]) for place in tried])
         for place, cost in zip(tried, measured, strict=True):
-            if cost <= budget.shot:
+            if cost <= limits.shot:
                 kept[place].append(number)
     return [_with_pairs(shot, kept[place]) if place in kept else shot for place, shot in enumerate(shots)]
 

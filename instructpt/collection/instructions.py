@@ -23,7 +23,7 @@ from instructpt.artifacts.pair_counts import count_pairs
 from instructpt.collection.catalog import Catalog
 from instructpt.collection.layouts import WANTED, neutral_rows
 from instructpt.collection.neutral import TaskRecord, parse, reject
-from instructpt.collection.pairs import pair_of
+from instructpt.collection.task_pairs import pair_of
 from instructpt.errors import InputError, RecipeError
 from instructpt.files import File, streams
 from instructpt.records import Document, Group, Pair, Reject, Shot

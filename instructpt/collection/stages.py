@@ -16,8 +16,8 @@ from instructpt.records import Group, Reject, Shot
 from instructpt.words import vocabulary
 
 if TYPE_CHECKING:
-    from instructpt.collection.budget import Budget
     from instructpt.collection.convert import Conversion
+    from instructpt.collection.limits import LengthLimits
     from instructpt.collection.neutral import TaskRecord
 
 DEFAULT_SHOTS = 2
@@ -90,7 +90,7 @@ class Convert(Stage[Group]):
             raise RecipeError(f"{self.name}: context_tokens are counted with a vocabulary: give one, and group_tokens")
         if self.context_characters is not None and self.vocabulary is not None:
             raise RecipeError(f"{self.name}: with a vocabulary give context_tokens, not context_characters")
-        longest, room = self._limits()
+        longest, room = self._sizes()
         if not 0 < longest < room:
             raise RecipeError(f"{self.name}: contexts of {longest} leave no room for pairs in {room}: give less")
         if self.shots is not None and self.shots < 1:
@@ -143,22 +143,22 @@ class Convert(Stage[Group]):
             seed=self.seed,
             num_shots=self.shots or (None if self.group_tokens else DEFAULT_SHOTS),
             capacity=self.group_tokens,
-            costs=how.budget.costs if self.group_tokens else None,
+            costs=how.limits.costs if self.group_tokens else None,
         )
         for group in groups:
             yield count_pairs(group, run.tally)
 
-    def _limits(self) -> tuple[int, int]:
+    def _sizes(self) -> tuple[int, int]:
         """The longest context and the most for a shot, in tokens or characters."""
         if self.group_tokens is None:
             return self.context_characters or self.budget_characters * 3 // 4, self.budget_characters
         return self.context_tokens or self.group_tokens * 3 // 4, self.group_tokens
 
-    def _budget(self, run: Run) -> Budget:
-        from instructpt.collection.budget import in_characters, in_tokens
+    def _limits(self, run: Run) -> LengthLimits:
+        from instructpt.collection.limits import in_characters, in_tokens
         from instructpt.synthesis.dialects import open_dialect
 
-        context, shot = self._limits()
+        context, shot = self._sizes()
         if self.vocabulary is None:
             return in_characters(context=context, shot=shot)
         words = vocabulary.load(model_folder(self.vocabulary, run))
@@ -175,7 +175,7 @@ class Convert(Stage[Group]):
         items = [file.url for file in _found(self.evaluation)]
         return Conversion(
             catalog=load(self.catalog),
-            budget=self._budget(run),
+            limits=self._limits(run),
             sentence_starts=sentence_starts,
             choice=Choice(self.sets, self.part, self.benchmarks, self.redistributable, self.suits),
             test_items=load_items({url: file_rows([url]) for url in items}).index if items else None,

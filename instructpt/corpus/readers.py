@@ -59,7 +59,7 @@ class Cut(Protocol):
     def __call__(self, file: File, *, shard_bytes: int) -> list[Part]: ...
 
 
-class Rows(Protocol):
+class ReadRows(Protocol):
     """The rows of a part. Where a format has no fields of its own, the text is in `text_field`."""
 
     def __call__(self, part: Part, text_field: str = ...) -> Iterator[Row | Reject]: ...
@@ -72,7 +72,7 @@ class Format:
     suffixes: tuple[str, ...]
     """Endings it goes by; each may be followed by that of a compression (`files.streams`)."""
     cut: Cut
-    rows: Rows
+    rows: ReadRows
     is_text: bool = False
     """Whether a file is one document, which has no field that could be named wrongly."""
 

@@ -64,7 +64,7 @@ class Request:
 
 
 @dataclass(slots=True, eq=False)
-class Scoring:
+class ScoreRequest:
     """A continuation that waits for the log-probability of each of its tokens."""
 
     prompt: list[int]
@@ -77,7 +77,7 @@ class Scoring:
         return self.prompt + self.continuation[:-1]
 
 
-Waiting = TypeVar("Waiting", Request, Scoring)
+Waiting = TypeVar("Waiting", Request, ScoreRequest)
 
 
 class Forward:
@@ -155,7 +155,7 @@ class Forward:
         return logits
 
 
-class Batch:
+class DecodingBatch:
     """The sequences that decode together.
 
     If a method runs out of memory, no sequence has lost or won a token by it; `drop_all` gives them all back.
@@ -243,7 +243,7 @@ def _choose(requests: Sequence[Request], logits: Tensor, *, forms: Forms) -> lis
     return chosen
 
 
-def score(forward: Forward, scorings: Sequence[Scoring]) -> list[list[float]]:
+def score(forward: Forward, scorings: Sequence[ScoreRequest]) -> list[list[float]]:
     """Natural-log probabilities of each continuation; not finite where the model's output is not."""
     num_last = max(len(scoring.continuation) for scoring in scorings)
     logits_RTV = forward.read([scoring.tokens for scoring in scorings], num_last=num_last)

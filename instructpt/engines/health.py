@@ -39,7 +39,7 @@ _RUNNING, _WAITING = "vllm:num_requests_running", "vllm:num_requests_waiting"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Expected:
     """What an endpoint is expected to serve."""
 
     model: str
@@ -66,7 +66,7 @@ class CacheHits:
 
 
 async def watch(
-    place: Place, *, endpoints: Endpoints, session: ClientSession, wanted: Wanted, hits: CacheHits, seconds: float
+    place: Place, *, endpoints: Endpoints, session: ClientSession, wanted: Expected, hits: CacheHits, seconds: float
 ) -> None:
     """Probe `place` until it is taken out. seconds: between probes, and the longest that one may take."""
     while place.state != "out":
@@ -100,7 +100,7 @@ async def _rest(place: Place, seconds: float) -> None:
     place.suspicion.clear()
 
 
-async def _introduce(place: Place, *, session: ClientSession, wanted: Wanted, seconds: float) -> None:
+async def _introduce(place: Place, *, session: ClientSession, wanted: Expected, seconds: float) -> None:
     url = f"{place.address.name}/models"
     status, body = await get(place, url, session=session, seconds=seconds)
     kind: Kind = "openai"
@@ -124,7 +124,7 @@ async def _introduce(place: Place, *, session: ClientSession, wanted: Wanted, se
     place.introduce(manners)
 
 
-def choose_model(names: Sequence[str], *, wanted: Wanted, place: Place) -> str:
+def choose_model(names: Sequence[str], *, wanted: Expected, place: Place) -> str:
     """The name under which an endpoint serves the model. Raises EngineGoneError if that cannot be told."""
     shown = ", ".join(sorted(names)[:5]) or "nothing"
     if wanted.served_model is not None:

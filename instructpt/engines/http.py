@@ -35,7 +35,7 @@ from instructpt.engines import Completion, Conversation, EngineState, Form, Prom
 from instructpt.engines.addresses import read_addresses
 from instructpt.engines.calls import FailureError, MovedError, TooManyError, open_session, post
 from instructpt.engines.endpoints import Endpoints, Place
-from instructpt.engines.health import CacheHits, Wanted, watch
+from instructpt.engines.health import CacheHits, Expected, watch
 from instructpt.engines.openai_format import (
     Answer,
     GarbageError,
@@ -129,7 +129,7 @@ class HttpEngine:
         places = [Place(address, max_in_flight=most, is_bounded=is_bounded) for address in addresses]
         self._endpoints = Endpoints(places, gone_seconds=gone_seconds)
         self._hits = [CacheHits() for _ in places]
-        self._wanted = Wanted(model, served_model, structured)
+        self._wanted = Expected(model, served_model, structured)
         self._prompts = prompts
         self._timeout_seconds = timeout_seconds
         self._retries = retries

@@ -4,7 +4,7 @@
       -> conversations         by the model's chat template: turns to token ids
       -> forms.Forms           what may follow in an answer that is held to a form
       -> worker.Worker         one thread owns the model; who joins, who waits, what to do without memory
-        -> batching.Batch      a forward a step gives each sequence a token
+        -> batching.DecodingBatch      a forward a step gives each sequence a token
           -> cache.RowCache    keys and values of sequences that come and go
 
 Any model that keeps keys and values of its past works as it is; one that keeps another state (Mamba, RWKV, hybrids) is
@@ -23,7 +23,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingW
 
 from instructpt import devices
 from instructpt.engines import Completion, Conversation, EngineState, Prompt, Sampling
-from instructpt.engines.batching import Forward, Request, Scoring
+from instructpt.engines.batching import Forward, Request, ScoreRequest
 from instructpt.engines.conversations import ChatTemplate
 from instructpt.engines.forms import Forms
 from instructpt.engines.worker import Worker
@@ -139,7 +139,7 @@ class TransformersEngine:
             )
         if not after:
             return []
-        scoring = Scoring(before, after)
+        scoring = ScoreRequest(before, after)
         self._open_worker().submit(scoring)
         return await asyncio.wrap_future(scoring.future)
 

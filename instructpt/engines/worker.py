@@ -19,7 +19,15 @@ from typing import Any, TypeVar
 
 import torch
 
-from instructpt.engines.batching import Batch, Forward, Request, Scoring, group_by_length, group_to_read, score
+from instructpt.engines.batching import (
+    DecodingBatch,
+    Forward,
+    Request,
+    ScoreRequest,
+    group_by_length,
+    group_to_read,
+    score,
+)
 from instructpt.engines.forms import Forms
 from instructpt.errors import EngineError
 
@@ -52,22 +60,22 @@ class Worker:
         max_scored_tokens: int,
     ) -> None:
         self._forward = forward
-        self._batch = Batch(forward, forms=forms, ends=ends, max_rows=max_rows)
+        self._batch = DecodingBatch(forward, forms=forms, ends=ends, max_rows=max_rows)
         self._max_rows, self._max_tokens = max_rows, max_tokens
         self._max_prefill_tokens, self._max_scored_tokens = max_prefill_tokens, max_scored_tokens
         self._row_limit = max_rows
         self._waiting: deque[Request] = deque()
         self._joining: list[Request] = []
-        self._scorings: list[Scoring] = []
-        self._groups: deque[list[Scoring]] = deque()
-        self._arrived: list[Request | Scoring] = []
+        self._scorings: list[ScoreRequest] = []
+        self._groups: deque[list[ScoreRequest]] = deque()
+        self._arrived: list[Request | ScoreRequest] = []
         self._closed = False
         self._failure: Exception | None = None
         self._wake = Condition()
         self._thread = Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
-    def submit(self, request: Request | Scoring) -> None:
+    def submit(self, request: Request | ScoreRequest) -> None:
         """Queue `request`; its future will tell. Raises EngineError if the worker is closed or has failed."""
         with self._wake:
             if self._closed:
@@ -107,7 +115,7 @@ class Worker:
             arrived, self._arrived = self._arrived, []
             closed = self._closed
         self._waiting += [one for one in arrived if isinstance(one, Request)]
-        self._scorings += [one for one in arrived if isinstance(one, Scoring)]
+        self._scorings += [one for one in arrived if isinstance(one, ScoreRequest)]
         return not closed
 
     def _decode(self) -> None:
@@ -195,7 +203,7 @@ class Worker:
         with self._wake:
             # From here on `submit` refuses: nothing arrives that nobody would answer.
             self._closed = True
-            left: list[Request | Scoring] = [*self._arrived, *self._scorings, *self._waiting, *self._joining]
+            left: list[Request | ScoreRequest] = [*self._arrived, *self._scorings, *self._waiting, *self._joining]
         left += self._batch.drop_all()
         left += [scoring for group in self._groups for scoring in group]
         # Not a cancellation: a task group would take that for its own doing and go on as if all was well.
@@ -227,7 +235,7 @@ def _answer(request: Request) -> None:
         _resolve(request.future, request.written)
 
 
-def _answer_scoring(scoring: Scoring, values: list[float]) -> None:
+def _answer_scoring(scoring: ScoreRequest, values: list[float]) -> None:
     if any(math.isnan(value) for value in values):
         _fail(scoring.future, _not_a_number(len(scoring.tokens)))
     else:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from instructpt.artifacts import Run, Stage
 from instructpt.evaluation.exam import spread
-from instructpt.progress.wording import time_left
+from instructpt.progress.in_words import time_left
 from instructpt.records import Group, Reject, Score
 from instructpt.seeds import digest
 from instructpt.verification.judge import LANGUAGE, Verdict, judge, load_template

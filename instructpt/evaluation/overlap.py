@@ -30,7 +30,7 @@ from instructpt.words.overlap import CONTAMINATION_GRAM
 from instructpt.words.wordforms import words
 
 if TYPE_CHECKING:
-    from instructpt.words.ngrams import Found
+    from instructpt.words.ngrams import Occurrence
 
 _BATCH_CHARACTERS = 1 << 20
 _SHOWN_CHARACTERS = 240
@@ -159,7 +159,7 @@ class Stored(Stage[Any]):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Stretch:
     """A stretch of a record that is searched by itself."""
 
     row: int
@@ -172,31 +172,31 @@ class Part:
     """Of its first character: texts are searched between breaks, which no words span."""
 
 
-def _parts(row: int, record: Document | Group | Text) -> Iterator[Part]:
+def _parts(row: int, record: Document | Group | Text) -> Iterator[Stretch]:
     """What a record says: a text, or passages and pairs."""
     if isinstance(record, Group):
         for number, shot in enumerate(record.shots):
             document = shot.document
-            yield Part(row, document.id, document.source, document.text, number)
+            yield Stretch(row, document.id, document.source, document.text, number)
             for place, pair in enumerate(shot.pairs):
-                yield Part(row, document.id, document.source, pair_text(pair), number, place)
+                yield Stretch(row, document.id, document.source, pair_text(pair), number, place)
                 if len(words(pair.question)) < MIN_WORDS:  # it may be an item by itself
-                    yield Part(row, document.id, document.source, pair.question, number, place)
+                    yield Stretch(row, document.id, document.source, pair.question, number, place)
     elif isinstance(record, Text) and record.breaks:
         for start, stop in pairwise((0, *record.breaks, len(record.text))):
-            yield Part(row, record.id, record.source, record.text[start:stop], offset=start)
+            yield Stretch(row, record.id, record.source, record.text[start:stop], offset=start)
     else:
-        yield Part(row, record.id, record.source, record.text)
+        yield Stretch(row, record.id, record.source, record.text)
 
 
-def _counted(records: Iterable[Any], run: Run) -> Iterator[Part]:
+def _counted(records: Iterable[Any], run: Run) -> Iterator[Stretch]:
     for row, record in enumerate(records):
         run.tally.keep(num_units(record))
         yield from _parts(row, record)
 
 
-def _batches(found: Iterable[Part]) -> Iterator[list[Part]]:
-    batch: list[Part] = []
+def _batches(found: Iterable[Stretch]) -> Iterator[list[Stretch]]:
+    batch: list[Stretch] = []
     num_characters = 0
     for part in found:
         batch.append(part)
@@ -208,7 +208,7 @@ def _batches(found: Iterable[Part]) -> Iterator[list[Part]]:
         yield batch
 
 
-def _matches(found: Found, part: Part, items: Items, *, is_shown: bool) -> Iterator[Match]:
+def _matches(found: Occurrence, part: Stretch, items: Items, *, is_shown: bool) -> Iterator[Match]:
     """A match for each test set that holds the item."""
     from instructpt.words.ngrams import index
 

@@ -20,7 +20,7 @@ from instructpt.artifacts.pair_counts import count_pairs
 from instructpt.engines.models import AUTO, Model, Prompting, prompting_of
 from instructpt.errors import RecipeError
 from instructpt.evaluation import exam as exams
-from instructpt.progress.wording import time_left
+from instructpt.progress.in_words import time_left
 from instructpt.records import Document, Group, Score, Shot
 from instructpt.synthesis.mix import draw, mix_of, parse_mix
 from instructpt.synthesis.opening import Opened, begun, opened, prompt_sources

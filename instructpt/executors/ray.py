@@ -37,7 +37,7 @@ from instructpt.artifacts.news import Silent
 from instructpt.artifacts.storage import Folder
 from instructpt.errors import InputError, RecipeError
 from instructpt.executors.ray_pool import MAX_LOSSES, Pool, given_up
-from instructpt.executors.ray_worker import Order, Outcome, build, seconds_of
+from instructpt.executors.ray_worker import Job, Outcome, build, seconds_of
 
 if TYPE_CHECKING:
     from instructpt.artifacts.stage import Run, Stage
@@ -60,11 +60,11 @@ def run_shards(work: Work, stage: Stage[Any], indices: Sequence[int], run: Run) 
     """
     _check_options(run.executor_options)
     _connect(run)
-    order = _order(work, stage, run)
+    job = _job(work, stage, run)
     if stage.placement == "engine":
-        yield from Pool(stage, order, run, deque(indices)).run_shards()
+        yield from Pool(stage, job, run, deque(indices)).run_shards()
     else:
-        yield from _run_tasks(stage, order, deque(indices))
+        yield from _run_tasks(stage, job, deque(indices))
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
@@ -99,16 +99,16 @@ def _connect(run: Run) -> None:
     ray._private.worker._worker_logs_enabled = False
 
 
-def _order(work: Work, stage: Stage[Any], run: Run) -> Any:
+def _job(work: Work, stage: Stage[Any], run: Run) -> Any:
     """What nodes work on, put where all of them find it."""
     import ray
 
     root = run.root if "://" in run.root else Folder.at(run.root).path
     code = ray.cloudpickle.dumps((work, stage, replace(run, root=root, progress=Silent(), shared=None)))
-    return ray.put(Order(code, str(Path.cwd()), tuple(sys.path)))
+    return ray.put(Job(code, str(Path.cwd()), tuple(sys.path)))
 
 
-def _run_tasks(stage: Stage[Any], order: Any, waiting: deque[int]) -> Iterator[tuple[int, float]]:
+def _run_tasks(stage: Stage[Any], job: Any, waiting: deque[int]) -> Iterator[tuple[int, float]]:
     import ray
 
     task = ray.remote(num_cpus=1, max_retries=MAX_LOSSES, retry_exceptions=False)(build)
@@ -118,7 +118,7 @@ def _run_tasks(stage: Stage[Any], order: Any, waiting: deque[int]) -> Iterator[t
             num_wanted = TASKS_PER_CORE * max(1, int(ray.cluster_resources().get("CPU", 0)))
             while waiting and len(under_way) < num_wanted:
                 index = waiting.popleft()
-                under_way[task.remote(order, index)] = index
+                under_way[task.remote(job, index)] = index
             done, _ = ray.wait(list(under_way), timeout=_SECONDS_BETWEEN_LOOKS)
             for ref in done:
                 index = under_way.pop(ref)

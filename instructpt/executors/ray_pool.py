@@ -100,8 +100,8 @@ class Pool:
     """The engines of one stage, from the first shard to the last."""
 
     stage: Stage[Any]
-    order: Any
-    """An `Order` in the cluster."""
+    job: Any
+    """A `Job` in the cluster."""
     run: Run
     waiting: deque[int]
     """Shards that nobody works on."""
@@ -162,7 +162,7 @@ class Pool:
             max_restarts=0,
             scheduling_strategy="SPREAD",
         )(EngineActor)
-        actor = actor_class.remote(self.order)
+        actor = actor_class.remote(self.job)
         self._engines.append(_Engine(actor, actor.open.remote()))
 
     def _hand_out(self) -> None:

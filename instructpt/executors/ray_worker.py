@@ -29,7 +29,7 @@ Outcome = float | InstructptError
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Job:
     """What a node is to work on, and where it finds the code and the files that the driver sees."""
 
     code: bytes
@@ -47,11 +47,11 @@ def seconds_of(outcome: Outcome) -> float:
     return outcome
 
 
-def build(order: Order, index: int) -> Outcome:
+def build(job: Job, index: int) -> Outcome:
     """Build a shard, in a task of its own."""
     os.environ.setdefault("RAYON_NUM_THREADS", "1")  # the tokenizer's threads: a task has one core
     try:
-        work, stage, run = _opened(order)
+        work, stage, run = _opened(job)
         return _build_once(work, stage, index, run)
     except InstructptError as error:
         return error
@@ -60,15 +60,15 @@ def build(order: Order, index: int) -> Outcome:
 class EngineActor:
     """A stage's engine, opened once, and the shards that ask it: each in a thread of Ray's."""
 
-    def __init__(self, order: Order) -> None:
-        self._order = order
+    def __init__(self, job: Job) -> None:
+        self._job = job
         self._stack = ExitStack()
         self._latest = Latest()
 
     def open(self) -> Outcome:
         """Load what the stage's shards share; 0, or why that cannot be done."""
         try:
-            self._work, self._stage, run = _opened(self._order)
+            self._work, self._stage, run = _opened(self._job)
             run = replace(run, progress=self._latest)
             self._run = replace(run, shared=self._stack.enter_context(self._stage.opened(run)))
         except InstructptError as error:
@@ -109,15 +109,15 @@ class Latest(Silent):
         self.counts = dict(counts)
 
 
-def _opened(order: Order) -> tuple[Work, Stage[Any], Run]:
+def _opened(job: Job) -> tuple[Work, Stage[Any], Run]:
     """Raises RunError if this node lacks modules, ArtifactError if it does not see the output folder."""
     from ray import cloudpickle
 
-    if Path(order.folder).is_dir():
-        os.chdir(order.folder)
-    sys.path.extend(path for path in order.paths if path not in sys.path)
+    if Path(job.folder).is_dir():
+        os.chdir(job.folder)
+    sys.path.extend(path for path in job.paths if path not in sys.path)
     try:
-        work, stage, run = cloudpickle.loads(order.code)
+        work, stage, run = cloudpickle.loads(job.code)
     except ImportError as error:
         raise RunError(
             f"the node {platform.node()} lacks what the driver has ({error}): install the same packages on every node"

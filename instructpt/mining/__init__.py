@@ -1,12 +1,12 @@
 """Mined pairs: the paper's rule-based baseline in the manner of AdaptLLM (arXiv 2309.09530), patterns our own.
 
-    passage  --read-->  View: title, headings, whole sentences
+    passage  --read-->  PassageView: title, headings, whole sentences
                           |
                           |   A total of 40 patients were included.           fill_the_blank   A total of ____ ...
                           |   The rate was higher in men.                     true_or_false    ... lower in men.
                           |   If it hurts, ... However, most patients ...     connective       How does B relate to A?
                           v
-    RULES: name -> function (View, stream) -> pairs, lazily; `mine` lets the kinds take turns
+    RULES: name -> function (PassageView, stream) -> pairs, lazily; `mine` lets the kinds take turns
 
 Seven kinds, which made 86 of 100 pairs when there were nineteen. Rules prefer silence to a bad question: a sentence
 that is broken or leans on its neighbours is not asked about. A new rule is a function here, a line in `RULES` and a
@@ -16,6 +16,6 @@ table of wordings in `wording/english.toml`.
 from __future__ import annotations
 
 from instructpt.mining.mining import LABELS, RULES, Rule, category, mine
-from instructpt.mining.passage import Sentence, View, read
+from instructpt.mining.passage import PassageView, Sentence, read
 
-__all__ = ["LABELS", "RULES", "Rule", "Sentence", "View", "category", "mine", "read"]
+__all__ = ["LABELS", "RULES", "PassageView", "Rule", "Sentence", "category", "mine", "read"]

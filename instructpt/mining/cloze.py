@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from instructpt.mining.english import FUNCTION_WORDS, NUMBER, is_label, shuffled, stands_alone
-from instructpt.mining.passage import View
+from instructpt.mining.passage import PassageView
 from instructpt.mining.phrases import ask, evidence
 from instructpt.records import Pair
 
@@ -40,7 +40,7 @@ class _Gap(NamedTuple):
     kind: str
 
 
-def fill_the_blank(view: View, rng: random.Random) -> Iterator[Pair]:
+def fill_the_blank(view: PassageView, rng: random.Random) -> Iterator[Pair]:
     """A sentence with one number, name or rare word taken out; often with others of its kind to choose from."""
     for sentence in view.from_anywhere(rng):
         text = sentence.text
@@ -62,7 +62,7 @@ def fill_the_blank(view: View, rng: random.Random) -> Iterator[Pair]:
             yield Pair(ask("fill_the_blank", "free", rng, sentence=question_text), answer, (), rationale)
 
 
-def _gaps(text: str, view: View) -> list[_Gap]:
+def _gaps(text: str, view: PassageView) -> list[_Gap]:
     gaps = [_Gap(*match.span(), "number") for match in _NUMBER.finditer(text) if not is_label(text, match.start())]
     gaps += [
         _Gap(*match.span(), "name")
@@ -80,7 +80,7 @@ def _follows_capital(text: str, start: int) -> bool:
     return before[0].isupper() and before.lower() not in FUNCTION_WORDS
 
 
-def _alike(view: View, answer: str, kind: str) -> list[str]:
+def _alike(view: PassageView, answer: str, kind: str) -> list[str]:
     """What else in the passage could stand in the gap as far as its form goes."""
     if kind == "number":
         shape = _shape(answer)
@@ -104,7 +104,7 @@ def _shape(number: str) -> str:
     return re.sub(r"\d+(?:\.\d+)?", "0" if "." not in plain else "0.0", plain).strip() + str((len(plain) + 1) // 3)
 
 
-def true_or_false(view: View, rng: random.Random) -> Iterator[Pair]:
+def true_or_false(view: PassageView, rng: random.Random) -> Iterator[Pair]:
     """A statement of the passage as it is, or with a number changed or a word turned into its opposite."""
     for sentence in view.from_anywhere(rng):
         text = sentence.text

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 from instructpt.errors import RecipeError
 from instructpt.mining.cloze import fill_the_blank, true_or_false
-from instructpt.mining.passage import View, read
+from instructpt.mining.passage import PassageView, read
 from instructpt.mining.structure import connective, next_sentence, order_of_sentences, title, words_to_sentence
 from instructpt.records import Document, Pair, Shot
 from instructpt.seeds import digest, rng
 
-Rule = Callable[[View, random.Random], Iterator[Pair]]
+Rule = Callable[[PassageView, random.Random], Iterator[Pair]]
 """Finds pairs of one kind, lazily, in an order drawn from the stream it is given; it often finds none."""
 
 RULES: dict[str, Rule] = {

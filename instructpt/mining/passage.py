@@ -73,7 +73,7 @@ class Sentence:
 
 
 @dataclass(frozen=True)  # not slotted: the cached properties need a place to live
-class View:
+class PassageView:
     """What a rule may look at."""
 
     text: str
@@ -111,7 +111,7 @@ class View:
                     yield one, two
 
 
-def read(text: str) -> View:
+def read(text: str) -> PassageView:
     """The view of a passage. Linear in its length; a text without sentences gives a view without sentences."""
     title = _title(text)
     headings: list[str] = []
@@ -136,7 +136,7 @@ def read(text: str) -> View:
             open_quote ^= piece.count('"') % 2 == 1
             curly = piece.count("\u201c") - piece.count("\u201d")
             open_quote = curly > 0 if curly else open_quote
-    return View(text, title, tuple(dict.fromkeys(headings)), tuple(sentences))
+    return PassageView(text, title, tuple(dict.fromkeys(headings)), tuple(sentences))
 
 
 def _title(text: str) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise, permutations
 
 from instructpt.mining.english import content_words, join, shuffled, stands_alone
-from instructpt.mining.passage import Sentence, View
+from instructpt.mining.passage import PassageView, Sentence
 from instructpt.mining.phrases import ask
 from instructpt.records import Pair
 
@@ -51,7 +51,7 @@ _OPENING = re.compile(rf"(?P<connective>{'|'.join(sorted(_KIND, key=len, reverse
 _NEGATED = re.compile(r"\b(?:not|no|never|nor|cannot|without|neither|failed?|unlike)\b|n['\u2019]t\b")
 
 
-def title(view: View, rng: random.Random) -> Iterator[Pair]:
+def title(view: PassageView, rng: random.Random) -> Iterator[Pair]:
     """The passage's own title, alone or among its headings and the names it mentions."""
     found = view.title
     if found is None or len(view.text) < len(found) + MIN_BODY_CHARACTERS or _NO_TITLE.match(found) or found.isupper():
@@ -65,7 +65,7 @@ def title(view: View, rng: random.Random) -> Iterator[Pair]:
     yield Pair(ask("title", "choice" if options else "free", rng), found, options)
 
 
-def next_sentence(view: View, rng: random.Random) -> Iterator[Pair]:
+def next_sentence(view: PassageView, rng: random.Random) -> Iterator[Pair]:
     """Which sentence comes next, among others of the passage."""
     for one, two in view.neighbours(rng):
         if max(len(one.text), len(two.text)) > MAX_QUOTED_CHARACTERS or '"' in one.text or "\u201c" in one.text:
@@ -76,7 +76,7 @@ def next_sentence(view: View, rng: random.Random) -> Iterator[Pair]:
             yield Pair(ask("next_sentence", "choice", rng, first=one.text), two.text, options)
 
 
-def order_of_sentences(view: View, rng: random.Random) -> Iterator[Pair]:
+def order_of_sentences(view: PassageView, rng: random.Random) -> Iterator[Pair]:
     """Three or four neighbours, shuffled: which order is the passage's?"""
     for run in _runs(view, rng):
         shown = list(range(len(run)))
@@ -89,7 +89,7 @@ def order_of_sentences(view: View, rng: random.Random) -> Iterator[Pair]:
         yield Pair(ask("order_of_sentences", "choice" if options else "free", rng, sentences=lines), right, options)
 
 
-def _runs(view: View, rng: random.Random) -> Iterator[Sequence[Sentence]]:
+def _runs(view: PassageView, rng: random.Random) -> Iterator[Sequence[Sentence]]:
     """Neighbouring sentences of one block, drawn; the first one must make sense as a beginning."""
     num_sentences = rng.choice((3, 3, 4))
     starts = range(len(view.sentences) - num_sentences + 1)
@@ -110,7 +110,7 @@ def _order(places: Sequence[int]) -> str:
     return "-".join(f"{place + 1}" for place in places)
 
 
-def words_to_sentence(view: View, rng: random.Random) -> Iterator[Pair]:
+def words_to_sentence(view: PassageView, rng: random.Random) -> Iterator[Pair]:
     """Three words of a sentence: write a sentence on the passage's subject that uses them."""
     for sentence in view.from_anywhere(rng):
         if sentence.quoted or not stands_alone(sentence.text) or not 8 <= sentence.text.count(" ") <= 35:
@@ -122,7 +122,7 @@ def words_to_sentence(view: View, rng: random.Random) -> Iterator[Pair]:
             yield Pair(ask("words_to_sentence", "free", rng, words=listed), sentence.text)
 
 
-def connective(view: View, rng: random.Random) -> Iterator[Pair]:
+def connective(view: PassageView, rng: random.Random) -> Iterator[Pair]:
     """Two sentences joined by "therefore", "however" and the like: how does the second relate to the first?"""
     for one, two in view.neighbours(rng):
         match = None if two.quoted or one.quoted or _OPENING.match(one.text) else _OPENING.match(two.text)

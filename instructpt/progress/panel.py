@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING
 from instructpt.artifacts.news import Progress
 from instructpt.artifacts.tally import Tally
 from instructpt.errors import BudgetError
+from instructpt.progress.in_words import duration, plain, summary
 from instructpt.progress.status import StatusFile
 from instructpt.progress.view import DOWN, View, details, line, place
-from instructpt.progress.wording import duration, plain, summary
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from instructpt.progress.wording import duration, plain
+from instructpt.progress.in_words import duration, plain
 
 DOWN = "DOWN"
 _NUM_ENDPOINTS = 4

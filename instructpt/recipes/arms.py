@@ -23,7 +23,7 @@ from difflib import get_close_matches
 from typing import Literal
 
 from instructpt.artifacts import Stage
-from instructpt.assembly.blending import Part
+from instructpt.assembly.blending import BlendPart
 from instructpt.corpus.portions import Portion
 from instructpt.corpus.stages import Split
 from instructpt.errors import RecipeError
@@ -118,21 +118,21 @@ class Corpus:
             seed=seed,
         )
 
-    def parts(self, arm: Arm) -> tuple[Part, ...]:
+    def parts(self, arm: Arm) -> tuple[BlendPart, ...]:
         """The texts of an arm, without the task collection. Raises RecipeError if there are none."""
         share = arm.share or self.share
         if arm.pairs == "none":
-            return (Part(texts=Template(name="raw-texts", groups=self.documents)),)
+            return (BlendPart(texts=Template(name="raw-texts", groups=self.documents)),)
         parts = []
         if share < 1:
             rest = Portion(
                 name=f"rest-{share:g}", documents=self.documents, start=share, draw="augmented", seed=self.seed
             )
-            parts.append(Part(texts=Template(name=f"{rest.name}-texts", groups=rest)))
+            parts.append(BlendPart(texts=Template(name=f"{rest.name}-texts", groups=rest)))
         if arm.has_augmented:
             groups = self._groups(arm, share)
             texts = Template(name=f"{groups.name}-texts", groups=groups, language=self.language, seed=self.seed)
-            parts.append(Part(texts=texts))
+            parts.append(BlendPart(texts=texts))
         return tuple(parts)
 
     def _groups(self, arm: Arm, share: float) -> Stage[Group]:

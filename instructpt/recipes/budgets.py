@@ -41,7 +41,7 @@ TUNING_RATE_SHARE = 0.09
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class TrainingBudget:
     """How much a model is trained, in which steps, how fast."""
 
     tokens: int
@@ -65,7 +65,7 @@ class Budget:
         )
 
 
-def budget_from_scratch(shape: str, training: Training, *, tokens: int | None) -> Budget:
+def budget_from_scratch(shape: str, training: Training, *, tokens: int | None) -> TrainingBudget:
     """The budget of a model of a shape from random weights. tokens: None for what fits it.
 
     Raises RecipeError for an unknown shape, and for a budget of less than a step.
@@ -82,7 +82,7 @@ def budget_from_scratch(shape: str, training: Training, *, tokens: int | None) -
     )
 
 
-def budget_from_base(base: str, training: Training, *, tokens: int | None) -> Budget:
+def budget_from_base(base: str, training: Training, *, tokens: int | None) -> TrainingBudget:
     """The budget of a run that goes on from a base model. tokens: None for the paper's.
 
     Raises InputError for a base that cannot be trained, RecipeError for rows that it cannot read.
@@ -96,9 +96,11 @@ def budget_from_base(base: str, training: Training, *, tokens: int | None) -> Bu
     )
 
 
-def _budget(training: Training, *, tokens: int, row_tokens: int, batch_tokens: int, learning_rate: float) -> Budget:
+def _budget(
+    training: Training, *, tokens: int, row_tokens: int, batch_tokens: int, learning_rate: float
+) -> TrainingBudget:
     """With these numbers where the flags say nothing. Raises RecipeError for a budget of less than a step."""
-    budget = Budget(
+    budget = TrainingBudget(
         tokens=tokens,
         row_tokens=row_tokens,
         batch_rows=max(1, (training.batch_tokens or batch_tokens) // row_tokens),

@@ -27,7 +27,7 @@ from instructpt.evaluation.stages import Answering, Evaluate, HeldOut, Rate
 from instructpt.evaluation.synthesizer_stages import Draw
 from instructpt.recipes.arms import ARMS, DOMAIN_ARMS, Corpus, check_arms
 from instructpt.recipes.augment import clean
-from instructpt.recipes.budgets import Budget, budget_from_base, budget_from_scratch, tuning_rate
+from instructpt.recipes.budgets import TrainingBudget, budget_from_base, budget_from_scratch, tuning_rate
 from instructpt.recipes.domain import AUGMENTED_SHARE as DOMAIN_SHARE
 from instructpt.recipes.domain import ROUNDS as DOMAIN_ROUNDS
 from instructpt.recipes.domain import Continued, instruction_texts
@@ -60,7 +60,7 @@ class Experiment(Protocol):
     """A recipe whose arms can be trained side by side."""
 
     @property
-    def budget(self) -> Budget:
+    def budget(self) -> TrainingBudget:
         """The budget of every arm."""
         ...
 

@@ -17,7 +17,7 @@ from instructpt.collection.instructions import Instructions
 from instructpt.errors import RecipeError
 from instructpt.recipes.arms import ARMS, DOMAIN_ARMS, Corpus, check_arms
 from instructpt.recipes.augment import clean
-from instructpt.recipes.budgets import CONTINUED_TOKENS, Budget, budget_from_base
+from instructpt.recipes.budgets import CONTINUED_TOKENS, TrainingBudget, budget_from_base
 from instructpt.recipes.flags import (
     SAMPLE_TASKS,
     Augmentation,
@@ -45,7 +45,7 @@ class Continued:
     ratio: float
     """Tokens of general instructions for each of the domain's."""
     base: str
-    budget: Budget
+    budget: TrainingBudget
     max_epochs: float
 
     def train(self, arm: str, *, name: str, seed: int, share: float = 1.0) -> Train:

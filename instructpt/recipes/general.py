@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from instructpt.artifacts import Stage
-from instructpt.assembly.blending import Blend, Part
+from instructpt.assembly.blending import Blend, BlendPart
 from instructpt.assembly.stages import Pack
 from instructpt.collection.stages import Convert
 from instructpt.corpus.stages import BuildVocabulary
@@ -20,7 +20,7 @@ from instructpt.engines.models import Model
 from instructpt.errors import RecipeError
 from instructpt.recipes.arms import ARMS, Corpus, check_arms
 from instructpt.recipes.augment import clean
-from instructpt.recipes.budgets import Budget, budget_from_scratch
+from instructpt.recipes.budgets import TrainingBudget, budget_from_scratch
 from instructpt.recipes.flags import (
     SAMPLE_PASSAGES,
     SAMPLE_TASKS,
@@ -53,7 +53,7 @@ class FromScratch:
     collection: TaskCollection
     vocabulary: Model
     shape: str
-    budget: Budget
+    budget: TrainingBudget
     max_epochs: float
 
     def __post_init__(self) -> None:
@@ -69,7 +69,7 @@ class FromScratch:
             raise RecipeError(f"arm {arm} has no raw text: lower augmented_share below 1, or take another arm")
         share_of_tasks = self.collection.task_share if chosen.has_tasks else None
         if chosen.has_tasks and share_of_tasks is None:
-            parts = (*parts, Part(texts=self.tasks, copies=self.collection.task_copies))
+            parts = (*parts, BlendPart(texts=self.tasks, copies=self.collection.task_copies))
         texts = Blend(name=f"{arm}-blend", parts=parts) if len(parts) > 1 else parts[0].texts
         mixture: tuple[Source, ...] = (Source(rows=self._rows(arm, texts), share=1 - (share_of_tasks or 0)),)
         if share_of_tasks:
@@ -133,7 +133,7 @@ def from_scratch(
     augmentation: Augmentation,
     tasks: tuple[str, ...],
     collection: TaskCollection,
-    budget: Budget,
+    budget: TrainingBudget,
     max_epochs: float,
     language: str,
     seed: int,

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from instructpt.assembly.blending import Blend, Part
+from instructpt.assembly.blending import Blend, BlendPart
 from instructpt.assembly.stages import Pack
 from instructpt.collection.instructions import Instructions
 from instructpt.collection.stages import Convert
@@ -139,7 +139,7 @@ def tuning_for(
     if not groups:
         raise RecipeError("there is nothing to tune on: give pairs or tasks")
     parts = tuple(
-        Part(
+        BlendPart(
             texts=Template(
                 name=f"{group.name}-texts",
                 groups=group,

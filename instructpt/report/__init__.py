@@ -2,7 +2,7 @@
 
 artifacts.py          what lies under a root
 front.py              the first screen's facts          templates/front.html   how they are shown
-comparison.py, quality.py, scores.py, pairs.py, ...     templates/*.html       the sections
+comparison.py, quality.py, scores.py, pair_facts.py, ...     templates/*.html       the sections
 charts.py             SVG
 """
 
@@ -16,7 +16,7 @@ def render(root: str, *, title: str, leave_out: str = "") -> str:
 
     Raises ArtifactError if there are none.
     """
-    from instructpt.report import comparison, curves, front, matches, pairs, quality, scores
+    from instructpt.report import comparison, curves, front, matches, pair_facts, quality, scores
     from instructpt.report.artifacts import load
     from instructpt.report.page import draw
 
@@ -37,14 +37,14 @@ def render(root: str, *, title: str, leave_out: str = "") -> str:
         searched=[artifact for artifact in artifacts.values() if artifact.stage == "Overlap"],
         scores=scores.whole(every),
         contamination=scores.contamination(every),
-        arms=pairs.arms(artifacts),
-        samples=pairs.samples(artifacts),
+        arms=pair_facts.arms(artifacts),
+        samples=pair_facts.samples(artifacts),
         curves=curves.curves(runs, first=scores.models_of(scores.found_scores(runs))),
         facts={
             "comparison": comparison,
             "curves": curves,
             "matches": matches,
-            "pairs": pairs,
+            "pair_facts": pair_facts,
             "quality": quality,
             "scores": scores,
         },

@@ -25,7 +25,7 @@ from instructpt.artifacts import Run, Stage, Table, is_finished, tree
 from instructpt.artifacts.budget import Budget, Spent
 from instructpt.corpus.sampling import Sampled, sample
 from instructpt.engines.models import Model, longest_text, model_folder, opened_engine
-from instructpt.progress.wording import duration
+from instructpt.progress.in_words import duration
 from instructpt.records import Document
 from instructpt.synthesis.dialects import open_dialect
 from instructpt.synthesis.mix import mix_of

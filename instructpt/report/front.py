@@ -16,7 +16,7 @@ from instructpt.evaluation.comparison import AVERAGE, Comparison, Interval, Meas
 from instructpt.records import Score
 from instructpt.report.artifacts import Artifact
 from instructpt.report.comparison import difference
-from instructpt.report.pairs import Arm, arms
+from instructpt.report.pair_facts import PairFacts, arms
 from instructpt.report.scores import models_of
 from instructpt.report.values import number
 
@@ -39,10 +39,10 @@ _QUALITY = {
 
 
 @dataclass(frozen=True, slots=True)
-class Corpus:
+class CorpusFacts:
     """What is known of the corpus."""
 
-    arms: Sequence[Arm]
+    arms: Sequence[PairFacts]
     num_more: int
     """Arms that are not shown here."""
     quality: Sequence[tuple[str, str]]
@@ -66,14 +66,14 @@ class Corpus:
         }
 
 
-def corpus(artifacts: Artifacts) -> Corpus:
+def corpus(artifacts: Artifacts) -> CorpusFacts:
     """Is this corpus good?"""
     every = arms(artifacts)
     # Annotated tasks are gold, not what was made of a corpus: they count only where there is nothing else.
     chosen = [arm for arm in every if arm.stage != "Convert"] or every
     filters = [a for a in artifacts.values() if a.stage == "Filter" and a.settings.get("duplicates")]
     copies = sum(a.tally.dropped.get("exact_duplicate", 0) for a in filters), sum(a.tally.taken for a in filters)
-    return Corpus(
+    return CorpusFacts(
         arms=chosen[:MOST_COLUMNS],
         num_more=max(0, len(chosen) - MOST_COLUMNS),
         quality=_quality(artifacts),

@@ -23,7 +23,7 @@ from instructpt.engines.models import PROMPTING_FILE, Model, model_folder, quiet
 from instructpt.errors import RecipeError
 from instructpt.models.inspection import context_tokens
 from instructpt.records import Document, Group, Score
-from instructpt.report.outline_stage import Tokens, count_tokens, outline
+from instructpt.report.collection import Tokens, count_tokens, outline
 from instructpt.training.stages import Train
 from instructpt.words import vocabulary
 

@@ -10,7 +10,7 @@ from instructpt.artifacts import Table, read_manifest
 from instructpt.artifacts.storage import Folder
 from instructpt.artifacts.tally import Tally
 from instructpt.errors import ArtifactError
-from instructpt.progress.wording import summary
+from instructpt.progress.in_words import summary
 from instructpt.records import Document, Group, Item, Match, Pair, Record, Score, Text
 from instructpt.report.artifacts import load_one
 from instructpt.report.tables import print_table, printable

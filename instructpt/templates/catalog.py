@@ -8,7 +8,7 @@
                     lists.toml       the layouts `numbered` and `few_shot`
                     dialog.toml      the layouts `dialog` and `next_turn`
 
-A key of a file is a pool, and each pool is a field of `Catalog`; which file holds it does not matter. A language is a
+A key of a file is a pool, each a field of `WordingCatalog`; which file holds it does not matter. A language is a
 folder with the same pools: nothing else has to be told of it. A catalog is checked when it is read: every pool there
 and none unknown, every placeholder in its place, nothing twice. (In the paper's code two missing commas fused strings,
 and 6 of 79 free-pair templates were duplicates.)
@@ -28,13 +28,13 @@ from instructpt.errors import InputError
 from instructpt.seeds import digest
 from instructpt.templates.wording import (
     MARKS,
-    Choice,
+    ChoicePatterns,
     FewShot,
-    Items,
     NextTurn,
     Numbering,
+    OptionItems,
+    Pattern,
     Phrase,
-    Template,
     choice,
     phrase,
     template,
@@ -47,7 +47,7 @@ _FOLDER = Path(__file__).with_name("catalog")
 
 
 @dataclass(frozen=True, slots=True)
-class Catalog:
+class WordingCatalog:
     """All that is drawn from, for one language. The files say what each pool is for."""
 
     fingerprint: str
@@ -55,22 +55,22 @@ class Catalog:
     weights: Mapping[Mode, int]
     """Shares of the layouts, in whole numbers of any sum."""
     inversion_percent: int
-    plain: tuple[Template, ...]
-    choice: tuple[Choice, ...]
-    reasoned: tuple[Template, ...]
-    reasoned_choice: tuple[Choice, ...]
-    replies: tuple[Template, ...]
+    plain: tuple[Pattern, ...]
+    choice: tuple[ChoicePatterns, ...]
+    reasoned: tuple[Pattern, ...]
+    reasoned_choice: tuple[ChoicePatterns, ...]
+    replies: tuple[Pattern, ...]
     cues: tuple[str, ...]
-    conclusions: tuple[Template, ...]
+    conclusions: tuple[Pattern, ...]
     headers: tuple[str, ...]
-    items: tuple[Items, ...]
+    items: tuple[OptionItems, ...]
     item_ends: tuple[str, ...]
     marked_item_ends: tuple[str, ...]
     """Only between items that carry a mark."""
     none: tuple[str, ...]
     pinned: frozenset[str]
     needs_options: tuple[str, ...]
-    openers: tuple[Template, ...]
+    openers: tuple[Pattern, ...]
     gaps: tuple[str, ...]
     joiners: tuple[Phrase, ...]
     leads: tuple[str, ...]
@@ -80,17 +80,17 @@ class Catalog:
     shot_separators: tuple[str, ...]
     inverted_openers: tuple[Phrase, ...]
     passage_gaps: tuple[str, ...]
-    passages: tuple[Template, ...]
-    numbered: tuple[Template, ...]
+    passages: tuple[Pattern, ...]
+    numbered: tuple[Pattern, ...]
     numberings: tuple[Numbering, ...]
     few_shot: tuple[FewShot, ...]
-    explanations: tuple[Template, ...]
+    explanations: tuple[Pattern, ...]
     speakers: tuple[tuple[str, str], ...]
     lead_ins: tuple[str, ...]
     inverted_lead_ins: tuple[str, ...]
     turn_ends: tuple[str, ...]
     next_turn: tuple[NextTurn, ...]
-    lettered_items: tuple[Items, ...] = field(init=False)
+    lettered_items: tuple[OptionItems, ...] = field(init=False)
     """Items that cannot be mistaken for the numbers of the questions."""
     none_wordings: frozenset[str] = field(init=False)
     """`none`, as it is compared: in lower case."""
@@ -106,14 +106,14 @@ def languages() -> tuple[str, ...]:
 
 
 @cache
-def load(language: str = "english") -> Catalog:
+def load(language: str = "english") -> WordingCatalog:
     """The catalog of a language. Raises InputError for one that there is none for."""
     if language not in languages():
         raise InputError(f"no templates in {language!r}: choose one of {', '.join(languages())}")
     return read(_FOLDER / language)
 
 
-def read(folder: Path) -> Catalog:
+def read(folder: Path) -> WordingCatalog:
     """The catalog in a folder of TOML files. Raises InputError naming the file and entry that is wrong."""
     found: dict[str, Any] = {}
     contents: dict[str, Any] = {}
@@ -135,7 +135,7 @@ def read(folder: Path) -> Catalog:
         raise InputError(f"{folder} lacks {', '.join(missing)}: add what catalog/english has under these names")
     found["pinned"] = frozenset(found["pinned"])
     fingerprint = digest(json.dumps(contents, sort_keys=True)).hex()[:32]
-    catalog = Catalog(fingerprint=fingerprint, **found)
+    catalog = WordingCatalog(fingerprint=fingerprint, **found)
     if not catalog.lettered_items:
         raise InputError(f"{folder}: items are all numbers: add some with marks A or a, or without marks")
     if len(catalog.shot_separators) < 4:
@@ -216,12 +216,12 @@ def _patterns(compile_pattern: Callable[..., Piece], **settings: Any) -> Callabl
     return read_entry
 
 
-def _reasoned(entry: object) -> Iterable[Template]:
+def _reasoned(entry: object) -> Iterable[Pattern]:
     pattern = _text(entry)
     yield template(pattern, required=_closing(pattern), optional=("cue",))
 
 
-def _reasoned_choice(entry: object) -> Iterable[Choice]:
+def _reasoned_choice(entry: object) -> Iterable[ChoicePatterns]:
     pattern = _text(entry)
     yield choice(pattern, required=_closing(pattern), optional=("cue",))
 
@@ -244,16 +244,16 @@ def _marks(table: dict[str, Any]) -> list[str]:
     return marks
 
 
-def _items(entry: object) -> Iterable[Items]:
+def _items(entry: object) -> Iterable[OptionItems]:
     if isinstance(entry, dict) and "marks" not in entry:
         table = _table(entry, ("item",))
-        yield Items(template(_text(table["item"]), required=("option",), padded=True))
+        yield OptionItems(template(_text(table["item"]), required=("option",), padded=True))
         return
     table = _table(entry, ("item", "label", "marks"))
     item = template(_text(table["item"]), required=("mark", "option"), padded=True)
     label = template(_text(table["label"]), required=("mark",))
     for kind in _marks(table):
-        yield Items(item, label, kind)
+        yield OptionItems(item, label, kind)
 
 
 def _numberings(entry: object) -> Iterable[Numbering]:
@@ -327,6 +327,6 @@ _POOL_READERS: Mapping[str, Callable[[object], Iterable[object]]] = {
     "next_turn": _next_turn,
 }
 _READERS: tuple[str, ...] = (*_SINGLE_READERS, *_POOL_READERS)
-assert set(_READERS) == {pool.name for pool in fields(Catalog) if pool.init} - {"fingerprint"}, (
-    "every field of Catalog has one reader"
+assert set(_READERS) == {pool.name for pool in fields(WordingCatalog) if pool.init} - {"fingerprint"}, (
+    "every field of WordingCatalog has one reader"
 )

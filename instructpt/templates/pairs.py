@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from instructpt.records import Pair
 from instructpt.seeds import draws
-from instructpt.templates.catalog import Catalog
+from instructpt.templates.catalog import WordingCatalog
 from instructpt.templates.style import Style
 
 INLINE_CHARACTERS = 40
@@ -36,7 +36,7 @@ class Parts:
     is_choice: bool
 
 
-def prepare(pair: Pair, *, catalog: Catalog, style: Style, place: tuple[int, int]) -> Parts:
+def prepare(pair: Pair, *, catalog: WordingCatalog, style: Style, place: tuple[int, int]) -> Parts:
     """The pair as `style` has it. place: its shot's number in the group and its own in the shot."""
     rationale = pair.rationale or None
     if not pair.options:
@@ -110,7 +110,7 @@ def _shuffled(options: tuple[str, ...], key: str, place: tuple[int, int]) -> tup
     return tuple(order)
 
 
-def _needs_options(question: str, catalog: Catalog) -> bool:
+def _needs_options(question: str, catalog: WordingCatalog) -> bool:
     wording = question.casefold()
     return any(words in wording for words in catalog.needs_options)
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from instructpt.records import Group, Kind, Pair, Text
-from instructpt.templates.catalog import Catalog, Mode
+from instructpt.templates.catalog import Mode, WordingCatalog
 from instructpt.templates.pairs import Parts, asked, asked_for_reasons, prepare, replied, written
 from instructpt.templates.responses import marks_for
 from instructpt.templates.style import Style, draw
@@ -51,7 +51,7 @@ class Rendered:
 
 
 def render(
-    group: Group, *, catalog: Catalog, seed: int, kind: Kind = "augmented", loss: Loss = "all"
+    group: Group, *, catalog: WordingCatalog, seed: int, kind: Kind = "augmented", loss: Loss = "all"
 ) -> list[Rendered]:
     """The training texts of a group: one for all its shots, or, if none has pairs, each document raw.
 
@@ -102,7 +102,7 @@ def _question(pair: Pair) -> str:
     return "\n".join([pair.question, *(f"- {option}" for option in pair.options)])
 
 
-def _forwards(catalog: Catalog) -> Catalog:
+def _forwards(catalog: WordingCatalog) -> WordingCatalog:
     """The catalog without the layouts in which an answer may stand before its question or its text."""
     weights = {mode: 0 if mode == "next_turn" else weight for mode, weight in catalog.weights.items()}
     return replace(catalog, weights=weights, inversion_percent=0)

@@ -15,7 +15,7 @@ from instructpt.seeds import digest
 from instructpt.words import languages
 
 if TYPE_CHECKING:
-    from instructpt.templates.catalog import Catalog
+    from instructpt.templates.catalog import WordingCatalog
 
 _COUNT = "language/"
 _REASONS = {
@@ -110,7 +110,7 @@ class Template(Stage[Text]):
             run.tally.count(f"mode/{rendered.layout}")
             yield rendered.text
 
-    def _catalog(self, group: Group, run: Run) -> Catalog:
+    def _catalog(self, group: Group, run: Run) -> WordingCatalog:
         """The wording for a group: a function of the group alone, so that shards may be made in any order."""
         from instructpt.templates import catalog
 

@@ -17,8 +17,8 @@ from typing import TypeVar
 
 from instructpt.records import Group
 from instructpt.seeds import digest, draws
-from instructpt.templates.catalog import Catalog, Mode
-from instructpt.templates.wording import Choice, FewShot, Items, NextTurn, Numbering, Phrase, Template
+from instructpt.templates.catalog import Mode, WordingCatalog
+from instructpt.templates.wording import ChoicePatterns, FewShot, NextTurn, Numbering, OptionItems, Pattern, Phrase
 
 Entry = TypeVar("Entry")
 
@@ -71,20 +71,20 @@ class Style:
     mode: Mode
     inverted: bool
     """Pairs first, then the text. Only in the modes classic and dialog."""
-    plain: Template
-    choice: Choice
-    reasoned: Template
-    reasoned_choice: Choice
-    reply: Template
+    plain: Pattern
+    choice: ChoicePatterns
+    reasoned: Pattern
+    reasoned_choice: ChoicePatterns
+    reply: Pattern
     cue: str
-    conclusion: Template
+    conclusion: Pattern
     shows_options: bool
     """False: questions with options are asked openly and answered by the option's text, wherever that makes sense."""
     header: str
-    items: Items
+    items: OptionItems
     item_end: str
     none: str
-    opener: Template | None
+    opener: Pattern | None
     gap: str
     joiner: Phrase | None
     lead: str
@@ -92,11 +92,11 @@ class Style:
     shot_separator: str
     inverted_opener: Phrase
     passage_gap: str
-    passage: Template
-    numbered: Template
+    passage: Pattern
+    numbered: Pattern
     numbering: Numbering
     few_shot: FewShot
-    explanation: Template
+    explanation: Pattern
     speakers: tuple[str, str]
     lead_in: str
     inverted_lead_in: str
@@ -109,7 +109,7 @@ class Style:
         return f"{self.mode}_inverted" if self.inverted else self.mode
 
 
-def draw(catalog: Catalog, *, seed: int, group: Group) -> Style:
+def draw(catalog: WordingCatalog, *, seed: int, group: Group) -> Style:
     """The style of a group that has pairs. The same seed and group give the same style on every machine."""
     assert any(shot.pairs for shot in group.shots), "a group without pairs has no style"
     # A group's id may repeat; the first text tells such groups apart.
@@ -168,7 +168,7 @@ def draw(catalog: Catalog, *, seed: int, group: Group) -> Style:
     )
 
 
-def _mode(catalog: Catalog, number: int, group: Group) -> Mode:
+def _mode(catalog: WordingCatalog, number: int, group: Group) -> Mode:
     place = number * sum(catalog.weights.values()) >> 64
     has_two_pairs = all(len(shot.pairs) != 1 for shot in group.shots)
     for mode, weight in catalog.weights.items():
@@ -179,7 +179,7 @@ def _mode(catalog: Catalog, number: int, group: Group) -> Mode:
     raise AssertionError("weights are positive and place is below their sum")
 
 
-def _spread(group: Group, templates: tuple[Template, Template, Template, Template]) -> int:
+def _spread(group: Group, templates: tuple[Pattern, Pattern, Pattern, Pattern]) -> int:
     """The largest spread of the templates that the group's pairs need.
 
     templates: for pairs that are free, with options, with a rationale, with both.

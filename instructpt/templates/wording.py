@@ -1,8 +1,8 @@
 """Pieces of wording, compiled once when a catalog is read: what a line of a catalog becomes.
 
-    "Q: {question}\\nA: {answer}"           Template   .fill(question="Why?", answer="{so}")  ->  Q: Why? / A: {so}
+    "Q: {question}\\nA: {answer}"           Pattern   .fill(question="Why?", answer="{so}")  ->  Q: Why? / A: {so}
     "Answer {this question|these two}:"    Phrase     .of(1)  ->  Answer this question:
-    item "({mark}) {option}", marks "A"    Items      .line(1, "red"), .label(1)  ->  (B) red, (B)
+    item "({mark}) {option}", marks "A"    OptionItems      .line(1, "red"), .label(1)  ->  (B) red, (B)
 
 A template is filled in one pass: braces inside a value are text like any other (the paper's code puts values in one
 after the other, so that a question holding "{answer}" is spoilt).
@@ -31,10 +31,10 @@ MARKS = ("A", "a", "1", "I", "i")
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
-    """A pattern with {fields}, ready to be filled."""
+class Pattern:
+    """A text with {fields}, ready to be filled."""
 
-    pattern: str
+    text: str
     format: Callable[..., str] = field(repr=False, compare=False)
     stops: tuple[tuple[str, str], ...] = field(repr=False, compare=False)
     """Fields with a full stop after them, and that stop."""
@@ -50,11 +50,11 @@ class Template:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ChoicePatterns:
     """A template for a question with options: with them, and the same without."""
 
-    shown: Template
-    open: Template
+    shown: Pattern
+    open: Pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,11 @@ class Phrase:
 
 
 @dataclass(frozen=True, slots=True)
-class Items:
+class OptionItems:
     """How the items of a list of options look, and what an answer calls one of them."""
 
-    item: Template
-    name: Template | None = None
+    item: Pattern
+    name: Pattern | None = None
     """None for bullets: an answer then says the option's text."""
     marks: str = ""
 
@@ -91,8 +91,8 @@ class Items:
 class Numbering:
     """How the questions of a list and their answers are numbered."""
 
-    question: Template
-    answer: Template
+    question: Pattern
+    answer: Pattern
     marks: str
 
 
@@ -101,22 +101,22 @@ class FewShot:
     """The wording of worked examples and of the one that is to be done."""
 
     lead: Phrase
-    example: Template
-    last: Template
+    example: Pattern
+    last: Pattern
 
 
 @dataclass(frozen=True, slots=True)
 class NextTurn:
     """The wording of a dialog whose end is asked for, or whose beginning."""
 
-    pattern: Template
+    pattern: Pattern
     turn: str
     """What its end is: "answer", the last answer alone, or "exchange", the last question and its answer."""
 
 
 def template(
     pattern: str, *, required: Collection[str], optional: Collection[str] = (), padded: bool = False
-) -> Template:
+) -> Pattern:
     """Compile a pattern in which each required field stands once and each optional one at most once.
 
     padded: blanks at either end are meant. Raises ValueError saying what is wrong with the pattern.
@@ -143,16 +143,16 @@ def template(
             parts.append(stop)
         place = match.end()
     parts.append(_literal(pattern[place:]))
-    return Template(pattern, "".join(parts).format, tuple(stops), ("\n" in pattern) + ("\n\n" in pattern))
+    return Pattern(pattern, "".join(parts).format, tuple(stops), ("\n" in pattern) + ("\n\n" in pattern))
 
 
-def choice(pattern: str, *, required: Collection[str], optional: Collection[str] = ()) -> Choice:
+def choice(pattern: str, *, required: Collection[str], optional: Collection[str] = ()) -> ChoicePatterns:
     """Compile a pattern for a question with options. Raises ValueError saying what is wrong with it."""
     shown = template(pattern, required=[*required, "options"], optional=optional)
     without, count = _OPTIONS_LINE.subn("", pattern)
     if not count:
         raise ValueError("lacks a line that holds {options} alone, between other lines")
-    return Choice(shown, template(without, required=required, optional=optional))
+    return ChoicePatterns(shown, template(without, required=required, optional=optional))
 
 
 def phrase(pattern: str) -> Phrase:

@@ -40,7 +40,7 @@ _ROWS = "rows"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class LocalRows:
     """This process's rows of a tensor."""
 
     rows: torch.Tensor
@@ -85,7 +85,7 @@ class Writer:
             checkpoints.write_description(model, unfinished, vocabulary_folder=self._vocabulary_folder)
         self._world.wait()
         parts = {name: part for name, part in parts_of(model, optimizer).items() if _is_ours(part, self._world)}
-        copies = {name: Part(p.rows.detach().cpu().clone(), p.first, p.num_rows) for name, p in parts.items()}
+        copies = {name: LocalRows(p.rows.detach().cpu().clone(), p.first, p.num_rows) for name, p in parts.items()}
         self._writing = self._thread.submit(self._write, unfinished, copies)
 
     def publish(self) -> None:
@@ -115,7 +115,7 @@ class Writer:
     def _unfinished(self) -> Path:
         return self._folder / f".{checkpoints.name_of(self._step)}.writing"
 
-    def _write(self, unfinished: Path, parts: Mapping[str, Part]) -> None:
+    def _write(self, unfinished: Path, parts: Mapping[str, LocalRows]) -> None:
         path = unfinished / f"shard-{self._world.rank:05d}-of-{self._world.size:05d}.safetensors"
         rows = {name: [part.first, part.num_rows] for name, part in parts.items()}
         with refusals_named(path), checkpoints.refused_tensors_named(path):
@@ -124,7 +124,7 @@ class Writer:
                 os.fsync(file.fileno())
 
 
-def parts_of(model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> dict[str, Part]:
+def parts_of(model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> dict[str, LocalRows]:
     """Everything that training goes on from, as far as this process holds it: weights, moments, counts of steps."""
     found = {}
     for name, parameter in model.named_parameters():
@@ -201,13 +201,13 @@ class _Saved:
         return found
 
 
-def _part(tensor: torch.Tensor) -> Part:
+def _part(tensor: torch.Tensor) -> LocalRows:
     """This process's rows of a tensor; a number counts as one row, which every process has."""
     from torch.distributed.tensor import DTensor, Shard
 
     if not isinstance(tensor, DTensor):
         rows = tensor.detach().reshape(1) if tensor.ndim == 0 else tensor.detach()
-        return Part(rows, 0, len(rows))
+        return LocalRows(rows, 0, len(rows))
     rows = tensor.to_local().detach()
     first = 0
     for axis, placement in enumerate(tensor.placements):
@@ -215,10 +215,10 @@ def _part(tensor: torch.Tensor) -> Part:
             assert placement.dim == 0, f"weights are spread by rows, not by {placement}"
             size, place = tensor.device_mesh.size(axis), tensor.device_mesh.get_local_rank(axis)
             first = min(tensor.shape[0], place * -(-tensor.shape[0] // size))
-    return Part(rows, first, tensor.shape[0])
+    return LocalRows(rows, first, tensor.shape[0])
 
 
-def _is_ours(part: Part, world: World) -> bool:
+def _is_ours(part: LocalRows, world: World) -> bool:
     """Whether this process writes the part: of copies that several hold, one is written."""
     if len(part.rows) == part.num_rows and world.size > 1 and not (part.first == 0 and world.is_first):
         return False

@@ -13,7 +13,7 @@ from instructpt.assembly.stages import Pack, token_files
 from instructpt.engines.models import Model, check_model, model_folder, model_name, model_sources, quiet_loading
 from instructpt.errors import BudgetError, InputError, RecipeError
 from instructpt.interrupts import Stopped, deferred
-from instructpt.progress.wording import duration
+from instructpt.progress.in_words import duration
 from instructpt.training.settings import Execution, TrainSettings
 from instructpt.training.trackers import Subject, tracking
 from instructpt.words import vocabulary

@@ -3,7 +3,7 @@
     browser                     server.py                    files under a root
     index.html, viewer.js  -->  /api/texts/records     -->   library.py   which artifacts there are
                                 /api/texts/search            shelf.py     one block of one shard at a time
-                                /api/texts/about             finding.py   search and filters, over Arrow columns
+                                /api/texts/about             search.py    search and filters, over Arrow columns
                                 /api/texts/charts            about.py     manifest, tree, distributions of a sample
                                        ...                   shown.py     a record as JSON, with support.py's marks
                                                              packed.py    a row of packed tokens

@@ -14,8 +14,8 @@ from typing import Any
 
 from instructpt.assembly.rows import Rows
 from instructpt.report.artifacts import Artifact, road
-from instructpt.viewer.finding import FILTERS
-from instructpt.viewer.library import Library, Opened
+from instructpt.viewer.library import Library, OpenArtifact
+from instructpt.viewer.search import FILTERS
 from instructpt.viewer.shelf import Shelf
 from instructpt.viewer.shown import sources_of
 
@@ -28,7 +28,7 @@ _LENGTHS = (50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_
 """Bounds of the chart of lengths, characters."""
 
 
-def overview(opened: Opened) -> dict[str, Any]:
+def overview(opened: OpenArtifact) -> dict[str, Any]:
     """What the page needs to open an artifact: no record is read for it."""
     artifact, manifest = opened.artifact, opened.manifest
     return {
@@ -56,7 +56,7 @@ def made_from(library: Library, name: str) -> list[dict[str, Any]]:
     ]
 
 
-def charts(opened: Opened) -> dict[str, Any]:
+def charts(opened: OpenArtifact) -> dict[str, Any]:
     """Distributions of a sample of the records, and the values that filters may ask for."""
     shelf = opened.content
     if not isinstance(shelf, Shelf):

@@ -21,7 +21,7 @@ from instructpt.viewer.shown import KINDS
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenArtifact:
     """An artifact that is looked at."""
 
     artifact: Artifact
@@ -48,7 +48,7 @@ class Library:
         else:
             self.root = folder
             self.first = list(load(_url(folder, folder.path)))[-1]
-        self._opened: dict[str, Opened] = {}
+        self._opened: dict[str, OpenArtifact] = {}
         self._lock = Lock()
         self.opened(self.first)
 
@@ -56,7 +56,7 @@ class Library:
         """The finished artifacts beside the first one."""
         return [name for name in self.root.names() if self.root.child(name).exists("manifest.json")]
 
-    def opened(self, name: str) -> Opened:
+    def opened(self, name: str) -> OpenArtifact:
         """An artifact. Raises ArtifactError for one that is not finished or damaged, InputError for an unknown name."""
         with self._lock:
             folder = self.root.child(name)
@@ -67,7 +67,7 @@ class Library:
             if known is None or known.manifest != manifest:
                 with damage_named(folder.path, remove="it"):
                     artifact = load_one(_url(folder, folder.path))
-                known = self._opened[name] = Opened(artifact, manifest, _content(artifact, manifest))
+                known = self._opened[name] = OpenArtifact(artifact, manifest, _content(artifact, manifest))
             return known
 
     def path_of(self, name: str) -> str:
@@ -75,7 +75,7 @@ class Library:
         return _url(self.root, self.root.join(name))
 
 
-def shelf_of(opened: Opened) -> Shelf:
+def shelf_of(opened: OpenArtifact) -> Shelf:
     """The records of an artifact. Raises InputError if it has none."""
     if not isinstance(opened.content, Shelf):
         raise InputError(f"{opened.artifact.name} holds no records: look at what it was made from")

@@ -27,8 +27,8 @@ from aiohttp.typedefs import Middleware
 
 from instructpt.assembly.rows import Rows
 from instructpt.errors import InputError, InstructptError
-from instructpt.viewer import about, finding, packed, shown, way
-from instructpt.viewer.library import Library, Opened, shelf_of
+from instructpt.viewer import about, packed, search, shown, way
+from instructpt.viewer.library import Library, OpenArtifact, shelf_of
 from instructpt.words.vocabulary import Vocabulary
 
 MAX_HITS = 50
@@ -184,7 +184,7 @@ def _way(library: Library, asked: Mapping[str, str]) -> Any:
     return way.way(library, asked["artifact"], int(asked["number"]))
 
 
-def _vocabulary(library: Library, opened: Opened) -> Vocabulary | None:
+def _vocabulary(library: Library, opened: OpenArtifact) -> Vocabulary | None:
     assert isinstance(opened.content, Rows)
     named = opened.artifact.settings["vocabulary"]
     folders = [Path(library.root.join(f"{named['artifact']}/00000"))] if isinstance(named, dict) else []
@@ -197,12 +197,12 @@ async def _search(request: web.Request) -> web.StreamResponse:
     opened = await asyncio.to_thread(library.opened, asked["artifact"])
     shelf = shelf_of(opened)
     filters = {name: value for name, value in request.query.items() if name not in ("text", "start")}
-    wanted, start = finding.Wanted(asked.get("text", ""), filters), _number(asked, "start", 0)
-    finding.check(wanted, record=opened.record)
+    wanted, start = search.Query(asked.get("text", ""), filters), _number(asked, "start", 0)
+    search.check(wanted, record=opened.record)
     response = web.StreamResponse(headers={**SECURITY, "Content-Type": "application/x-ndjson; charset=utf-8"})
     await response.prepare(request)
     found = 0
-    steps = finding.search(shelf, wanted, record=opened.record, start=start)
+    steps = search.search(shelf, wanted, record=opened.record, start=start)
     try:
         while found < MAX_HITS and request.transport is not None and not request.transport.is_closing():
             step = await asyncio.to_thread(next, steps, None)
@@ -223,7 +223,7 @@ async def _search(request: web.Request) -> web.StreamResponse:
 
 
 def _hit(kind: str, number: int, row: Mapping[str, Any], text: str) -> dict[str, Any]:
-    return {"row": number, **shown.preview(kind, row), "snippet": finding.snippet(row, text) if text else None}
+    return {"row": number, **shown.preview(kind, row), "snippet": search.snippet(row, text) if text else None}
 
 
 def _number(asked: Mapping[str, str], name: str, default: int) -> int:

@@ -165,7 +165,7 @@ class Guess:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class WordingLanguage:
     """What a group is worded in."""
 
     language: str
@@ -207,13 +207,13 @@ def named(value: object) -> str | None:
     return _names().get(name) or _names().get(re.split("[-_]", name, maxsplit=1)[0])
 
 
-def choose(group: Group, *, known: Collection[str]) -> Choice:
+def choose(group: Group, *, known: Collection[str]) -> WordingLanguage:
     """The language to word a group in, out of those that are known: its own, else `FALLBACK`."""
     language, is_mixed = of_group(group)
     notes = ("language_mixed",) if is_mixed else ()
     if language is not None and language in known:
-        return Choice(language, notes)
-    return Choice(FALLBACK, (*notes, "language_unknown" if language is None else "language_without_templates"))
+        return WordingLanguage(language, notes)
+    return WordingLanguage(FALLBACK, (*notes, "language_unknown" if language is None else "language_without_templates"))
 
 
 def of_group(group: Group) -> tuple[str | None, bool]:

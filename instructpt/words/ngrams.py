@@ -48,7 +48,7 @@ _BITS_A_NGRAM = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Occurrence:
     """An item in a text."""
 
     text: int
@@ -112,16 +112,16 @@ class Index:
     _bits: NDArray[np.uint8]
     """A bit is set for each n-gram, at the place that the number of its first few words names."""
 
-    def search(self, texts: Sequence[str]) -> list[Found]:
+    def search(self, texts: Sequence[str]) -> list[Occurrence]:
         """The items in each text, by text and then by item. A text may be of any length."""
-        found: list[Found] = []
+        found: list[Occurrence] = []
         offsets: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
         spans: defaultdict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
         for block in blocks(pieces(texts, overlap_words=self.length - 1)):
             self._search_block(block, offsets, spans)
         for text, item in sorted(offsets):
-            found.append(Found(text, item, len(offsets[text, item]), union(spans[text, item])))
-        wholes = [Found(text, item, 1, ((0, len(texts[text])),)) for text, item in self._whole(texts)]
+            found.append(Occurrence(text, item, len(offsets[text, item]), union(spans[text, item])))
+        wholes = [Occurrence(text, item, 1, ((0, len(texts[text])),)) for text, item in self._whole(texts)]
         return sorted(found + wholes, key=lambda one: (one.text, one.item)) if wholes else found
 
     def _whole(self, texts: Sequence[str]) -> Iterator[tuple[int, int]]:

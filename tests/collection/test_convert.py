@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from task_rows import CATALOG, WORDINGS, converted, row
 
-from instructpt.collection.budget import in_characters
 from instructpt.collection.choice import Choice
 from instructpt.collection.groups import group_shots
+from instructpt.collection.limits import in_characters
 from instructpt.collection.neutral import TaskRecord
 from instructpt.errors import RecipeError
 from instructpt.records import Pair, Reject, from_row, to_row

@@ -14,10 +14,10 @@ import pytest
 import zstandard
 
 import instructpt
-from instructpt.collection.budget import in_characters
 from instructpt.collection.catalog import load
 from instructpt.collection.choice import Choice
 from instructpt.collection.convert import Conversion, convert
+from instructpt.collection.limits import in_characters
 from instructpt.collection.neutral import TaskRecord, read_records
 from instructpt.records import Group, Reject, Shot
 from instructpt.synthesis.tags import Tags
@@ -93,7 +93,7 @@ def test_nothing_to_train_on_shares_thirteen_words_with_what_is_scored(
 def converted() -> list[Shot | Reject]:
     how = Conversion(
         catalog=load(),
-        budget=in_characters(context=4000, shot=6000),
+        limits=in_characters(context=4000, shot=6000),
         sentence_starts=sentence_starts,
         choice=Choice(part="all", benchmarks=True),
         seed=1,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from task_rows import converted, row
 
-from instructpt.collection.budget import in_characters
+from instructpt.collection.limits import in_characters
 from instructpt.collection.windows import assign, cut
 from instructpt.words.sentences import sentence_starts
 

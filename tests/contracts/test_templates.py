@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from instructpt.records import Document, Group, Pair, Shot
-from instructpt.templates.catalog import MODES, Catalog, Mode, languages, load
+from instructpt.templates.catalog import MODES, Mode, WordingCatalog, languages, load
 from instructpt.templates.render import LAYOUTS, render
 
 # Of English; another language has at least a third of what English has.
@@ -38,7 +38,7 @@ MINIMUM = {
     "next_turn": 15,
     "none": 5,
 }
-# Catalog's pool -> the mode that writes it, and whether pairs come first.
+# WordingCatalog's pool -> the mode that writes it, and whether pairs come first.
 USED_IN: dict[str, tuple[Mode, bool]] = {
     "plain": ("classic", False),
     "choice": ("classic", False),
@@ -105,7 +105,7 @@ def test_every_wording_holds_every_kind_of_pair(language: str, pool: str) -> Non
             assert "\n" not in (text[0], text[-1]), entry
 
 
-def _each(catalog: Catalog, pool: str, mode: Mode, inverted: bool) -> Iterator[tuple[Any, Catalog]]:
+def _each(catalog: WordingCatalog, pool: str, mode: Mode, inverted: bool) -> Iterator[tuple[Any, WordingCatalog]]:
     """The catalog with one entry of a pool alone, for each of its entries."""
     weights: dict[Mode, int] = {name: int(name == mode) for name in MODES}
     fixed = replace(catalog, weights=weights, inversion_percent=100 if inverted else 0)

@@ -14,7 +14,7 @@ import pytest
 from instructpt.engines import Conversation, Form, Message, Sampling
 from instructpt.engines.addresses import read_addresses
 from instructpt.engines.endpoints import Endpoints, Flight, Place
-from instructpt.engines.health import CacheHits, Wanted, choose_model, read_metrics
+from instructpt.engines.health import CacheHits, Expected, choose_model, read_metrics
 from instructpt.engines.openai_format import (
     GarbageError,
     Kind,
@@ -343,16 +343,16 @@ def test_long_and_strange_refusals_are_one_short_line() -> None:
 def test_the_name_of_the_model_is_found_out_where_it_can_be() -> None:
     one = place()
     for names, wanted, expected in (
-        (["a", "/models/mine"], Wanted("/models/mine", None, "auto"), "/models/mine"),
-        (["a", "mine"], Wanted("/models/mine", None, "auto"), "mine"),
-        (["a"], Wanted("/models/mine", None, "auto"), "a"),
-        (["a", "b"], Wanted("/models/mine", "b", "auto"), "b"),
+        (["a", "/models/mine"], Expected("/models/mine", None, "auto"), "/models/mine"),
+        (["a", "mine"], Expected("/models/mine", None, "auto"), "mine"),
+        (["a"], Expected("/models/mine", None, "auto"), "a"),
+        (["a", "b"], Expected("/models/mine", "b", "auto"), "b"),
     ):
         assert choose_model(names, wanted=wanted, place=one) == expected
     for names, wanted in (
-        (["a", "b"], Wanted("mine", None, "auto")),
-        (["a", "b"], Wanted("mine", "c", "auto")),
-        ([], Wanted("mine", None, "auto")),
+        (["a", "b"], Expected("mine", None, "auto")),
+        (["a", "b"], Expected("mine", "c", "auto")),
+        ([], Expected("mine", None, "auto")),
     ):
         with pytest.raises(EngineGoneError, match="served_model"):
             choose_model(names, wanted=wanted, place=one)

@@ -161,7 +161,7 @@ def test_a_node_that_does_not_see_the_output_folder_says_so(tmp_path: Path) -> N
     import ray.cloudpickle
 
     code = ray.cloudpickle.dumps((build_shard, COUNT, on_ray(tmp_path / "elsewhere")))
-    outcome = ray_worker.build(ray_worker.Order(code, str(Path.cwd()), ()), 0)
+    outcome = ray_worker.build(ray_worker.Job(code, str(Path.cwd()), ()), 0)
     assert isinstance(outcome, ArtifactError)
     assert "does not see" in str(outcome)
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from instructpt.artifacts import Run, tree
 from instructpt.artifacts.storage import read_parquet
-from instructpt.assembly.blending import Blend, Part
+from instructpt.assembly.blending import Blend, BlendPart
 from instructpt.assembly.rows import open_rows
 from instructpt.assembly.stages import Pack
 from instructpt.collection.instructions import Instructions
@@ -134,7 +134,7 @@ def test_drawn_documents_and_the_rest_are_all_documents(corpus: str, tmp_path: P
 def test_a_blend_holds_every_text_as_often_as_it_has_copies(corpus: str, tmp_path: Path) -> None:
     texts = Template(name="texts", groups=Read(name="documents", files=(corpus,), limit=3))
     others = Template(name="others", groups=Read(name="more", files=(corpus,), limit=2))
-    blend = Blend(name="blend", parts=(Part(texts=texts), Part(texts=others, copies=4)))
+    blend = Blend(name="blend", parts=(BlendPart(texts=texts), BlendPart(texts=others, copies=4)))
     make(blend, run(tmp_path))
     ids = [text.id for text in records(tmp_path / "blend", Text)]
     assert ids == ["doc-0", "doc-1", "doc-2"] + ["doc-0", "doc-1"] * 4

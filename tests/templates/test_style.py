@@ -44,7 +44,7 @@ def test_a_text_without_pairs_has_no_say_in_the_mode() -> None:
 
 
 def test_openers_and_joiners_are_drawn_independently() -> None:
-    drawn = [(s.opener.pattern, s.joiner.many) for s in styles(30_000, 1) if s.opener and s.joiner]
+    drawn = [(s.opener.text, s.joiner.many) for s in styles(30_000, 1) if s.opener and s.joiner]
     assert abs(len(drawn) - 7_500) < 300
     combinations = len(load().openers) * len(load().joiners)
     expected = combinations * (1 - (1 - 1 / combinations) ** len(drawn))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from instructpt.seeds import rng
 from instructpt.words import ngrams, runs
-from instructpt.words.ngrams import MAX_SAME, MAX_SHARING, Found, Index, index, union
+from instructpt.words.ngrams import MAX_SAME, MAX_SHARING, Index, Occurrence, index, union
 from instructpt.words.wordforms import find_words, words
 
 ITEM = "In 1921 the western pillar sank by 4 centimetres, and trains were stopped for a whole month."
@@ -55,7 +55,7 @@ def test_items_of_few_words_are_found_as_whole_texts_or_not_looked_for() -> None
     assert (made.num_too_short, made.places) == (2, ((2, 3), (1,)))
     assert made.search(
         ["One, two, three, four, five, six, seven!", "so one two three four five six seven", "Paris"]
-    ) == [Found(0, 1, 1, ((0, 40),))]
+    ) == [Occurrence(0, 1, 1, ((0, 40),))]
 
 
 def test_wording_that_many_items_share_is_no_item() -> None:
@@ -172,7 +172,7 @@ def plain_words(text: str) -> list[tuple[str, int, int]]:
     return found
 
 
-def plain_search(items: list[str], texts: list[str], *, length: int, min_words: int) -> list[Found]:
+def plain_search(items: list[str], texts: list[str], *, length: int, min_words: int) -> list[Occurrence]:
     """Every n-gram of every item against every run of words of every text."""
     spelled = [[word for word, _, _ in plain_words(item)] for item in items]
     kept = [item for place, item in enumerate(spelled) if len(item) >= min_words and item not in spelled[:place]]
@@ -195,7 +195,7 @@ def plain_search(items: list[str], texts: list[str], *, length: int, min_words: 
             runs = [run for run in places if run[0] in wanted and shared[run[0]] <= MAX_SHARING]
             if runs:
                 spans = union([(start, stop) for _, start, stop in runs])
-                hits.append(Found(number, item, len({gram for gram, _, _ in runs}), spans))
+                hits.append(Occurrence(number, item, len({gram for gram, _, _ in runs}), spans))
     return hits
 
 

@@ -21,7 +21,7 @@ MOST_CATEGORIES = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Arm:
+class PairFacts:
     """Passages with their pairs, as the last check left them."""
 
     name: str
@@ -61,21 +61,21 @@ class Arm:
         return {name: [share.get(name, 0.0) for share in shares] for name in names}
 
 
-def arms(artifacts: Artifacts) -> list[Arm]:
+def arms(artifacts: Artifacts) -> list[PairFacts]:
     """The artifacts of passages with pairs of which no other one was made by a further check."""
     found = {a.name: a for a in artifacts.values() if a.stage in GROUP_STAGES and a.tally.made}
     checked = {name for artifact in found.values() for name in artifact.inputs}
     return [_arm(artifact, artifacts) for name, artifact in found.items() if name not in checked]
 
 
-def pairs_a_passage(arms: Sequence[Arm]) -> dict[str, Mapping[int, int]]:
+def pairs_a_passage(arms: Sequence[PairFacts]) -> dict[str, Mapping[int, int]]:
     """Arm -> pairs -> passages with so many: what a chart shows."""
     return {arm.name: arm.pairs_a_passage for arm in arms}
 
 
-def _arm(artifact: Artifact, artifacts: Artifacts) -> Arm:
+def _arm(artifact: Artifact, artifacts: Artifacts) -> PairFacts:
     counts = artifact.tally.counts
-    return Arm(
+    return PairFacts(
         name=artifact.name,
         stage=artifact.stage,
         passages=artifact.tally.made,

@@ -10,7 +10,7 @@ from instructpt.words.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class LengthLimits:
     """Two limits and the measures they are counted in. Made by `in_characters` or `in_tokens`."""
 
     context: int
@@ -23,16 +23,16 @@ class Budget:
     """Of shots."""
 
 
-def in_characters(*, context: int, shot: int) -> Budget:
+def in_characters(*, context: int, shot: int) -> LengthLimits:
     """Characters of contexts, questions, options, rationales and answers, without markup."""
 
     def costs(shots: Sequence[Shot]) -> list[int]:
         return [len(shot.document.text) + sum(_parts(shot)) for shot in shots]
 
-    return Budget(context, shot, lambda texts: list(map(len, texts)), costs)
+    return LengthLimits(context, shot, lambda texts: list(map(len, texts)), costs)
 
 
-def in_tokens(vocabulary: Vocabulary, *, context: int, shot: int, write: Callable[[Group], Text]) -> Budget:
+def in_tokens(vocabulary: Vocabulary, *, context: int, shot: int, write: Callable[[Group], Text]) -> LengthLimits:
     """Tokens of a vocabulary; of a shot, those of all that a dialect's `write` makes of it, BOS and EOS included."""
     ends = 1 if vocabulary.bos is None else 2
 
@@ -43,7 +43,7 @@ def in_tokens(vocabulary: Vocabulary, *, context: int, shot: int, write: Callabl
         written = [write(Group("", (shot,))).text for shot in shots]
         return [length + ends for length in lengths(written)]
 
-    return Budget(context, shot, lengths, costs)
+    return LengthLimits(context, shot, lengths, costs)
 
 
 def _parts(shot: Shot) -> list[int]:

@@ -46,7 +46,7 @@ _AFTER_CHARACTERS = 140
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Query:
     """What is looked for. A record must hold the text somewhere, and each filter's value somewhere."""
 
     text: str = ""
@@ -57,7 +57,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Searched:
     """What a search has to say after a block."""
 
     searched: int
@@ -66,7 +66,7 @@ class Progress:
     """Number and stored row of each."""
 
 
-def check(wanted: Wanted, *, record: str) -> None:
+def check(wanted: Query, *, record: str) -> None:
     """Raises InputError for a filter that records of this kind do not have."""
     known = FILTERS.get(record, {})
     for name in wanted.filters:
@@ -74,7 +74,7 @@ def check(wanted: Wanted, *, record: str) -> None:
             raise InputError(f"{record} records cannot be filtered by {name!r}: choose from {', '.join(known)}")
 
 
-def search(shelf: Shelf, wanted: Wanted, *, record: str, start: int = 0) -> Iterator[Progress]:
+def search(shelf: Shelf, wanted: Query, *, record: str, start: int = 0) -> Iterator[Searched]:
     """Look through the records from number `start` on, a block at a time."""
     paths = {name: FILTERS[record][name] for name in wanted.filters}
     columns = list(paths.values()) if not wanted.text else None
@@ -85,10 +85,10 @@ def search(shelf: Shelf, wanted: Wanted, *, record: str, start: int = 0) -> Iter
     for block in shelf.blocks(start, columns=columns, skips=skips if paths else None):
         numbers = [block.first + place for place in np.flatnonzero(matches(block.batch, wanted, paths)).tolist()]
         hits = [_whole(shelf, block, number, is_whole=columns is None) for number in numbers if number >= start]
-        yield Progress(block.stop, tuple(hits))
+        yield Searched(block.stop, tuple(hits))
 
 
-def matches(batch: pa.RecordBatch, wanted: Wanted, paths: Mapping[str, str]) -> np.ndarray:
+def matches(batch: pa.RecordBatch, wanted: Query, paths: Mapping[str, str]) -> np.ndarray:
     """Which rows of a batch are wanted, [num_rows] bool. paths: the column of each filter."""
     import pyarrow as pa
     import pyarrow.compute as pc
