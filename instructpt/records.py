@@ -51,6 +51,8 @@ class Pair:
     does."""
     agreement: float | None = None
     """How much a second answer to the same question says the same, 0 to 1; None where nobody was asked."""
+    accepted: tuple[str, ...] = ()
+    """Other answers that count as right; those of an exam."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +224,7 @@ def _schemas() -> dict[type[Record], pa.Schema]:
         category=string,
         span=span,
         agreement=real,
+        accepted=pa.list_(string),
     )
     reject = columns(text=string, reason=string)
     shot = columns(
@@ -341,6 +344,7 @@ def _shot_to_row(shot: Shot) -> dict[str, Any]:
             "category": p.category,
             "span": None if p.span is None else {"start": p.span[0], "stop": p.span[1]},
             "agreement": p.agreement,
+            "accepted": list(p.accepted),
         }
         for p in shot.pairs
     ]
@@ -355,7 +359,7 @@ def _shot_from_row(row: Mapping[str, Any]) -> Shot:
 
 
 def _pair_from_row(row: Mapping[str, Any]) -> Pair:
-    span = row.get("span")  # files of versions before have neither span nor agreement
+    span = row.get("span")  # files of versions before have no span, agreement or accepted answers
     return Pair(
         row["question"],
         row["answer"],
@@ -364,4 +368,5 @@ def _pair_from_row(row: Mapping[str, Any]) -> Pair:
         row["category"],
         None if span is None else (span["start"], span["stop"]),
         row.get("agreement"),
+        tuple(row.get("accepted") or ()),
     )

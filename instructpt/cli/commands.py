@@ -109,6 +109,11 @@ def evaluate(words: list[str]) -> None:
     _run("evaluate", words, prog="instructpt evaluate", title="Scores")
 
 
+def exam(words: list[str]) -> None:
+    """Ask a model about a corpus that it does not see: instructpt exam MODEL --on FILES --questions FILE --out DIR."""
+    _run("exam", words, prog="instructpt exam", title="Exam")
+
+
 def run(words: list[str]) -> None:
     """Run a recipe: instructpt run RECIPE [--flags]; RECIPE is a name or path/to/file.py:function."""
     name, rest = _recipe_named(words, command="run")
@@ -235,6 +240,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "verify": verify,
     "run": run,
     "evaluate": evaluate,
+    "exam": exam,
     "plan": plan,
     "show": show,
     "view": view,

@@ -75,6 +75,8 @@ class Answered:
     """Whether the beginning of the passage was left out for want of positions."""
     too_long: tuple[Pair, ...]
     """Questions that do not fit even without the passage."""
+    prompts: tuple[tuple[int, ...], ...]
+    """Of each item: all tokens before the answer."""
 
 
 def load_reader(model_folder: Path, *, device: str = "cpu") -> Reader:
@@ -83,10 +85,15 @@ def load_reader(model_folder: Path, *, device: str = "cpu") -> Reader:
     Raises InputError if there is no causal language model or no tokenizer.json in it.
     """
     import torch
+    from transformers import GenerationConfig
 
     model: Any = load_causal_model(model_folder, dtype=torch.float32 if device == "cpu" else "auto")
     words = vocabulary.load(model_folder)
     model.to(device).eval()
+    ends = model.generation_config.eos_token_id
+    ends = sorted({words.eos, *([ends] if isinstance(ends, int) else ends or ())})
+    # Of how its maker would have it write, with penalties and the like, nothing is kept but where it ends.
+    model.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=words.eos)
     positions = int(getattr(model.config, "max_position_embeddings", None) or MAX_TREE_TOKENS)
     return Reader(model, words, positions, _reads_trees(model))
 
@@ -98,20 +105,28 @@ def prompt(context: str, pair: Pair) -> str:
 
 
 def answer(
-    reader: Reader, shot: Shot, *, task: str, place: int, sentence_starts: Callable[[str], Sequence[int]]
+    reader: Reader,
+    shot: Shot,
+    *,
+    task: str,
+    place: int,
+    sentence_starts: Callable[[str], Sequence[int]],
+    spare_tokens: int = 0,
 ) -> Answered:
     """The items of one passage, one a question, numbered in `part`.
 
     place: the passage's number in the set.
     sentence_starts: where sentences begin in a text; a passage that is too long with its longest question is cut
         there, from the left.
+    spare_tokens: kept free of the passage, for an answer that is to be written.
     """
     lengths = [max(len(row.tokens) for row in _rows(reader, "", pair)) for pair in shot.pairs]
     fits = [length <= reader.positions for length in lengths]
     fitting = [(number, pair) for number, pair in enumerate(shot.pairs) if fits[number]]
     longest = max((length for length, fit in zip(lengths, fits, strict=True) if fit), default=0)
     text = shot.document.text
-    context = _end_of(text, reader, room=reader.positions - longest - _JOINT_TOKENS, sentence_starts=sentence_starts)
+    room = reader.positions - longest - spare_tokens - _JOINT_TOKENS
+    context = _end_of(text, reader, room=room, sentence_starts=sentence_starts)
     rows = [_rows(reader, context, pair) for _, pair in fitting]
     nats = iter(row_nats(reader, [row for asked in rows for row in asked]))
     items = []
@@ -119,7 +134,8 @@ def answer(
         found = [next(nats) for _ in asked]
         items.append(_item(pair, found, task=task, place=place, number=number))
     too_long = tuple(pair for pair, fit in zip(shot.pairs, fits, strict=True) if not fit)
-    return Answered(tuple(items), context != text, too_long)
+    prompts = tuple(asked[0].tokens[: asked[0].start] for asked in rows)
+    return Answered(tuple(items), context != text, too_long, prompts)
 
 
 def choice_values(nats: Sequence[float], *, num_bytes: Sequence[int], gold: int) -> dict[str, float]:

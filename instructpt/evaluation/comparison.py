@@ -30,6 +30,8 @@ AVERAGE = "average"
 """The task that stands for the mean over benchmarks, as the paper's averages."""
 HEADLINES = ("acc_norm", "acc", "f1", "exact_match")
 """A benchmark's metric that goes into the average: the first that it has."""
+EXAMS = ("closed_book", "open_book")
+"""How the names of an exam's tasks begin; it is no benchmark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,12 @@ def compare(results: Iterable[Result], *, arms: Sequence[str]) -> Comparison:
 
 def is_better(metric: str, difference: float) -> bool:
     """Whether a value that differs by so much from another is the better one."""
-    return difference < 0 if metric in LOWER_IS_BETTER else difference > 0
+    return difference < 0 if is_lower_better(metric) else difference > 0
+
+
+def is_lower_better(metric: str) -> bool:
+    """Whether less of it is better; also of its part of the items, such as "bits_per_byte/clean"."""
+    return metric.partition("/")[0] in LOWER_IS_BETTER
 
 
 def verdict(metric: str, difference: Interval) -> str:
@@ -173,7 +180,7 @@ def _averages(results: Sequence[Result]) -> list[Result]:
     """The mean over benchmarks of every run that has several."""
     runs: dict[tuple[str, int, int, str], dict[str, dict[str, float]]] = {}
     for r in results:
-        if r.metric in HEADLINES:
+        if r.metric in HEADLINES and not r.task.startswith(EXAMS):
             runs.setdefault((r.arm, r.seed, r.tokens, r.phase), {}).setdefault(r.task, {})[r.metric] = r.value
     found = []
     for (arm, seed, tokens, phase), tasks in runs.items():
@@ -202,7 +209,7 @@ def _reaches(
             seeds = [seed for seed in by_arm_seed.get(arm, {}) if largest in first.get(seed, {})]
             for seed in seeds:
                 points, target = by_arm_seed[arm][seed], first[seed][largest]
-                needed = tokens_to_reach(points, target, lower_is_better=metric in LOWER_IS_BETTER)
+                needed = tokens_to_reach(points, target, lower_is_better=is_lower_better(metric))
                 if needed is not None and len(points) > 1:
                     shares.append(needed / largest)
             if any(len(by_arm_seed[arm][seed]) > 1 for seed in seeds):

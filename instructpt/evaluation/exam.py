@@ -1,52 +1,155 @@
-"""What a synthesizer is examined on: which contexts of which sets, and which examples stand before each.
+"""A closed-book exam: what has a model learned from texts that it does not see while it is asked?
 
-    sets        fairytales (900 contexts)        abstracts (40)      recipes (3)
-    quotas      9                                9                   3              per_set = 9
-    spread      0, 100, 200, ... 800             0, 4, 8, ... 35     0, 1, 2        evenly, whatever their order
+    passage        "The bridge over the Cole was built in 1843 ..."       title "Cole bridge"
+    question       "When was the bridge over the Cole built?"             accepted "1843", "in the year 1843"
 
-Evenly spaced places and not the first ones: task data is often sorted. Examples are other contexts of the same set,
-drawn, so that what a set asks for can be seen from them and its answer cannot.
+    closed book    title, question, "Answer:"             how likely is " 1843"? what does the model write?
+    open book      title, passage, question, "Answer:"    the same: what could be reached at best
+
+    written        "It was built in 1843."                exact_match 0    f1 0.33    containment 1
+
+Of several accepted answers the best counts; bits are those of the first. Options, where a question has some, stand
+below it, so such questions are a task of their own.
 """
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from instructpt.records import Document
-from instructpt.seeds import rng
+from instructpt.corpus.testitems import file_rows
+from instructpt.errors import InputError
+from instructpt.evaluation.answers import Answered, Reader, answer
+from instructpt.evaluation.comparison import EXAMS
+from instructpt.evaluation.greedy import write
+from instructpt.records import Group, Item, Pair, Shot
+from instructpt.words.overlap import exact_match, f1, is_span, words
+from instructpt.words.sentences import sentence_starts
+
+CLOSED_BOOK, OPEN_BOOK = EXAMS
+CONTROL, CHOICE = "/control", "/choice"
+"""Ends of the names of tasks: questions about documents that were not trained on, questions with options."""
+CORPUS_SET, CONTROL_SET = "corpus", "control"
+"""What the source of an exam's passages is."""
+MIN_PASSAGES = 20
+"""Questions on one passage are alike, so an interval is one over passages. Over fewer it would be more than a tenth too
+narrow: a bootstrap takes no account of how few there are (1.96 standard errors, where Student's t has 2.09 for 20)."""
 
 
-def domain(document: Document) -> str:
-    """The set that a document of a raw corpus belongs to: its meta's "domain", or its file's name up to the first dot.
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A row of a questions file."""
 
-    "corpora/legal.jsonl.zst" -> "legal".
+    passage_id: str
+    pair: Pair
+    """Its first accepted answer is `answer`, of a choice the one that is among the options."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What came of the questions on one passage, by closed and by open book."""
+
+    items: tuple[Item, ...]
+    too_long: tuple[Pair, ...]
+    is_cut: bool
+    """Whether the passage was cut to fit the model."""
+
+
+def read_questions(files: Sequence[str]) -> list[Question]:
+    """The questions of files in any format that corpora are read from, one a row, in order.
+
+    Raises InputError for a row without passage_id, question or answers, and for a choice that lacks its answer.
     """
-    return str(document.meta.get("domain") or posixpath.basename(document.source.rstrip("/")).partition(".")[0])
+    found = [
+        _question(row, f"question {number} of {', '.join(files)}") for number, row in enumerate(file_rows(files), 1)
+    ]
+    if not found:
+        raise InputError(f"{', '.join(files)} holds no questions: give rows with passage_id, question and answers")
+    return found
 
 
-def quotas(sizes: Mapping[str, int], *, per_set: int | None, total: int | None) -> dict[str, int]:
-    """How many contexts of each set are taken: at most `per_set` of each, at most `total` in all.
+def _question(row: Mapping[str, Any], where: str) -> Question:
+    passage_id, question = row.get("passage_id"), row.get("question")
+    if not isinstance(passage_id, str | int) or not isinstance(question, str) or not question.strip():
+        raise InputError(f"{where} has passage_id {passage_id!r} and question {question!r}: give both, as text")
+    answers, options = (_texts(row.get(name)) for name in ("answers", "options"))
+    answers = answers or _texts(row.get("answer"))
+    if not answers:
+        raise InputError(f"{where} has no accepted answer: give answers, a list of texts that are not empty")
+    right = [text for text in answers if not options or text in options]
+    if not right:
+        raise InputError(
+            f"{where} has the answer {answers[0]!r}, which is none of its options {list(options)}: mend it"
+        )
+    pair = Pair(question.strip(), right[0], options, accepted=tuple(text for text in answers if text != right[0]))
+    return Question(str(passage_id), pair)
 
-    The total is shared equally; what a small set leaves goes to the larger ones. None sets no bound.
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """A text or a list of texts; nothing that is empty."""
+    values = value if isinstance(value, list | tuple) else [value]
+    return tuple(dict.fromkeys(text.strip() for text in values if isinstance(text, str) and text.strip()))
+
+
+def check_enough(num_questions: int, num_passages: int) -> None:
+    """Raises InputError if there are too few passages with questions for an interval."""
+    if num_passages < MIN_PASSAGES:
+        raise InputError(
+            f"the exam has {num_questions:,} questions on {num_passages:,} passages: an interval needs at least "
+            f"{MIN_PASSAGES} passages with a question each, since those on one passage are alike; add questions on "
+            f"{MIN_PASSAGES - num_passages} more"
+        )
+
+
+def is_control(group: Group) -> bool:
+    """Whether the questions of an exam's group are about a document that was not trained on."""
+    return group.shots[-1].document.source == CONTROL_SET
+
+
+def ask(
+    reader: Reader, shots: Sequence[tuple[int, Shot, bool]], *, max_new_tokens: int, has_open_book: bool
+) -> Iterator[Asked]:
+    """Ask the questions on passages, all that are given together; in order.
+
+    shots: each behind the number of its passage in the exam, and before whether it is of the control set.
     """
-    capped = {name: size if per_set is None else min(size, per_set) for name, size in sizes.items()}
-    if total is None:
-        return capped
-    taken: dict[str, int] = {}
-    left = total
-    for place, (name, size) in enumerate(sorted(capped.items(), key=lambda item: (item[1], item[0]))):
-        taken[name] = min(size, left // (len(capped) - place))
-        left -= taken[name]
-    return {name: taken[name] for name in sizes}
+    books = [CLOSED_BOOK, *([OPEN_BOOK] if has_open_book else [])]
+    asked = [
+        [_asked(reader, shot, book, place=place, is_control=is_control, spare_tokens=max_new_tokens) for book in books]
+        for place, shot, is_control in shots
+    ]
+    prompts = [prompt for both in asked for answered in both for prompt in answered.prompts]
+    written = iter(write(reader, prompts, max_new_tokens=max_new_tokens))
+    for (_, shot, _), both in zip(shots, asked, strict=True):
+        items = [
+            marked(item, shot.pairs[int(item.part)], next(written)) for answered in both for item in answered.items
+        ]
+        yield Asked(tuple(items), both[0].too_long, any(answered.is_cut for answered in both))
 
 
-def spread(size: int, *, number: int) -> list[int]:
-    """`number` places of range(size), evenly spaced from 0; all of them if there are no more."""
-    return [place * size // number for place in range(number)] if number < size else list(range(size))
+def _asked(reader: Reader, shot: Shot, book: str, *, place: int, is_control: bool, spare_tokens: int) -> Answered:
+    """The questions on a passage, with its title alone before them or the passage as well."""
+    title = str(shot.document.meta.get("title") or "").strip()
+    context = title if book == CLOSED_BOOK else "\n\n".join(filter(None, (title, shot.document.text)))
+    return answer(
+        reader,
+        replace(shot, document=replace(shot.document, text=context)),
+        task=book + (CONTROL if is_control else ""),
+        place=place,
+        sentence_starts=sentence_starts,
+        spare_tokens=spare_tokens,
+    )
 
 
-def examples(place: int, *, size: int, number: int, seed: int, name: str) -> tuple[int, ...]:
-    """Up to `number` places of the set `name` besides `place` itself, drawn without repetition."""
-    others = rng(seed, "examples", name, place).sample(range(size - 1), min(number, size - 1))
-    return tuple(other + (other >= place) for other in others)
+def marked(item: Item, pair: Pair, written: str) -> Item:
+    """An item with what was written for it, and how good that is."""
+    right = (pair.answer, *pair.accepted)
+    said = words(written)
+    marks = {
+        "exact_match": max(float(exact_match(written, text)) for text in right),
+        "f1": max(f1(written, text) for text in right),
+        "containment": max(float(is_span(text, said)) for text in right),
+    }
+    task = item.task + (CHOICE if pair.options else "")
+    return replace(item, task=task, answer=written, values={**item.values, **marks})

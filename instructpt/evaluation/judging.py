@@ -8,7 +8,7 @@ from dataclasses import InitVar, dataclass
 from typing import ClassVar
 
 from instructpt.artifacts import Run, Stage
-from instructpt.evaluation.exam import spread
+from instructpt.evaluation.drawing import spread
 from instructpt.progress.in_words import time_left
 from instructpt.records import Group, Reject, Score
 from instructpt.seeds import digest

@@ -23,7 +23,7 @@ from instructpt.artifacts.stage import num_units
 from instructpt.corpus import readers
 from instructpt.corpus.testitems import Items
 from instructpt.errors import RecipeError
-from instructpt.evaluation.testsets import HUB, load_items, sets_named
+from instructpt.evaluation.testsets import HUB, exam_items, load_items, sets_named
 from instructpt.records import Document, Group, Match, Pair, Text
 from instructpt.words.ngrams import MIN_WORDS
 from instructpt.words.overlap import CONTAMINATION_GRAM
@@ -48,8 +48,9 @@ class Overlap(Stage[Match]):
 
     texts: Stage[Any]
     """Of documents, groups or texts."""
-    against: tuple[str, ...]
-    """Test sets: tasks, suites, files, folders, globs, Hub data sets (hf://owner/name:split)."""
+    against: tuple[str, ...] | Stage[Group]
+    """Test sets: tasks, suites, files, folders, globs, Hub data sets (hf://owner/name:split); or an exam, of which each
+    question is looked for as a whole."""
     data: str = HUB
     """Where the rows of tasks are: a folder, or the Hub. Of those from the Hub the task file is part of this stage's
     identity, not the rows."""
@@ -70,6 +71,8 @@ class Overlap(Stage[Match]):
         del run
         from instructpt.evaluation.benchmarks import task_files
 
+        if isinstance(self.against, Stage):
+            return {}
         found: dict[str, str] = {}
         for name, urls in sets_named(self.against, data=self.data).items():
             task = task_files(name, data=HUB) if urls is None else ()
@@ -106,6 +109,8 @@ class Overlap(Stage[Match]):
         return False
 
     def _items(self, run: Run) -> Items:
+        if isinstance(self.against, Stage):
+            return exam_items(self.against, run)
         return load_items(
             self.against, data=self.data, fields=self.fields, length=self.words, fingerprint=fingerprint(self, run)
         )

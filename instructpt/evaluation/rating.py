@@ -8,17 +8,18 @@
 Items of one place (questions on one text) are alike, so errors are those of means over places: with residuals
 r_i = sum_i - value * weight_i of n places, sqrt(n / (n - 1) * sum r_i^2) / sum weight_i (Cochran, Sampling Techniques,
 1977, section 6.4). With one item a place that is the standard error of a mean. What is no mean gets its error by
-bootstrap over places.
+bootstrap over places, and so do the means of an exam: all models that
+sit it have the same places drawn.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 from instructpt.evaluation.aggregates import AGGREGATES
-from instructpt.evaluation.bootstrap import DIGITS
+from instructpt.evaluation.bootstrap import DIGITS, Measure, scores
 from instructpt.records import Item, Score
 from instructpt.seeds import rng
 
@@ -32,17 +33,30 @@ CLEAN, OVERLAPPING = "/clean", "/overlapping"
 """Ends of the names of metrics over items that do not, and that do, stand in the training text."""
 
 
-def rate(items: Sequence[Item], *, task: str, model_name: str, score: str | None = None, seed: int = 0) -> list[Score]:
+def rate(
+    items: Sequence[Item],
+    *,
+    task: str,
+    model_name: str,
+    score: str | None = None,
+    draws_places: bool = False,
+    seed: int = 0,
+) -> list[Score]:
     """A Score for each value that items have, in order of appearance, and one for `score` if it is an aggregate.
 
     score: the name in `aggregates.AGGREGATES` of what is no mean over items; other names are values of the items.
+    draws_places: errors of means by bootstrap over places, too (`bootstrap.scores`).
     The standard error is None for fewer than two places. No items, no scores.
     """
     by_metric: dict[str, list[Item]] = {}
     for item in items:
         for metric in item.values:
             by_metric.setdefault(metric, []).append(item)
-    found = [_mean(members, metric=metric, task=task, model_name=model_name) for metric, members in by_metric.items()]
+    drawn_by = seed if draws_places else None
+    found = [
+        _mean(members, metric=metric, task=task, model_name=model_name, drawn_by=drawn_by)
+        for metric, members in by_metric.items()
+    ]
     if items and score in AGGREGATES and score not in by_metric:
         aggregate = AGGREGATES[score]
         error = _bootstrapped(items, aggregate, seed=seed)
@@ -52,27 +66,28 @@ def rate(items: Sequence[Item], *, task: str, model_name: str, score: str | None
 
 def rate_apart(
     items: Sequence[Item],
-    overlapping: Collection[int],
+    is_overlapping: Callable[[Item], bool],
     *,
     task: str,
     model_name: str,
     score: str | None = None,
+    draws_places: bool = False,
     seed: int = 0,
 ) -> list[Score]:
     """The scores of all items; then, as `acc/clean` and `acc/overlapping`, those of items without and with overlap.
 
-    overlapping: places of items whose text stands in the training text. If there are none, clean items are all items;
-    if there are only such, there are no scores of clean ones.
+    is_overlapping: whether an item's text stands in the training text. If none does, clean items are all items; if all
+    do, there are no scores of clean ones.
     """
     parts = {
         "": items,
-        CLEAN: [item for item in items if item.place not in overlapping],
-        OVERLAPPING: [item for item in items if item.place in overlapping],
+        CLEAN: [item for item in items if not is_overlapping(item)],
+        OVERLAPPING: [item for item in items if is_overlapping(item)],
     }
     return [
         Score(task, f"{each.metric}{suffix}", each.value, each.stderr, each.count, model_name)
         for suffix, members in parts.items()
-        for each in rate(members, task=task, model_name=model_name, score=score, seed=seed)
+        for each in rate(members, task=task, model_name=model_name, score=score, draws_places=draws_places, seed=seed)
     ]
 
 
@@ -94,7 +109,7 @@ def average(scores: Sequence[Score], *, task: str) -> list[Score]:
     return found
 
 
-def _mean(items: Sequence[Item], *, metric: str, task: str, model_name: str) -> Score:
+def _mean(items: Sequence[Item], *, metric: str, task: str, model_name: str, drawn_by: int | None) -> Score:
     places: dict[int, tuple[float, float]] = {}
     for item in items:
         weight = float(item.num_bytes) if metric == BITS else 1.0
@@ -102,6 +117,12 @@ def _mean(items: Sequence[Item], *, metric: str, task: str, model_name: str) -> 
         places[item.place] = total + weight * item.values[metric], weights + weight
     weight = math.fsum(weights for _, weights in places.values())
     value = math.fsum(total for total, _ in places.values()) / weight
+    if drawn_by is not None:
+        sums, weights_of = zip(*places.values(), strict=True)
+        (drawn,) = scores(
+            [Measure(metric, sums, tuple(map(int, weights_of)))], task=task, model_name=model_name, seed=drawn_by
+        )
+        return Score(task, metric, value, drawn.stderr, len(items), model_name)
     squares = math.fsum((total - value * weights) ** 2 for total, weights in places.values())
     number = len(places)
     error = math.sqrt(number / (number - 1) * squares) / weight if number > 1 else None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +12,8 @@ from instructpt import devices, files
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.storage import read_parquet
 from instructpt.engines.models import Model, check_model, model_folder, model_name, model_sources, quiet_loading
-from instructpt.records import Document, Group, Item, Match, Score
+from instructpt.evaluation.answer_stages import Answering, Examine
+from instructpt.records import Document, Item, Match, Score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,70 +84,6 @@ class Evaluate(Stage[Item]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answering(Stage[Item]):
-    """How likely a model that was not tuned to answer finds the answers to an exam's questions, zero-shot."""
-
-    takes: ClassVar[str] = "questions"
-    makes: ClassVar[str] = "items"
-    placement = "driver"
-    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
-
-    model: Model
-    exam: Stage[Group]
-    """Annotated contexts, such as a `Draw` makes: the last shot of each group is asked about."""
-    task: str = "unseen"
-    """What scores are called: items of the set quoref belong to "unseen/quoref"."""
-    max_questions: int = 8
-    """A context, evenly spaced."""
-
-    def check(self, run: Run) -> None:
-        """Raises InputError for a model that is not whole."""
-        del run
-        check_model(self.model)
-
-    def sources(self, run: Run) -> dict[str, str]:
-        """The model, if no stage makes it."""
-        return dict(model_sources(self.model, run))
-
-    @contextmanager
-    def opened(self, run: Run) -> Iterator[Any]:
-        """The model."""
-        from instructpt.evaluation.answers import load_reader
-
-        quiet_loading()
-        yield load_reader(model_folder(self.model, run), device=str(devices.find(run.device)))
-
-    def shard(self, index: int, run: Run) -> Iterator[Item]:
-        """An item a question, in the exam's order; places count the contexts of a set."""
-        from instructpt.evaluation.answers import answer
-        from instructpt.evaluation.exam import spread
-        from instructpt.words.sentences import sentence_starts
-
-        places: dict[str, int] = {}
-        for number, group in enumerate(run.records(self.exam, index)):
-            shot = group.shots[-1]
-            chosen = tuple(shot.pairs[place] for place in spread(len(shot.pairs), number=self.max_questions))
-            name = shot.document.source
-            place = places[name] = places.get(name, -1) + 1
-            found = answer(
-                run.shared,
-                replace(shot, pairs=chosen),
-                task=f"{self.task}/{name}",
-                place=place,
-                sentence_starts=sentence_starts,
-            )
-            run.tally.take(len(shot.pairs))
-            run.tally.keep(len(found.items))
-            for pair in found.too_long:
-                run.tally.drop("longer_than_the_model", pair.question)
-            for _ in range(len(shot.pairs) - len(chosen)):
-                run.tally.drop("not_drawn")
-            run.tally.count("contexts_cut", found.is_cut)
-            run.progress.news(self.name, {"contexts": f"{number + 1:,}"})
-            yield from found.items
-
-
-@dataclass(frozen=True, kw_only=True)
 class Rate(Stage[Score]):
     """The scores of answered items, task by task; also without the items that stand in the training text."""
 
@@ -154,11 +91,11 @@ class Rate(Stage[Score]):
     makes: ClassVar[str] = "scores"
     is_summary = True
 
-    items: Evaluate | Answering
+    items: Evaluate | Answering | Examine
     average: str = ""
     """What the mean over tasks is called; "" for none."""
-    overlap: Stage[Match] | None = field(default=None, metadata={"later": True})
-    """Where test items stand in the training text; scores then come again without those items and of those alone, as
+    overlaps: tuple[Stage[Match], ...] = field(default=(), metadata={"later": True})
+    """Where test items stand in the training texts; scores then come again without those items and of those alone, as
     `acc/clean` and `acc/overlapping`."""
     seed: int = 0
 
@@ -181,26 +118,33 @@ class Rate(Stage[Score]):
         overlapping = self._overlapping(run)
         found: list[Score] = []
         for task, items in by_task.items():
-            name, score = model_name(self.items.model), metadata(task)["score"] if task in TASKS else None
-            if overlapping is None:
-                found += rate(items, task=task, model_name=name, score=score, seed=self.seed)
+            settings: dict[str, Any] = {
+                "task": task,
+                "model_name": model_name(self.items.model),
+                "score": metadata(task)["score"] if task in TASKS else None,
+                "draws_places": isinstance(self.items, Examine),
+                "seed": self.seed,
+            }
+            if self.overlaps:
+                run.tally.count(f"overlapping/{task}", sum(map(overlapping, items)))
+                found += rate_apart(items, overlapping, **settings)
             else:
-                places = overlapping.get(task, set())
-                run.tally.count(f"overlapping/{task}", sum(item.place in places for item in items))
-                found += rate_apart(items, places, task=task, model_name=name, score=score, seed=self.seed)
+                found += rate(items, **settings)
         yield from found
         if self.average:
             yield from average(found, task=self.average)
 
-    def _overlapping(self, run: Run) -> dict[str, set[int]] | None:
-        """Task -> the rows of its file that stand in the training text; None if that was not looked for."""
-        if self.overlap is None:
-            return None
+    def _overlapping(self, run: Run) -> Callable[[Item], bool]:
+        """Whether an item stands in the training texts: its row of the task's file, or its number in an exam."""
         found: dict[str, set[int]] = {}
-        for index in range(run.num_shards(self.overlap)):
-            for match in run.records(self.overlap, index):
-                found.setdefault(match.task, set()).update(match.places)
-        return found
+        for stage in self.overlaps:
+            for index in range(run.num_shards(stage)):
+                for match in run.records(stage, index):
+                    found.setdefault(match.task, set()).update(match.places)
+        if isinstance(self.items, Examine):
+            numbers = found.get(self.items.exam.name, set())
+            return lambda item: int(item.part) in numbers
+        return lambda item: item.place in found.get(item.task, ())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.pair_counts import count_pairs
 from instructpt.engines.models import AUTO, Model, Prompting, prompting_of
 from instructpt.errors import RecipeError
-from instructpt.evaluation import exam as exams
+from instructpt.evaluation import drawing
 from instructpt.progress.in_words import time_left
 from instructpt.records import Document, Group, Score, Shot
 from instructpt.synthesis.mix import draw, mix_of, parse_mix
@@ -67,11 +67,11 @@ class Draw(Stage[Group]):
                 run.tally.drop("no_pairs", shot.document.text)
             else:
                 sizes[name] = sizes.get(name, 0) + 1
-        taken = exams.quotas(sizes, per_set=self.contexts_per_set, total=self.num_contexts)
+        taken = drawing.quotas(sizes, per_set=self.contexts_per_set, total=self.num_contexts)
         drawn = {
-            (name, place): exams.examples(place, size=sizes[name], number=self.examples, seed=self.seed, name=name)
+            (name, place): drawing.examples(place, size=sizes[name], number=self.examples, seed=self.seed, name=name)
             for name in sizes
-            for place in exams.spread(sizes[name], number=taken[name])
+            for place in drawing.spread(sizes[name], number=taken[name])
         }
         run.tally.keep(len(drawn))
         for _ in range(sum(sizes.values()) - len(drawn)):
@@ -95,7 +95,7 @@ def _contexts(stage: Stage[Any], run: Run) -> Iterator[tuple[str | None, Shot]]:
     for index in range(run.num_shards(stage)):
         for record in run.records(stage, index):
             if isinstance(record, Document):
-                yield exams.domain(record), Shot(record)
+                yield drawing.domain(record), Shot(record)
             else:
                 for shot in record.shots:
                     yield shot.document.source if shot.pairs else None, shot
@@ -208,7 +208,7 @@ class Attempt(Stage[Group]):
         for group in groups:
             target = keep_writable(replace(group, shots=group.shots[-1:]), dialect=synthesis.dialect).shots[0]
             run.tally.count("questions_not_writable", len(group.shots[-1].pairs) - len(target.pairs))
-            places = exams.spread(len(target.pairs), number=self.max_questions)
+            places = drawing.spread(len(target.pairs), number=self.max_questions)
             questions.append([target.pairs[place] for place in places])
         prompts = [
             fit_question(
@@ -331,7 +331,7 @@ def _by_task(trial: Trial, outputs: Sequence[Output]) -> Iterator[tuple[str, Seq
     if trial.by_domain:
         domains: dict[str, list[Output]] = {}
         for output in outputs:
-            domains.setdefault(exams.domain(output.written.document), []).append(output)
+            domains.setdefault(drawing.domain(output.written.document), []).append(output)
         yield from ((f"{trial.task}/{name}", members) for name, members in sorted(domains.items()))
 
 

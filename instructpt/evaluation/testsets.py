@@ -11,12 +11,18 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
+from instructpt.artifacts import Run, Stage
 from instructpt.corpus import readers
-from instructpt.corpus.testitems import WHOLE_FILE, Items, file_rows, load
+from instructpt.corpus.testitems import WHOLE_FILE, Items, Place, file_rows, load
 from instructpt.errors import InputError
+from instructpt.records import Group
+from instructpt.words.ngrams import index
+from instructpt.words.wordforms import words
 
 HUB = "hub"
 """As `data`: the rows of tasks from the Hugging Face Hub."""
+MIN_QUESTION_WORDS = 3
+"""Of an exam's questions that are looked for: in full, so that few words are enough."""
 
 
 def sets_named(names: Sequence[str], *, data: str) -> dict[str, tuple[str, ...] | None]:
@@ -52,6 +58,21 @@ def load_items(against: tuple[str, ...], *, data: str, fields: tuple[str, ...], 
         for task, urls in sets_named(against, data=data).items()
     }
     return load(sets, fields=fields, length=length)
+
+
+def exam_items(exam: Stage[Group], run: Run) -> Items:
+    """The questions of an exam, each as a whole; `Place.row` is a question's number in it."""
+    questions = [
+        pair.question
+        for place in range(run.num_shards(exam))
+        for group in run.records(exam, place)
+        for pair in group.shots[-1].pairs
+    ]
+    longest = max((len(words(question)) for question in questions), default=0)
+    made = index(questions, length=max(longest, MIN_QUESTION_WORDS), min_words=MIN_QUESTION_WORDS)
+    places = {item: tuple(Place(exam.name, row, "question") for row in found) for item, found in enumerate(made.places)}
+    texts = {item: questions[found[0]] for item, found in enumerate(made.places)}
+    return Items(made, texts, places, {exam.name: len(questions)})
 
 
 def _hub_rows(task: str) -> Iterator[Any]:

@@ -26,6 +26,7 @@ RECIPES = {
     "demo": "instructpt.recipes.demo:demo",
     "domain": "instructpt.recipes.domain:domain",
     "evaluate": "instructpt.recipes.evaluate:evaluate",
+    "exam": "instructpt.recipes.exam:exam",
     "general": "instructpt.recipes.general:general",
     "instruct": "instructpt.recipes.instruct:instruct",
     "quality": "instructpt.recipes.quality:quality",

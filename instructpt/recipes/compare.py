@@ -2,7 +2,7 @@
 
     documents, vocabulary, pairs, rows of an arm        made once, shared by all runs that need them
            |
-           +-> raw-seed0      -> held-out documents, benchmarks, unseen task sets --.
+           +-> raw-seed0      -> held-out documents, benchmarks, unseen sets, exam -.
            +-> raw-seed1      -> ...                                                +-> comparison: means, intervals,
            +-> instruct-seed0 -> ...                                                |   differences paired by seed,
            '-> instruct-seed1 -> ...                                         ------'    tokens to reach a score
@@ -22,8 +22,11 @@ from instructpt.collection.stages import Convert
 from instructpt.corpus.portions import Portion
 from instructpt.corpus.stages import Read
 from instructpt.errors import RecipeError
+from instructpt.evaluation.answer_stages import Answering, Examine
 from instructpt.evaluation.comparison_stage import Cell, Compare
-from instructpt.evaluation.stages import Answering, Evaluate, HeldOut, Rate
+from instructpt.evaluation.exam_stages import Questions
+from instructpt.evaluation.overlap import Overlap
+from instructpt.evaluation.stages import Evaluate, HeldOut, Rate
 from instructpt.evaluation.synthesizer_stages import Draw
 from instructpt.recipes.arms import ARMS, DOMAIN_ARMS, Corpus, check_arms
 from instructpt.recipes.augment import clean
@@ -89,10 +92,13 @@ class Scoring:
     unseen_contexts: int | None = None
     """Also score the probability of right answers to questions on so many contexts of each set of tasks_data that the
     catalog keeps unseen; 50. Not in recipe domain, which trains on all sets."""
+    questions: tuple[str, ...] = ()
+    """Also examine every model, as the command exam does, with files of questions on passages of --files. Those on
+    held-out documents are the control set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exam:
+class Measuring:
     """What every model is scored on."""
 
     scoring: Scoring
@@ -100,6 +106,8 @@ class Exam:
     row_tokens: int
     unseen: Stage[Group] | None = None
     """Contexts of task sets that no arm is trained on, with their questions."""
+    exam: Stage[Group] | None = None
+    """Closed-book questions on documents of the corpus."""
 
     def results(self, model: Train) -> tuple[Stage[Score], ...]:
         """The scores of one model."""
@@ -120,6 +128,11 @@ class Exam:
         if self.unseen is not None:
             answers = Answering(name=f"{name}-unseen-items", model=model, exam=self.unseen)
             found.append(Rate(name=f"{name}-unseen", items=answers, average=answers.task))
+        if self.exam is not None:
+            examined = Examine(name=f"{name}-exam-items", model=model, exam=self.exam)
+            texts = [source.rows.texts for source in model.mixture]
+            seen = tuple(Overlap(name=f"{part.name}-questions", texts=part, against=self.exam) for part in texts)
+            found.append(Rate(name=f"{name}-exam", items=examined, overlaps=seen))
         return tuple(found)
 
 
@@ -173,7 +186,8 @@ def compare(
     """
     _check(recipe=recipe, arms=arms, seeds=seeds, shares=budget_shares, base=base)
     unseen_contexts = _unseen_contexts(scoring.unseen_contexts, recipe=recipe)
-    documents, unseen = _held_out(clean(reading.read(files)), scoring, reading, seed=seed)
+    corpus = reading.read(files)
+    documents, unseen = _held_out(clean(corpus), scoring, reading, seed=seed)
     experiment: Experiment
     if base is not None:
         experiment = Continued(
@@ -199,11 +213,14 @@ def compare(
             seed=seed,
         )
     row_tokens = experiment.budget.row_tokens
-    exam = Exam(
+    measuring = Measuring(
         scoring=scoring,
         held_out=unseen,
         row_tokens=row_tokens,
         unseen=unseen_exam(tasks_data, num_contexts=unseen_contexts, seed=seed) if unseen_contexts else None,
+        exam=Questions(name="exam", files=scoring.questions, documents=corpus, trained_on=documents, control=unseen)
+        if scoring.questions
+        else None,
     )
     tuning = tuning_for(
         tasks=tasks_data,
@@ -222,7 +239,7 @@ def compare(
             arms,
             seeds=range(seed, seed + seeds),
             shares=budget_shares,
-            exam=exam,
+            measuring=measuring,
             tuning=tuning if tuned else None,
         ),
     )
@@ -234,7 +251,7 @@ def cells(
     *,
     seeds: Sequence[int],
     shares: Sequence[float],
-    exam: Exam,
+    measuring: Measuring,
     tuning: Tuning | None,
 ) -> tuple[Cell, ...]:
     """A cell for every arm, seed and share of the budget, and one more for every model that is tuned.
@@ -248,10 +265,10 @@ def cells(
             for arm in arms:
                 name = f"{arm}-seed{seed}" + ("" if share == 1 else f"-{share:g}")
                 model = experiment.train(arm, name=name, seed=seed, share=share)
-                found.append(Cell(arm=arm, seed=seed, tokens=tokens, model=model, results=exam.results(model)))
+                found.append(Cell(arm=arm, seed=seed, tokens=tokens, model=model, results=measuring.results(model)))
                 if tuning is not None and share == max(shares):
                     later = tuning.train(model, vocabulary=model.vocabulary, name=f"{name}-tuned", seed=seed)
-                    results = exam.results(later)
+                    results = measuring.results(later)
                     found.append(Cell(arm=arm, seed=seed, tokens=tokens, phase="tuned", model=later, results=results))
     return tuple(found)
 

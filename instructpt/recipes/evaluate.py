@@ -53,4 +53,4 @@ def evaluate(
         return Rate(name="scores", items=items)
     texts = Read(name="trained-on", files=trained_on)
     matches = Overlap(name="matches", texts=texts, against=chosen, data=data or str(SAMPLE))
-    return Rate(name="scores", items=items, overlap=matches)
+    return Rate(name="scores", items=items, overlaps=(matches,))

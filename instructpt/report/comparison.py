@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from instructpt.artifacts import Table
-from instructpt.evaluation.comparison import AVERAGE, LOWER_IS_BETTER, Comparison, Interval, Measure, Reach, verdict
+from instructpt.evaluation.comparison import AVERAGE, Comparison, Interval, Measure, Reach, is_lower_better, verdict
 from instructpt.report.artifacts import Artifact, load_one
 from instructpt.report.tables import print_table
 from instructpt.report.values import number, percent
@@ -118,7 +118,7 @@ def _charts(measures: Sequence[Measure], found: Comparison) -> Iterator[tuple[st
     for metric in dict.fromkeys(measure.metric for measure in measures):
         groups = {m.task: [m.differences.get(arm) for arm in found.arms] for m in measures if m.metric == metric}
         if any(value for group in groups.values() for value in group):
-            side = "left" if metric in LOWER_IS_BETTER else "right"
+            side = "left" if is_lower_better(metric) else "right"
             yield f"{metric}: difference from {found.arms[0]}, {side} of the line is better", groups
 
 

@@ -25,9 +25,23 @@ MOST_REASONS = 5
 """In the chart of what was left out."""
 MOST_COLUMNS = 4
 """Arms or models shown here; the sections below have all."""
-TOLD = (("held_out", "bits_per_byte"), ("unseen", "bits_per_byte"), ("unseen", "choice_accuracy"), (AVERAGE, ""))
+TOLD = (
+    ("closed_book", "bits_per_byte"),
+    ("closed_book", "f1"),
+    ("closed_book/choice", "choice_accuracy"),
+    ("held_out", "bits_per_byte"),
+    ("unseen", "bits_per_byte"),
+    ("unseen", "choice_accuracy"),
+    (AVERAGE, ""),
+)
 """Task and metric, "" for any: what of a comparison is shown here. Lower bits per byte are better."""
-NAMES = {"held_out": "held-out text", "unseen": "unseen task sets", AVERAGE: "benchmarks"}
+NAMES = {
+    "closed_book": "closed-book exam",
+    "closed_book/choice": "closed-book exam, options",
+    "held_out": "held-out text",
+    "unseen": "unseen task sets",
+    AVERAGE: "benchmarks",
+}
 _QUALITY = {
     "well_formed": "well-formed outputs",
     "pairs_per_passage": "pairs a passage, before checks",
@@ -201,8 +215,7 @@ def _single_runs(scores: Sequence[Score], names: Sequence[str]) -> Help:
 def _single_rows(scores: Sequence[Score], shown: Sequence[str]) -> Iterator[tuple[str, ...]]:
     found: dict[tuple[str, str], dict[str, Score]] = {}
     for score in scores:
-        is_held_out = (score.task, score.metric) == ("held_out", "bits_per_byte")
-        if is_held_out or (score.metric == "acc" and "/" not in score.task):
+        if (score.task, score.metric) in TOLD or (score.metric == "acc" and "/" not in score.task):
             found.setdefault((score.task, score.metric), {})[score.model] = score
     for (task, metric), by_model in found.items():
         yield (f"{NAMES.get(task, task)}, {metric}", *(number(by_model.get(model), 2) for model in shown))

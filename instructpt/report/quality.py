@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from instructpt.artifacts import Table
-from instructpt.evaluation.exam import spread
+from instructpt.evaluation.drawing import spread
 from instructpt.evaluation.quality import HEADLINES, METRICS
 from instructpt.records import Group, Pair, Score, Shot
 from instructpt.report.artifacts import Artifact, load_one

@@ -19,6 +19,9 @@ DIRECTIONS = {
     "acc_norm": "Accuracy with scores normalized by length: higher is better",
     "gold_probability": "Probability of the right option, each by its length: higher is better",
     "gold_probability_plain": "Probability of the right option: higher is better",
+    "exact_match": "Written answers that are right word for word: higher is better",
+    "f1": "Words that written and right answers share (F1): higher is better",
+    "containment": "Written answers that hold a right one: higher is better",
     "choice_accuracy": "Right options that are the likeliest by their length: higher is better",
 }
 """What a metric's chart is called."""

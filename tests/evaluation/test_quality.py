@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from instructpt.evaluation.assignment import best_assignment
 from instructpt.evaluation.bootstrap import Measure, measure, scores
-from instructpt.evaluation.exam import domain, examples, quotas, spread
+from instructpt.evaluation.drawing import domain, examples, quotas, spread
 from instructpt.evaluation.quality import (
     CUT_OFF,
     HEADLINES,

@@ -12,9 +12,10 @@ import pytest
 from instructpt.artifacts import Run, tree
 from instructpt.engines.models import SHIPPED
 from instructpt.errors import RecipeError
+from instructpt.evaluation.answer_stages import Answering
 from instructpt.evaluation.benchmarks import load_parts
 from instructpt.evaluation.rating import rate
-from instructpt.evaluation.stages import Answering, Evaluate, Rate
+from instructpt.evaluation.stages import Evaluate, Rate
 from instructpt.executors.make import make
 from instructpt.recipes.compare import compare, unseen_exam
 from instructpt.recipes.evaluate import evaluate

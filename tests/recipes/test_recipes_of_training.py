@@ -254,6 +254,31 @@ def test_cells_are_artifacts_that_are_made_once(corpus: str, tmp_path: Path) -> 
     assert page.count("<polyline") == 4, "held-out text by budget, and one training curve an arm, not one a run"
 
 
+def test_every_arm_sits_the_exam(corpus: str, tmp_path: Path) -> None:
+    seen = "Which of the two bridges that stand there is the longer one?"
+    rows = [*corpus_rows(60), {"id": "told", "text": f"{seen} It is the first, as all who came to see both agreed."}]
+    asked = [{"passage_id": f"doc-{i}", "question": f"How long is bridge {i}?", "answers": ["212"]} for i in range(60)]
+    asked.append({"passage_id": "told", "question": seen, "answers": ["the first"]})
+    files, questions = (
+        str(write_corpus(tmp_path / name, found)) for name, found in (("my.jsonl", rows), ("asked.jsonl", asked))
+    )
+    stage = small(files, arms=("raw",), seeds=1, questions=(questions,), held_out_share=0.5)
+    make(stage, run(tmp_path / "out"))
+    measures = read(load_one(str(tmp_path / "out" / "comparison"))).measures
+    tasks = {measure.task for measure in measures}
+    assert tasks >= {"closed_book", "open_book", "closed_book/control", "held_out"}
+    assert ("average", "of 2 tasks") not in {(m.task, m.metric) for m in measures}, "an exam is no benchmark"
+    (scores,) = [stage for stage in tree(stage) if stage.name == "raw-seed0-exam"]
+    counts = {
+        score.metric: score.count
+        for score in run(tmp_path / "out").records(scores, 0)
+        if score.task in ("closed_book", "closed_book/control") and score.metric.startswith("f1/")
+    }
+    assert counts.get("f1/overlapping", 0) <= 1
+    tally = run(tmp_path / "out").manifest(scores.overlaps[0])["tally"]["counts"]
+    assert tally["rows/exam"] == 61
+
+
 def test_what_models_are_trained_on_is_told_by_source(corpus: str, tmp_path: Path) -> None:
     stage = small(corpus, arms=("raw", "mined"), pretraining_tokens=4096, max_epochs=0.1)
     before = mixtures(stage, run(tmp_path))

@@ -1,0 +1,66 @@
+"""What a model has learned from a corpus: questions that it is asked without the text, and with it beside.
+
+corpus, questions -> Questions -> Examine (closed book, open book) -> items -> Rate -> scores
+                         '------> Overlap, with the training texts -> matches --^
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from instructpt.corpus.stages import Read
+from instructpt.evaluation.answer_stages import Examine
+from instructpt.evaluation.exam_stages import Questions
+from instructpt.evaluation.overlap import Overlap
+from instructpt.evaluation.stages import Rate
+from instructpt.recipes.flags import Reading, Seed, recipe
+
+MAX_NEW_TOKENS = 32
+"""Most answers that people gave have at most eight words; more is only to be cut off."""
+
+
+@recipe
+def exam(
+    model: Annotated[str, Positional, arg(metavar="MODEL")],
+    /,
+    *,
+    on: tuple[str, ...],
+    questions: tuple[str, ...],
+    control: tuple[str, ...] = (),
+    trained_on: tuple[str, ...] = (),
+    max_questions: int | None = None,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    open_book: bool = True,
+    reading: Reading = Reading(),
+    seed: Seed = 0,
+) -> Rate:
+    """Ask a model questions about a corpus that it does not see: what has it learned from it?
+
+    Scores of a model before and after training show what it learned; the open book shows what it could reach at best.
+
+    Args:
+        model: Folder or Hub id of a causal language model.
+        on: The corpus: files, folders, globs or URLs, as for augment. A field `title` stands before each question.
+        questions: Files of questions, one a row: passage_id (the id of a document), question, answers (all that are
+            right), and options if there are any (docs/formats.md).
+        control: Documents that the model was not trained on, with questions in the same files: what it learned about
+            answering, not about the corpus.
+        trained_on: Files of the texts that the model was trained on: questions that stand there word for word are
+            counted, and every score is also given without them.
+        max_questions: Only so many a passage, evenly spaced.
+        max_new_tokens: The longest answer that is written.
+        open_book: Also ask with the passage in the prompt.
+    """
+    others = Read(name="control", files=control, text_field=reading.text_field, id_field=reading.id_field)
+    asked = Questions(
+        name="exam",
+        files=questions,
+        documents=reading.read(on),
+        control=others if control else None,
+        max_questions=max_questions,
+    )
+    items = Examine(name="items", model=model, exam=asked, has_open_book=open_book, max_new_tokens=max_new_tokens)
+    seen = Overlap(name="matches", texts=Read(name="trained-on", files=trained_on), against=asked)
+    return Rate(name="scores", items=items, overlaps=(seen,) if trained_on else (), seed=seed)
