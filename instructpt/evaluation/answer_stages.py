@@ -21,8 +21,8 @@ PASSAGES_A_SHARD = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading(Stage[Item]):
-    """What both have: a model, and groups of which the last shot is asked about."""
+class Questioned(Stage[Item]):
+    """A model that is asked: what the stages below have in common."""
 
     takes: ClassVar[str] = "questions"
     makes: ClassVar[str] = "items"
@@ -52,7 +52,7 @@ class Reading(Stage[Item]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answering(Reading):
+class Answering(Questioned):
     """How likely a model that was not tuned to answer finds the answers to questions on annotated contexts."""
 
     task: str = "unseen"
@@ -91,7 +91,7 @@ class Answering(Reading):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Examine(Reading):
+class Examine(Questioned):
     """What a model answers to an exam's questions without their passage and, as the ceiling, with it."""
 
     has_open_book: bool = True
