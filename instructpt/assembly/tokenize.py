@@ -28,6 +28,7 @@ import numpy as np
 import orjson
 
 from instructpt.records import Text
+from instructpt.words.batches import batches
 from instructpt.words.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ def tokenize(texts: Iterable[Text], *, vocabulary: Vocabulary, folder: Path) -> 
     dtype = token_type(vocabulary.size)
     counts, lengths, silent = Counts(), [np.zeros(1, np.int64)], [np.zeros((0, 2), np.int64)]
     with (folder / TOKENS).open("wb") as tokens, (folder / NAMES).open("wb") as names, _names_writer(names) as writer:
-        for batch, encoded in _encoded_ahead(_batches(texts), vocabulary):
+        for batch, encoded in _encoded_ahead(
+            batches(texts, size=lambda text: len(text.text), enough=_BATCH_CHARACTERS), vocabulary
+        ):
             encoded.tokens.astype(dtype).tofile(tokens)
             _write_names(writer, batch)
             lengths.append(encoded.lengths)
@@ -95,19 +98,6 @@ def tokenize(texts: Iterable[Text], *, vocabulary: Vocabulary, folder: Path) -> 
 def token_type(vocabulary_size: int) -> np.dtype[np.unsignedinteger]:
     """The smallest unsigned type that holds every id, little-endian."""
     return np.dtype("<u2") if vocabulary_size <= 1 << 16 else np.dtype("<u4")
-
-
-def _batches(texts: Iterable[Text]) -> Iterator[list[Text]]:
-    batch: list[Text] = []
-    total = 0
-    for text in texts:
-        batch.append(text)
-        total += len(text.text)
-        if total >= _BATCH_CHARACTERS:
-            yield batch
-            batch, total = [], 0
-    if batch:
-        yield batch
 
 
 def _encoded_ahead(batches: Iterator[list[Text]], vocabulary: Vocabulary) -> Iterator[tuple[list[Text], _Encoded]]:

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from instructpt.errors import RecipeError
 from instructpt.records import Document
+from instructpt.words.batches import batches
 from instructpt.words.sentences import sentence_starts
 from instructpt.words.vocabulary import Vocabulary
 
@@ -63,6 +64,9 @@ class _Slice:
     def content(self) -> str:
         return self.text[self.start : self.stop]
 
+    def __len__(self) -> int:
+        return self.stop - self.start
+
 
 def split_many(
     documents: Iterable[Document], *, vocabulary: Vocabulary, budget_tokens: int
@@ -75,25 +79,12 @@ def split_many(
     """
     if budget_tokens < MIN_BUDGET_TOKENS:
         raise RecipeError(f"budget_tokens is {budget_tokens}: give at least {MIN_BUDGET_TOKENS}")
-    for batch in _batches(documents):
+    for batch in batches(documents, size=lambda document: len(document.text), enough=_BATCH_CHARACTERS):
         slices: list[list[_Slice]] = [[] for _ in batch]
         for piece in _fitting(batch, vocabulary, budget_tokens):
             slices[piece.document].append(piece)
         for document, pieces in zip(batch, slices, strict=True):
             yield _passages(document, sorted(pieces, key=lambda piece: piece.start))
-
-
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    batch: list[Document] = []
-    num_characters = 0
-    for document in documents:
-        batch.append(document)
-        num_characters += len(document.text)
-        if num_characters >= _BATCH_CHARACTERS:
-            yield batch
-            batch, num_characters = [], 0
-    if batch:
-        yield batch
 
 
 def _passages(document: Document, pieces: Sequence[_Slice]) -> list[Document]:
@@ -129,7 +120,7 @@ def _fitting(batch: Sequence[Document], vocabulary: Vocabulary, budget: int) -> 
 
 
 def _counts(pieces: Sequence[_Slice], vocabulary: Vocabulary) -> Iterator[int]:
-    for group in _groups(pieces, _BATCH_CHARACTERS):
+    for group in batches(pieces, size=len, enough=_BATCH_CHARACTERS):
         yield from map(len, vocabulary.encode_arrays([piece.content for piece in group]))
 
 
@@ -181,7 +172,7 @@ def _token_starts(pieces: Sequence[_Slice], vocabulary: Vocabulary) -> list[NDAr
     """For each piece the characters of its text at which its tokens start, ascending, as counted window by window."""
     windows = [window for number, piece in enumerate(pieces) for window in _windows(replace(piece, document=number))]
     starts: list[list[NDArray[np.int64]]] = [[] for _ in pieces]
-    for group in _groups(windows, _ENCODED_CHARACTERS):
+    for group in batches(windows, size=len, enough=_ENCODED_CHARACTERS):
         encoded = vocabulary.encode_with_starts([window.content for window in group])
         for window, (_, window_starts) in zip(group, encoded, strict=True):
             starts[window.document].append(window_starts + window.start)
@@ -199,20 +190,6 @@ def _windows(piece: _Slice) -> Iterator[_Slice]:
             stop = found if found > 0 else stop
         yield _Slice(piece.text, piece.document, start, stop)
         start = stop
-
-
-def _groups(pieces: Iterable[_Slice], max_characters: int) -> Iterator[list[_Slice]]:
-    """The pieces in runs that are encoded in one call: at most so many characters, at least one piece."""
-    group: list[_Slice] = []
-    num_characters = 0
-    for piece in pieces:
-        if group and num_characters + piece.stop - piece.start > max_characters:
-            yield group
-            group, num_characters = [], 0
-        group.append(piece)
-        num_characters += piece.stop - piece.start
-    if group:
-        yield group
 
 
 def _trimmed(text: str, document: int, start: int, stop: int) -> _Slice:

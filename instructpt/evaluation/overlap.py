@@ -25,9 +25,10 @@ from instructpt.corpus.testitems import Items
 from instructpt.errors import RecipeError
 from instructpt.evaluation.testsets import HUB, exam_items, load_items, sets_named
 from instructpt.records import Document, Group, Match, Pair, Text
+from instructpt.words.batches import batches
 from instructpt.words.ngrams import MIN_WORDS
 from instructpt.words.overlap import CONTAMINATION_GRAM
-from instructpt.words.wordforms import words
+from instructpt.words.wordforms import folded_words
 
 if TYPE_CHECKING:
     from instructpt.words.ngrams import Occurrence
@@ -84,7 +85,8 @@ class Overlap(Stage[Match]):
         """The matches of a shard, in the order of its records."""
         items = self._items(run)
         shown: Counter[int] = Counter()
-        for batch in _batches(_counted(run.take(self.texts, index), run)):
+        parts = _counted(run.take(self.texts, index), run)
+        for batch in batches(parts, size=lambda part: len(part.text), enough=_BATCH_CHARACTERS):
             for found in items.index.search([part.text for part in batch]):
                 shown[found.item] += 1
                 is_shown = shown[found.item] <= _SHOWN_MATCHES
@@ -185,7 +187,7 @@ def _parts(row: int, record: Document | Group | Text) -> Iterator[Stretch]:
             yield Stretch(row, document.id, document.source, document.text, number)
             for place, pair in enumerate(shot.pairs):
                 yield Stretch(row, document.id, document.source, pair_text(pair), number, place)
-                if len(words(pair.question)) < MIN_WORDS:  # it may be an item by itself
+                if len(folded_words(pair.question)) < MIN_WORDS:  # it may be an item by itself
                     yield Stretch(row, document.id, document.source, pair.question, number, place)
     elif isinstance(record, Text) and record.breaks:
         for start, stop in pairwise((0, *record.breaks, len(record.text))):
@@ -198,19 +200,6 @@ def _counted(records: Iterable[Any], run: Run) -> Iterator[Stretch]:
     for row, record in enumerate(records):
         run.tally.keep(num_units(record))
         yield from _parts(row, record)
-
-
-def _batches(found: Iterable[Stretch]) -> Iterator[list[Stretch]]:
-    batch: list[Stretch] = []
-    num_characters = 0
-    for part in found:
-        batch.append(part)
-        num_characters += len(part.text)
-        if num_characters >= _BATCH_CHARACTERS:
-            yield batch
-            batch, num_characters = [], 0
-    if batch:
-        yield batch
 
 
 def _matches(found: Occurrence, part: Stretch, items: Items, *, is_shown: bool) -> Iterator[Match]:

@@ -60,11 +60,6 @@ class Writer:
         self._writing: Future[None] | None = None
 
     @property
-    def is_writing(self) -> bool:
-        """Whether a checkpoint was begun that does not bear its name yet."""
-        return self._writing is not None
-
-    @property
     def is_ready(self) -> bool:
         """Whether this process's part is on disk. Raises StorageError if the disk refused."""
         if self._writing is None or not self._writing.done():

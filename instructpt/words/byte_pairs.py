@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
 from importlib.util import find_spec
@@ -24,6 +24,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from instructpt.words.batches import batches
 
 if TYPE_CHECKING:
     from tiktoken import Encoding
@@ -226,7 +228,7 @@ def windows(text: str, window_characters: int) -> list[str]:
 def encode_plainly(tokenizer: Tokenizer, texts: Sequence[str]) -> list[np.ndarray]:
     """Ids of each text by `tokenizers`, uint32, in groups that bound its memory."""
     encoded: list[np.ndarray] = []
-    for group in _groups(texts, _GROUP_CHARACTERS):
+    for group in batches(texts, size=len, enough=_GROUP_CHARACTERS):
         encodings = tokenizer.encode_batch_fast(group, add_special_tokens=False)
         encoded += [np.array(encoding.ids, np.uint32) for encoding in encodings]
     return encoded
@@ -236,26 +238,12 @@ def _encode_fast(encoding: Encoding, texts: Sequence[str]) -> list[np.ndarray]:
     def encode(group: list[str]) -> list[np.ndarray]:
         return [encoding.encode_to_numpy(text, disallowed_special=()) for text in group]
 
-    groups = list(_groups(texts, _TASK_CHARACTERS))
+    groups = list(batches(texts, size=len, enough=_TASK_CHARACTERS))
     # How many cores there are takes the system 20 us to say: a single prompt does not ask.
     if len(groups) < 2 or (num_threads := int(os.environ.get("RAYON_NUM_THREADS", 0)) or os.cpu_count() or 1) < 2:
         return [ids for group in groups for ids in encode(group)]
     with ThreadPoolExecutor(num_threads) as threads:
         return [ids for encoded in threads.map(encode, groups) for ids in encoded]
-
-
-def _groups(texts: Sequence[str], num_characters: int) -> Iterator[list[str]]:
-    """Neighbouring texts, together just over `num_characters` or less."""
-    group: list[str] = []
-    total = 0
-    for text in texts:
-        group.append(text)
-        total += len(text)
-        if total >= num_characters:
-            yield group
-            group, total = [], 0
-    if group:
-        yield group
 
 
 def _tiktoken(pattern: str, tokens: Mapping[str, int]) -> Encoding:

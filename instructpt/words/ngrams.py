@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from instructpt.words.overlap import CONTAMINATION_GRAM
 from instructpt.words.runs import Piece, blocks, counted_up, pieces, runs_of, sums_of
-from instructpt.words.wordforms import Unsigned, Words, find_words, words
+from instructpt.words.wordforms import Unsigned, Words, find_words, folded_words
 
 MIN_WORDS = 8
 """Items of fewer words are not looked for inside a text: choices, labels and names, which any may hold (GPT-3's floor,
@@ -96,8 +96,6 @@ class Index:
     """Texts of fewer words than are looked for."""
     num_wording: int
     """Texts left out because too many are the same."""
-    num_shared_ngrams: int
-    """Different n-grams left out because too many items have them."""
     num_only_shared: int
     """Items that have none but these: they cannot be found."""
     _sizes: tuple[int, ...]
@@ -128,7 +126,7 @@ class Index:
         """The texts that are an item, and which."""
         longest = 2 * max(map(len, self._wholes), default=-1)  # marks take room, too
         for place, text in enumerate(texts):
-            if len(text) <= longest and (item := self._wholes.get(" ".join(words(text)))) is not None:
+            if len(text) <= longest and (item := self._wholes.get(" ".join(folded_words(text)))) is not None:
                 yield place, item
 
     def _search_block(
@@ -182,7 +180,7 @@ class Index:
     def _same(self, text: str, found: Words, hits: _Hits, run: range, size: int) -> Iterable[int]:
         """Those hits of a run whose words are those of the item: all of them, but for two runs with one number."""
         first, last = hits.firsts[run[0]], hits.firsts[run[-1]] + size
-        said = words(text[found.starts[first] : found.stops[last - 1]])
+        said = folded_words(text[found.starts[first] : found.stops[last - 1]])
         # A character such as "㍻" is several words in one place: those before the first are none of the run.
         before = first - np.searchsorted(found.starts, found.starts[first])
         said = said[before : before + last - first]
@@ -208,7 +206,7 @@ def index(texts: Iterable[str], *, length: int = CONTAMINATION_GRAM, min_words: 
     whole: dict[str, list[int]] = {}
     num_too_short = 0
     for place, text in enumerate(texts):
-        said = words(text)
+        said = folded_words(text)
         if len(said) < min(min_words, MIN_WHOLE_WORDS):
             num_too_short += 1
         else:
@@ -229,7 +227,6 @@ def index(texts: Iterable[str], *, length: int = CONTAMINATION_GRAM, min_words: 
         num_ngrams=np.concatenate([num_ngrams, np.ones(len(wholes), np.int64)]),
         num_too_short=num_too_short,
         num_wording=sum(len(places) for places in (*inside.values(), *whole.values()) if len(places) > MAX_SAME),
-        num_shared_ngrams=len(np.unique(grams.hashes[~kept])),
         num_only_shared=int((num_ngrams == 0).sum()),
         _sizes=sizes,
         _hashes=grams.hashes[order],

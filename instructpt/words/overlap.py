@@ -38,9 +38,10 @@ _MARKS = (
 )
 _LETTER = rf"(?:[^\W_]|[{_MARKS}])"
 _WORDS = re.compile(rf"{_LETTER}+(?:[.,:'’]{_LETTER}+)*")
-_NO_BLANKS = re.compile(
+NO_BLANKS = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]"
 )
+"""A character of a script that puts no blanks between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
 _BETWEEN_BLANKS = re.compile(r"\S+")
 _JOINS = re.compile("[\u1160-\u11ff\uff9e\uff9f]")
 """Letters that normalization joins with the one before: Korean vowels and finals, half-width voice signs."""
@@ -61,9 +62,9 @@ def words(text: str) -> list[str]:
     """The words of a text in lower case; characters one by one in scripts that put no blanks between words."""
     folded = _folded(text)
     found: list[str] = _WORDS.findall(folded)
-    if not _NO_BLANKS.search(folded):
+    if not NO_BLANKS.search(folded):
         return found
-    return [part for word in found for part in (word if _NO_BLANKS.search(word) else (word,))]
+    return [part for word in found for part in (word if NO_BLANKS.search(word) else (word,))]
 
 
 def located_words(text: str) -> list[Word]:
@@ -73,7 +74,7 @@ def located_words(text: str) -> list[Word]:
         folded, base = _folded(piece[0]), piece.start()
         starts, stops = _places(piece[0], folded)
         for word in _WORDS.finditer(folded):
-            step = 1 if _NO_BLANKS.search(word[0]) else len(word[0])
+            step = 1 if NO_BLANKS.search(word[0]) else len(word[0])
             for first in range(word.start(), word.end(), step):
                 last = first + step - 1
                 found.append(Word(folded[first : last + 1], base + starts[first], base + stops[last]))

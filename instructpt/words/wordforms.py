@@ -5,7 +5,7 @@
     from       0      7   9     14 15        between words are cut into their characters
 
 Unlike `overlap.words`, which normalizes a text as a whole, this goes character by character: what a character becomes
-does not hang on its neighbours. So the place of every word is known, and numpy can do it a block at a time (`fold`).
+does not hang on its neighbours. So the place of every word is known, and numpy does it a block at a time (`find_words`).
 """
 
 from __future__ import annotations
@@ -17,20 +17,12 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from instructpt.words.overlap import NO_BLANKS
+
 Codes = NDArray[np.uint8] | NDArray[np.uint32]
 Unsigned = NDArray[np.uint64]
 Places = NDArray[np.int64]
 
-_NO_BLANKS = (
-    (0x0E00, 0x0F00),  # Thai, Lao
-    (0x1000, 0x10A0),  # Burmese
-    (0x1780, 0x1800),  # Khmer
-    (0x3040, 0x3100),  # Japanese syllables
-    (0x3400, 0x4DC0),  # Chinese characters
-    (0x4E00, 0xA000),
-    (0xF900, 0xFB00),
-    (0x20000, 0x40000),
-)
 _ACCENTS = frozenset(map(chr, (*range(0x300, 0x370), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
 """What is put on a letter or picks its shape; not the vowel signs of Indian scripts, which are letters."""
 
@@ -59,13 +51,13 @@ class Words:
     """A number that equal words share, the same on every machine. Different words may share it: compare the words."""
 
 
-def words(text: str) -> list[str]:
+def folded_words(text: str) -> list[str]:
     """The words of a text, as they are compared."""
     return text.translate(_SPELLINGS).split()
 
 
 def find_words(text: str) -> Words:
-    """The words of a text with their places, some 50 times as fast as `words`. Memory: about 40 bytes a character."""
+    """The words of a text with their places, 50 times as fast as `folded_words`. Memory: about 40 bytes a character."""
     codes, places = _fold(f"\n{text}\n")
     is_word = codes != 0
     begins, ends = is_word[1:] & ~is_word[:-1], is_word[:-1] & ~is_word[1:]
@@ -130,7 +122,7 @@ def _spelled(character: str) -> str:
 
 def _is_alone(character: str) -> bool:
     """Whether a character is a word by itself."""
-    return len(character) == 1 and any(first <= ord(character) < stop for first, stop in _NO_BLANKS)
+    return bool(NO_BLANKS.fullmatch(character))
 
 
 class _Spellings(dict[int, str]):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from instructpt.seeds import rng
 from instructpt.words import ngrams, runs
 from instructpt.words.ngrams import MAX_SAME, MAX_SHARING, Index, Occurrence, index, union
-from instructpt.words.wordforms import find_words, words
+from instructpt.words.wordforms import find_words, folded_words
 
 ITEM = "In 1921 the western pillar sank by 4 centimetres, and trains were stopped for a whole month."
 SHORT = "Who built the bridge over the river Cole?"
@@ -215,9 +215,9 @@ def test_what_is_found_is_what_plain_comparing_finds(items: list[str], texts: li
 @given(st.text(max_size=80) | st.text(alphabet="ab é\u0301ß½京城…ﬁ\u00ad㋀㍿", max_size=80))
 def test_words_are_found_in_their_places_both_ways(text: str) -> None:
     found = find_words(text)
-    assert len(words(text)) == len(found.starts)
-    numbers = dict(zip(words(text), found.hashes.tolist(), strict=True))
-    assert [numbers[word] for word in words(text)] == found.hashes.tolist()
+    assert len(folded_words(text)) == len(found.starts)
+    numbers = dict(zip(folded_words(text), found.hashes.tolist(), strict=True))
+    assert [numbers[word] for word in folded_words(text)] == found.hashes.tolist()
     if all(c < "\u0370" or "\u4e00" <= c < "\ua000" for c in text):
-        places = list(zip(words(text), found.starts.tolist(), found.stops.tolist(), strict=True))
+        places = list(zip(folded_words(text), found.starts.tolist(), found.stops.tolist(), strict=True))
         assert places == plain_words(text)
