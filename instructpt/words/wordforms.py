@@ -5,7 +5,7 @@
     from       0      7   9     14 15        between words are cut into their characters
 
 Unlike `overlap.words`, which normalizes a text as a whole, this goes character by character: what a character becomes
-does not hang on its neighbours. So the place of every word is known, and numpy does it a block at a time (`find_words`).
+does not hang on its neighbours. So the place of every word is known, and numpy does a block at a time (`find_words`).
 """
 
 from __future__ import annotations
