@@ -17,7 +17,7 @@ from instructpt.corpus.testitems import WHOLE_FILE, Items, Origin, file_rows, lo
 from instructpt.errors import InputError
 from instructpt.records import Group
 from instructpt.words.ngrams import index
-from instructpt.words.wordforms import words
+from instructpt.words.wordforms import folded_words
 
 HUB = "hub"
 """As `data`: the rows of tasks from the Hugging Face Hub."""
@@ -68,7 +68,7 @@ def exam_items(exam: Stage[Group], run: Run) -> Items:
         for group in run.records(exam, place)
         for pair in group.shots[-1].pairs
     ]
-    longest = max((len(words(question)) for question in questions), default=0)
+    longest = max((len(folded_words(question)) for question in questions), default=0)
     made = index(questions, length=max(longest, MIN_QUESTION_WORDS), min_words=MIN_QUESTION_WORDS)
     places = {
         item: tuple(Origin(exam.name, row, "question") for row in found) for item, found in enumerate(made.places)
