@@ -35,10 +35,10 @@ from typing import Literal
 import orjson
 
 from benchmarks.reports import Corpus, contents, passages, sharded, texts, write_corpus
+from benchmarks.scripted_server import StartedServer, started_server
 from instructpt.artifacts import Run, tree
 from instructpt.engines import Sampling
 from instructpt.engines.models import model_identity
-from instructpt.engines.serving.scripted import StartedServer, started_server
 from instructpt.errors import RunError
 from instructpt.seeds import rng
 from instructpt.synthesis import ledger as ledgers

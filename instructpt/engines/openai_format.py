@@ -28,7 +28,7 @@ from instructpt.engines import Completion, Conversation, Form, Prompt, Sampling
 Kind = Literal["vllm", "sglang", "llamacpp", "openai"]
 """How a server spells what OpenAI has no word for; "openai" is said nothing besides."""
 
-OWNERS: Mapping[str, Kind] = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llamacpp", "instructpt": "vllm"}
+OWNERS: Mapping[str, Kind] = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llamacpp"}
 """`owned_by` in /v1/models -> kind."""
 
 _PLAIN: Mapping[Kind, Mapping[str, float]] = {

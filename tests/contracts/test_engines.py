@@ -11,8 +11,8 @@ import torch
 from transformers import LlamaConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
+from benchmarks.scripted_server import started_server
 from instructpt.engines import ENGINES, Completion, Engine, EngineState, Form, Prompt, Sampling, open_engine
-from instructpt.engines.serving.scripted import started_server
 from instructpt.errors import EngineError, PromptRefusedError, RecipeError
 from instructpt.words import vocabulary
 

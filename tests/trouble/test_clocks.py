@@ -10,7 +10,7 @@ import pytest
 from disturbed import Ground, finish
 
 from benchmarks.reports import contents
-from instructpt.engines.serving.scripted import started_server
+from benchmarks.scripted_server import started_server
 
 JUMPING = """
 import atexit, itertools, os, time

@@ -8,8 +8,8 @@ import pytest
 from conftest import corpus_rows, write_corpus
 from disturbed import complaint, tally
 
+from benchmarks.scripted_server import started_server
 from instructpt.cli.commands import main
-from instructpt.engines.serving.scripted import started_server
 
 MODEL, NAME = "shipped:synthesizer", "some/model"
 FAST = ("--engine-options", "retry_seconds=0.02", "health_seconds=0.2", "gone_seconds=1")

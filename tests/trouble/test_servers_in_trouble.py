@@ -14,8 +14,8 @@ import pytest
 from disturbed import Ground, complaint, records, tally, wait_until
 
 from benchmarks.reports import contents, passages, write_corpus
+from benchmarks.scripted_server import StartedServer, started_server
 from benchmarks.storm import Asked, kept_keys, shards_of
-from instructpt.engines.serving.scripted import StartedServer, started_server
 
 NUM_PASSAGES = 150
 FAST = ("retry_seconds=0.02", "health_seconds=0.2")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +10,6 @@ import tyro
 
 from instructpt.engines.serving.presets import Settings
 from instructpt.engines.serving.vllm import say_on_stderr, serve
-from instructpt.errors import RecipeError
 
 PRESETS = Settings()
 _SECONDS_BETWEEN_CHECKS = 1.0
@@ -24,7 +21,6 @@ def serve_until_stopped(
     *,
     port: int = 8000,
     host: str = "127.0.0.1",
-    scripted: bool = False,
     settings: Annotated[Settings, tyro.conf.arg(name="")] = PRESETS,
     environment: str | None = None,
     log_folder: Path | None = None,
@@ -38,15 +34,11 @@ def serve_until_stopped(
         model: a model folder, a Hub id, or a model that ships, such as shipped:synthesizer.
         port: of the first server; each further GPU's takes the next one.
         host: where to listen; 0.0.0.0 lets other machines in. There is no key: keep it on a network that you trust.
-        scripted: instead, answers by rule in the model's vocabulary, without weights, to try things out.
         settings: what may be asked of a server.
         environment: where vLLM is; else INSTRUCTPT_VLLM, .venv-vllm, or the vllm on PATH.
         log_folder: for the servers' logs; else a temporary one.
         start_seconds: how long they may take to load the model.
     """
-    if scripted:
-        _serve_scripted(model, port=port, host=host, settings=settings)
-        return
     try:
         with serve(
             model,
@@ -72,17 +64,3 @@ def serve_until_stopped(
 def how_to_use(model: str, urls: tuple[str, ...]) -> str:
     """What to type next."""
     return f"use: instructpt augment FILES --out DIR --model {model} --endpoints {' '.join(urls)}   (stop: Ctrl-C)"
-
-
-def _serve_scripted(model: str, *, port: int, host: str, settings: Settings) -> None:
-    """The server of canned answers, in this process. Raises RecipeError for settings that only vLLM has."""
-    from instructpt.engines.serving import scripted
-    from instructpt.engines.serving.canned import Settings as Canned
-
-    asked = [field.name for field in fields(Settings) if getattr(settings, field.name) != getattr(PRESETS, field.name)]
-    if unfit := sorted(set(asked) - {"context_tokens", "requests"}):
-        raise RecipeError(f"--scripted computes nothing: leave out {', '.join(unfit)}")
-    canned = Canned(
-        model=model, port=port, host=host, max_model_len=settings.context_tokens, max_running=settings.requests
-    )
-    asyncio.run(scripted.serve(canned))

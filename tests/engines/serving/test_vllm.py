@@ -29,7 +29,6 @@ from instructpt.artifacts import Run
 from instructpt.engines import Engine, Form, Sampling, open_engine
 from instructpt.engines.http import HttpEngine
 from instructpt.engines.scripted import ScriptedEngine
-from instructpt.engines.serving.command import serve_until_stopped
 from instructpt.engines.serving.environment import find_environment
 from instructpt.engines.serving.presets import Settings
 from instructpt.engines.serving.vllm import Servers, fault, serve
@@ -153,7 +152,7 @@ def test_a_server_ends_with_its_keeper(tmp_path: Path, vocabulary_folder: Path) 
     model = with_config(vocabulary_folder, tmp_path / "model")
     with serve(model, environment=environment(tmp_path), log_folder=tmp_path, say=print) as servers:
         servers.servers[0].process.kill()
-        assert eventually(lambda: processes_with("instructpt.engines.serving.scripted " + model) == [])
+        assert eventually(lambda: processes_with("benchmarks.scripted_server " + model) == [])
         with pytest.raises(EngineError, match="ended"):
             servers.check()
 
@@ -167,7 +166,7 @@ def test_an_engine_whose_server_was_killed_says_so(
 
     async def ask() -> None:
         await engine.complete([0, 5, 6], Sampling(5))
-        for process in processes_with("instructpt.engines.serving.scripted " + model):
+        for process in processes_with("benchmarks.scripted_server " + model):
             os.kill(process, signal.SIGKILL)
         with pytest.raises(EngineGoneError, match=r"ended \(status 137\).*run the same command again"):
             await engine.complete([0, 5, 7], Sampling(5))
@@ -202,11 +201,6 @@ def test_the_command_serves_tells_how_to_use_it_and_stops(tmp_path: Path, vocabu
     assert any("prefix caching on" in line for line in said)
     assert "stopped" in said[-1]
     assert processes_with(str(tmp_path)) == []
-
-
-def test_the_command_refuses_settings_that_canned_answers_cannot_have(vocabulary_folder: Path) -> None:
-    with pytest.raises(RecipeError, match="guess_tokens"):
-        serve_until_stopped(str(vocabulary_folder), scripted=True, settings=Settings(guess_tokens=2))
 
 
 @pytest.mark.parametrize(
