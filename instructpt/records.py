@@ -99,6 +99,8 @@ class Text:
     layout: str = ""
     """How pairs and passages are laid out, as `templates.style` names it ("classic", "dialog_inverted"), or "plain"; ""
     for raw text."""
+    passage: str = ""
+    """Which passage it is, or asks about, where texts of one passage are to stand in different rows; "" elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +249,7 @@ def _schemas() -> dict[type[Record], pa.Schema]:
                 spans=spans,
                 breaks=pa.list_(whole),
                 layout=string,
+                passage=string,
             )
         ),
         Step: pa.schema(
@@ -294,7 +297,7 @@ def to_row(record: Record) -> dict[str, Any]:
             return {"id": record.id, "shots": [_shot_to_row(shot) for shot in record.shots]}
         case Text():
             spans = None if record.spans is None else _spans_to_rows(record.spans)
-            row = {name: getattr(record, name) for name in ("id", "text", "source", "kind", "layout")}
+            row = {name: getattr(record, name) for name in ("id", "text", "source", "kind", "layout", "passage")}
             return {**row, "spans": spans, "breaks": list(record.breaks)}
         case Item():
             values = [{"name": name, "value": value} for name, value in record.values.items()]
@@ -313,8 +316,8 @@ def from_row(record: type[R], row: Mapping[str, Any]) -> R:
         return Group(row["id"], tuple(_shot_from_row(shot) for shot in row["shots"]))
     if record is Text:
         spans = None if row["spans"] is None else _spans_from_rows(row["spans"])
-        layout = row.get("layout", "")  # files of versions before have none
-        return Text(row["id"], row["text"], row["source"], row["kind"], spans, tuple(row["breaks"]), layout)
+        later = row.get("layout", ""), row.get("passage", "")  # files of versions before have none
+        return Text(row["id"], row["text"], row["source"], row["kind"], spans, tuple(row["breaks"]), *later)
     if record is Item:
         return Item(**{**row, "values": {v["name"]: v["value"] for v in row["values"]}})
     if record is Match:

@@ -32,7 +32,7 @@ PAIRS = (Pair("q", "a"), Pair("q?", "yes", ("yes", "no"), "since", "boolean QA",
 EXAMPLES: dict[type[Record], Record] = {
     Document: DOCUMENT,
     Group: Group("g", (Shot(DOCUMENT, PAIRS, 1, (Reject("<QUE>", "no_end_tag"),)), Shot(DOCUMENT))),
-    Text: Text("t", "one two", "here", "task", ((0, 3), (4, 7)), (3,)),
+    Text: Text("t", "one two", "here", "task", ((0, 3), (4, 7)), (3,), "apart", "p"),
     Step: Step(1, 4096, 8.25, 3e-4, 1.5, 900.0, None),
     Item: Item("boolq", 3, "1", "yes", "no", {"acc": 0.0, "bits_per_byte": 1.5}, 3),
     Score: SCORE,

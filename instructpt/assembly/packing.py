@@ -111,7 +111,7 @@ def concat(lengths: np.ndarray, capacity: int) -> Plan:
 POLICIES: dict[str, Callable[[np.ndarray, int], Plan]] = {"best-fit": best_fit, "filled": filled, "concat": concat}
 
 
-def _ordered(capacity: int, documents: np.ndarray, starts: np.ndarray, lengths: np.ndarray, rows: np.ndarray) -> Plan:
+def ordered(capacity: int, documents: np.ndarray, starts: np.ndarray, lengths: np.ndarray, rows: np.ndarray) -> Plan:
     """The plan that puts each piece into its row, in the order given. rows: every number from 0 to the largest."""
     order = np.argsort(rows, kind="stable")
     num_rows = int(rows.max(initial=-1)) + 1
@@ -123,7 +123,7 @@ def _best_fit_alone(lengths: np.ndarray, capacity: int) -> Plan:
     documents, starts, sizes = _cut_to_fit(lengths, capacity)
     longest_first = np.argsort(-sizes, kind="stable")
     rows = _rows_of(sizes[longest_first], capacity)
-    return _ordered(capacity, documents[longest_first], starts[longest_first], sizes[longest_first], rows)
+    return ordered(capacity, documents[longest_first], starts[longest_first], sizes[longest_first], rows)
 
 
 def _top_up(plan: Plan, *, is_free: np.ndarray) -> Plan:
@@ -156,7 +156,7 @@ def _top_up(plan: Plan, *, is_free: np.ndarray) -> Plan:
     cuts = np.union1d(firsts, gap_ends[gap_ends < total])
     pieces = np.searchsorted(ends, cuts, side="right")
     into = widest[np.searchsorted(gap_ends, cuts, side="right")]
-    return _ordered(
+    return ordered(
         plan.capacity,
         np.append(plan.documents[stay], plan.documents[moved][pieces]),
         np.append(plan.starts[stay], plan.starts[moved][pieces] + cuts - firsts[pieces]),

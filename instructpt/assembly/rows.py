@@ -31,7 +31,7 @@ from typing import Any, Protocol
 import numpy as np
 import orjson
 
-from instructpt.assembly import packing, tokenize
+from instructpt.assembly import apart, packing, tokenize
 from instructpt.errors import InputError
 from instructpt.records import Batch
 from instructpt.words.vocabulary import Vocabulary
@@ -86,7 +86,7 @@ def pack(shards: Sequence[Path], *, capacity: int, policy: str, folder: Path, vo
     """Place all documents of token files in rows of `capacity` tokens and write the index into `folder`.
 
     shards: the folders that `tokenize` wrote. `open_rows` looks for them beside `folder`, under the same names.
-    Raises RecipeError for an unknown policy or a capacity below 1, InputError for tokens of another vocabulary.
+    Raises RecipeError as `apart.place` does, InputError for tokens of another vocabulary.
     """
     heads = [_read_head(shard, tokenize.FORMAT) for shard in shards]
     for shard, head in zip(shards, heads, strict=True):
@@ -95,8 +95,15 @@ def pack(shards: Sequence[Path], *, capacity: int, policy: str, folder: Path, vo
                 f"{shard} holds tokens of the vocabulary {head['vocabulary']}, not of {vocabulary_fingerprint}: "
                 "make the tokens again with the vocabulary that is wanted"
             )
-    lengths = np.concatenate([np.zeros(0, np.int64), *(np.diff(np.load(s / tokenize.DOCUMENTS)) for s in shards)])
-    plan = packing.place(lengths, capacity=capacity, policy=policy)
+    counts = [np.diff(np.load(shard / tokenize.DOCUMENTS)) for shard in shards]
+    lengths = np.concatenate([np.zeros(0, np.int64), *counts])
+    passages = [tokenize.passages_of(shard) for shard in shards]
+    if any(found is not None for found in passages):
+        each = zip(passages, counts, strict=True)
+        known = np.concatenate([np.zeros(len(count), np.int64) if found is None else found for found, count in each])
+        plan = apart.place(lengths, capacity=capacity, policy=policy, passages=known)
+    else:
+        plan = packing.place(lengths, capacity=capacity, policy=policy)
     stops = plan.starts + plan.lengths
     arrays = {
         "starts": (np.cumsum(lengths) - lengths)[plan.documents] + plan.starts,

@@ -5,6 +5,7 @@
     documents.npy     0                                                   12  where each document starts; the end
     silent.npy       [0                          7)                           ranges of tokens that carry no loss
     names.parquet     id and source of each document
+    passages.npy      a number for each passage whose texts are to stand apart, 0 for other texts; only if there are any
     head.json         counts, type of a token, fingerprint of the vocabulary
 
 Text is only text: what spells a special token gets the ids of its characters. Each part between breaks is encoded by
@@ -28,6 +29,7 @@ import numpy as np
 import orjson
 
 from instructpt.records import Text
+from instructpt.seeds import digest
 from instructpt.words.batches import batches
 from instructpt.words.vocabulary import Vocabulary
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Raised when the files change their meaning."""
 TOKENS, DOCUMENTS, SILENT, NAMES, HEAD = "tokens.bin", "documents.npy", "silent.npy", "names.parquet", "head.json"
+PASSAGES = "passages.npy"
 
 _BATCH_CHARACTERS = 1 << 22
 """Texts encoded at once: enough to keep threads busy, about 100 MB."""
@@ -73,6 +76,7 @@ def tokenize(texts: Iterable[Text], *, vocabulary: Vocabulary, folder: Path) -> 
     folder.mkdir(parents=True, exist_ok=True)
     dtype = token_type(vocabulary.size)
     counts, lengths, silent = Counts(), [np.zeros(1, np.int64)], [np.zeros((0, 2), np.int64)]
+    passages: list[np.ndarray] = [np.zeros(0, np.int64)]
     with (folder / TOKENS).open("wb") as tokens, (folder / NAMES).open("wb") as names, _names_writer(names) as writer:
         for batch, encoded in _encoded_ahead(
             batches(texts, size=lambda text: len(text.text), enough=_BATCH_CHARACTERS), vocabulary
@@ -81,9 +85,13 @@ def tokenize(texts: Iterable[Text], *, vocabulary: Vocabulary, folder: Path) -> 
             _write_names(writer, batch)
             lengths.append(encoded.lengths)
             silent.append(encoded.silent + counts.tokens)
+            passages.append(np.array([_passage_number(text) for text in batch], np.int64))
             counts = _add(counts, batch, encoded)
     np.save(folder / DOCUMENTS, np.cumsum(np.concatenate(lengths)))
     np.save(folder / SILENT, np.concatenate(silent))
+    (folder / PASSAGES).unlink(missing_ok=True)
+    if (numbers := np.concatenate(passages)).any():
+        np.save(folder / PASSAGES, numbers)
     head = {
         "format": FORMAT,
         "dtype": dtype.name,
@@ -93,6 +101,16 @@ def tokenize(texts: Iterable[Text], *, vocabulary: Vocabulary, folder: Path) -> 
     }
     (folder / HEAD).write_bytes(orjson.dumps(head, option=orjson.OPT_INDENT_2))
     return counts
+
+
+def passages_of(folder: Path) -> np.ndarray | None:
+    """The passage of each document of token files, int64; None if none is to stand apart."""
+    return np.load(folder / PASSAGES) if (folder / PASSAGES).exists() else None
+
+
+def _passage_number(text: Text) -> int:
+    """The same for equal names, never 0 but for none."""
+    return int.from_bytes(digest(text.passage)[:7], "little") | 1 if text.passage else 0
 
 
 def token_type(vocabulary_size: int) -> np.dtype[np.unsignedinteger]:

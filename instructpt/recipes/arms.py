@@ -6,13 +6,15 @@
     instruct          with pairs, chains of 2 passages        raw                mixed in           Instruct
     mined             with pairs mined by rules               raw                mixed in           ablation (table 4)
     one_round         with pairs, each passage alone          raw                mixed in           ablation
+    instruct_apart    with pairs, never in their row          raw                mixed in
     without_corpora   left out                                raw                mixed in           ablation
     without_tasks     with pairs                              raw
     share_half        with pairs: a half of all               raw                mixed in
     share_all         with pairs: all                                            mixed in
 
 The names on the right are the paper's (arXiv 2406.14491, sections 4 and 7). All arms get one budget of tokens. Recipe
-`domain` has those of `DOMAIN_ARMS`, with general instructions in the place of the task collection, in every arm.
+`domain` has those of `DOMAIN_ARMS`, with general instructions in the place of the task collection, in every arm; there
+`mixed` is the control for format: raw text and as many tokens of passages with pairs that are not of the corpus.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from instructpt.corpus.stages import Split
 from instructpt.errors import RecipeError
 from instructpt.mining.stages import Mine
 from instructpt.recipes.augment import known_prompting, synthesized
-from instructpt.recipes.flags import Augmentation
+from instructpt.recipes.flags import Augmentation, PairLayout
 from instructpt.records import Document, Group
 from instructpt.templates.stages import Template
 from instructpt.verification.stages import Verify
@@ -47,12 +49,15 @@ class Arm:
     has_augmented: bool = True
     """Whether the documents that were drawn are trained on at all."""
     has_tasks: bool = True
+    pair_layout: PairLayout | None = None
+    """None: the recipe's."""
 
 
 ARMS = {
     "raw": Arm(has_tasks=False),
     "mixed": Arm(),
     "instruct": Arm(pairs="synthesized"),
+    "instruct_apart": Arm(pairs="synthesized", pair_layout="apart"),
     "mined": Arm(pairs="mined"),
     "one_round": Arm(pairs="synthesized", rounds=1),
     "without_corpora": Arm(pairs="synthesized", has_augmented=False),
@@ -61,7 +66,7 @@ ARMS = {
     "share_all": Arm(pairs="synthesized", share=1.0),
 }
 """A new arm is a line here."""
-DOMAIN_ARMS = ("raw", "instruct", "mined", "one_round", "without_corpora", "share_half")
+DOMAIN_ARMS = ("raw", "mixed", "instruct", "instruct_apart", "mined", "one_round", "without_corpora", "share_half")
 """Those that make sense where all texts are augmented and instructions are mixed into every arm."""
 
 
@@ -88,6 +93,7 @@ class Corpus:
     rounds: int
     """Passages a chain."""
     synthesizer: str
+    pair_layout: PairLayout
     language: str
     seed: int
 
@@ -114,6 +120,7 @@ class Corpus:
             share=share if augmentation.augmented_share is None else augmentation.augmented_share,
             rounds=rounds if augmentation.rounds is None else augmentation.rounds,
             synthesizer=augmentation.synthesizer,
+            pair_layout=augmentation.pair_layout,
             language=language,
             seed=seed,
         )
@@ -131,7 +138,14 @@ class Corpus:
             parts.append(BlendPart(texts=Template(name=f"{rest.name}-texts", groups=rest)))
         if arm.has_augmented:
             groups = self._groups(arm, share)
-            texts = Template(name=f"{groups.name}-texts", groups=groups, language=self.language, seed=self.seed)
+            is_apart = (arm.pair_layout or self.pair_layout) == "apart"
+            texts = Template(
+                name=f"{groups.name}{'-apart' if is_apart else ''}-texts",
+                groups=groups,
+                language=self.language,
+                layout="apart" if is_apart else "drawn",
+                seed=self.seed,
+            )
             parts.append(BlendPart(texts=texts))
         return tuple(parts)
 

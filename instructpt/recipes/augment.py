@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -13,7 +13,7 @@ from instructpt.errors import RecipeError
 from instructpt.mining.stages import Mine
 from instructpt.models import is_remote
 from instructpt.models.folders import is_local, local_folder
-from instructpt.recipes.flags import Asking, Language, Reading, Seed, recipe
+from instructpt.recipes.flags import Asking, Language, PairLayoutFlag, Reading, Seed, recipe
 from instructpt.records import Document, Group
 from instructpt.synthesis.mix import mix_of
 from instructpt.synthesis.stages import Synthesize, default_checks
@@ -34,6 +34,7 @@ def augment(
     shots: int = 2,
     checks: tuple[str, ...] | None = None,
     near_duplicates: float | None = None,
+    pair_layout: PairLayoutFlag = "beside",
     reading: Reading = Reading(),
     language: Language = "english",
     seed: Seed = 0,
@@ -70,7 +71,8 @@ def augment(
         groups = synthesized(
             "groups", passages, model, prompting, dialect=asking.dialect, shots=shots, checks=checks, seed=seed
         )
-    return Template(name="texts", groups=groups, language=language, seed=seed)
+    layout: Literal["drawn", "apart"] = "apart" if pair_layout == "apart" else "drawn"
+    return Template(name="texts", groups=groups, language=language, layout=layout, seed=seed)
 
 
 def synthesized(

@@ -47,7 +47,7 @@ from instructpt.recipes.flags import (
     Training,
     recipe,
 )
-from instructpt.recipes.general import from_scratch
+from instructpt.recipes.general import from_scratch, task_texts
 from instructpt.recipes.instruct import EPOCHS, Tuning, tuning_for
 from instructpt.recipes.tuning import width_of_base
 from instructpt.records import Document, Group, Score
@@ -172,8 +172,8 @@ def compare(
 
     Args:
         recipe: general, from random weights; or domain, from --base.
-        arms: raw, mixed, instruct, and ablations: mined, one_round, without_corpora, without_tasks, share_half,
-            share_all. The others are compared with the first.
+        arms: raw, mixed, instruct, instruct_apart, and ablations: mined, one_round, without_corpora, without_tasks,
+            share_half, share_all. The others are compared with the first.
         seeds: Runs an arm. Intervals need two; with three they are still 4.3 standard errors wide to each side.
         budget_shares: Also train every arm with these shares of the budget, 0.25 0.5 1, to see how many tokens an arm
             needs for what the first has at the whole budget. Each is a complete run with a schedule of its own.
@@ -195,6 +195,7 @@ def compare(
                 documents, augmentation, share=DOMAIN_SHARE, rounds=DOMAIN_ROUNDS, language=language, seed=seed
             ),
             instructions=instruction_texts(tasks_data, seed=seed),
+            tasks=task_texts(files=tasks_data, hub=collection.hub, sets=collection.sets, language=language, seed=seed),
             ratio=1.0,
             base=base,
             budget=budget_from_base(base, training, tokens=pretraining_tokens),

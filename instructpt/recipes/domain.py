@@ -2,6 +2,7 @@
 
     documents --> Split -> Synthesize, 3 rounds -> Template -> Pack -> rows --.  1 : 1 by tokens
     general instructions -> "question response" ---------> Pack -> rows ------+--> Train, from the base model
+    other passages with pairs (arm mixed) -> Template ---> Pack -> rows ------'
 
 All texts are augmented. Baselines and ablations are the arms of `arms`; general instructions are mixed into each.
 """
@@ -28,6 +29,7 @@ from instructpt.recipes.flags import (
     Training,
     recipe,
 )
+from instructpt.recipes.general import task_texts
 from instructpt.records import Text
 from instructpt.templates.stages import Template
 from instructpt.training.stages import Source, Train
@@ -44,6 +46,8 @@ class Continued:
     instructions: Stage[Text]
     ratio: float
     """Tokens of general instructions for each of the domain's."""
+    tasks: Stage[Text]
+    """Passages with pairs that are not of the domain, of arm mixed: a token for each of the domain's."""
     base: str
     budget: TrainingBudget
     max_epochs: float
@@ -56,6 +60,8 @@ class Continued:
         if parts:
             texts = Blend(name=f"{arm}-blend", parts=parts) if len(parts) > 1 else parts[0].texts
             mixture.append(Source(rows=self._rows(f"{arm}-rows", texts)))
+        if chosen.has_tasks and chosen.pairs == "none":
+            mixture.append(Source(rows=self._rows("tasks-rows", self.tasks)))
         if self.ratio:
             mixture.append(
                 Source(rows=self._rows("instructions-rows", self.instructions), share=self.ratio if parts else 1.0)
@@ -95,7 +101,8 @@ def domain(
 
     Args:
         base: A causal language model, as a folder or Hub id. The paper has Llama3-8B.
-        arm: What it is trained on: the paper's way (instruct), its baseline (raw), or an ablation: mined, one_round,
+        arm: What it is trained on: the paper's way (instruct), its baseline (raw), pairs that are apart from their
+            passages (instruct_apart), raw text with pairs of other passages (mixed), or an ablation: mined, one_round,
             without_corpora, share_half.
         instructions: General instructions in the neutral layout (docs/formats.md), mixed into every arm. The paper has
             OpenOrca; the default is the task data that ships, enough to try things out.
@@ -107,6 +114,7 @@ def domain(
     experiment = Continued(
         corpus=Corpus.of(documents, augmentation, share=AUGMENTED_SHARE, rounds=ROUNDS, language=language, seed=seed),
         instructions=instruction_texts(instructions, seed=seed),
+        tasks=task_texts(files=instructions, hub=False, sets=(), language=language, seed=seed),
         ratio=instructions_ratio,
         base=base,
         budget=budget_from_base(base, training, tokens=training_tokens),

@@ -25,6 +25,14 @@ from instructpt.errors import RecipeError
 R = TypeVar("R")
 Precision = Literal["auto", "float32", "bfloat16"]
 
+PairLayout = Literal["beside", "apart"]
+PairLayoutFlag = Annotated[
+    PairLayout,
+    arg(
+        help="Where pairs stand: beside their passage in one text, as in the paper; or apart, each a text of its own "
+        "and never in a row with its passage or with another pair of it."
+    ),
+]
 Seed = Annotated[int, arg(help="Of every draw.")]
 Language = Annotated[
     str, arg(help="Of the templates: english, german... (docs/languages.md), or auto for each group's own.")
@@ -176,6 +184,7 @@ class Augmentation:
     """Of the documents, drawn to be augmented: the paper's 1/5 from random weights, all where a base goes on."""
     rounds: int | None = None
     """Passages a chain, M: the paper's 2 from random weights, 3 where a base goes on."""
+    pair_layout: PairLayoutFlag = "beside"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,7 +107,8 @@ def general(
 
     Args:
         arm: What it is trained on: raw text (raw), raw text with the task collection (mixed), the paper's way
-            (instruct); or an ablation: mined, one_round, without_corpora, without_tasks, share_half, share_all.
+            (instruct); or another: instruct_apart, mined, one_round, without_corpora, without_tasks, share_half,
+            share_all.
         tasks: The task collection in the neutral layout (docs/formats.md): files, folders or globs.
         pretraining_tokens: The budget. The paper's 100 billion for its shapes, 20 a parameter for the others.
     """

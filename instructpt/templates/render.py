@@ -26,12 +26,15 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from instructpt.records import Group, Kind, Pair, Text
+from instructpt.seeds import digest
 from instructpt.templates.catalog import Mode, WordingCatalog
 from instructpt.templates.pairs import Parts, asked, asked_for_reasons, prepare, replied, written
 from instructpt.templates.responses import marks_for
 from instructpt.templates.style import Style, draw
 from instructpt.templates.wording import mark
 
+APART = "apart"
+"""The layout of a pair without its passage."""
 Loss = Literal["all", "responses"]
 """Which characters carry it."""
 
@@ -80,6 +83,27 @@ def render(
         return [Rendered(Text(group.id, text, source, kind, layout=style.layout), style)]
     text, spans = marks.take_out(text)
     return [Rendered(Text(group.id, text, source, kind, spans, layout=style.layout), style)]
+
+
+def apart(group: Group, *, catalog: WordingCatalog, seed: int, kind: Kind = "augmented") -> list[Text]:
+    """Each passage raw, and each pair as a text of its own, in the wording that it would have beside its passage.
+
+    Texts of one passage share `Text.passage`, which keeps them in different rows.
+    """
+    style = draw(catalog, seed=seed, group=group) if any(shot.pairs for shot in group.shots) else None
+    texts = []
+    for i, shot in enumerate(group.shots):
+        document = shot.document
+        # Not the id, which may repeat: texts of a corpus without good ids would fill a row each.
+        passage = digest("passage", document.text).hex()[:16] if shot.pairs else ""
+        if document.text.strip():
+            texts.append(Text(document.id, document.text, document.source, "raw", passage=passage))
+        for j, pair in enumerate(shot.pairs):
+            assert style is not None
+            text = _pairs_alone("", [prepare(pair, catalog=catalog, style=style, place=(i, j))], style)
+            name = f"{group.id}/{i}/{j}"
+            texts.append(Text(name, text, document.source, kind, layout=APART, passage=passage))
+    return texts
 
 
 def plain(group: Group, *, kind: Kind = "instruction", loss: Loss = "all") -> list[Text]:

@@ -38,16 +38,19 @@ class Template(Stage[Text]):
     """Of the wording: a folder of templates/catalog, or "auto"."""
     kind: Kind = "augmented"
     """What the texts with pairs are called: "augmented", or "task" for annotated data."""
-    layout: Literal["drawn", "plain"] = field(default="drawn", metadata={"later": True})
-    """"plain": a text a pair, question and answer with a blank between them, no wording (paper, section 5)."""
+    layout: Literal["drawn", "plain", "apart"] = field(default="drawn", metadata={"later": True})
+    """"plain": a text a pair, question and answer with a blank between them, no wording (paper, section 5). "apart":
+    passages raw, and a text a pair in drawn wording, never in one row with its passage or another pair of it."""
     loss: Literal["all", "responses"] = field(default="all", metadata={"later": True})
     """"responses": on answers and rationales alone, for instruction tuning; what has no pairs is left out."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raise RecipeError for a language that there is no wording in."""
+        """Raise RecipeError for a language that there is no wording in, and for settings that exclude each other."""
         from instructpt.templates import catalog
 
+        if self.layout == "apart" and self.loss == "responses":
+            raise RecipeError(f"{self.name} has pairs apart and loss on responses: passages have none; choose one")
         known = (languages.AUTO, *catalog.languages())
         if self.language not in known:
             name = languages.named(self.language) or self.language.casefold()
@@ -89,7 +92,7 @@ class Template(Stage[Text]):
 
     def _texts(self, group: Group, run: Run) -> Iterator[Text]:
         """Of one group; what has nothing to say is counted as dropped."""
-        from instructpt.templates.render import plain, render
+        from instructpt.templates.render import apart, plain, render
 
         is_plain, needs_pairs = self.layout == "plain", self.layout == "plain" or self.loss == "responses"
         for shot in group.shots:
@@ -103,6 +106,11 @@ class Template(Stage[Text]):
             texts = plain(group, kind=self.kind, loss=self.loss)
             run.tally.count("mode/plain", len(texts))
             yield from texts
+            return
+        if self.layout == "apart":
+            for text in apart(group, catalog=self._catalog(group, run), seed=self.seed, kind=self.kind):
+                run.tally.count(f"mode/{text.layout or text.kind}")
+                yield text
             return
         for rendered in render(
             group, catalog=self._catalog(group, run), seed=self.seed, kind=self.kind, loss=self.loss

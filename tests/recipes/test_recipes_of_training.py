@@ -103,7 +103,7 @@ def test_arms_differ_in_their_texts_alone() -> None:
         assert model.settings == models["raw"].settings
         assert model.vocabulary == models["raw"].vocabulary
     assert {arm for arm, model in models.items() if stages_of(model, Synthesize)} == {
-        "instruct", "one_round", "without_tasks", "share_half", "share_all"
+        "instruct", "instruct_apart", "one_round", "without_tasks", "share_half", "share_all"
     }  # fmt: skip
     assert stages_of(models["one_round"], Synthesize)[0].shots == 1
     assert {arm for arm, model in models.items() if "tasks" not in [stage.name for stage in tree(model)]} == {
@@ -176,10 +176,32 @@ def test_a_domain_gets_instructions_one_to_one_and_three_rounds(corpus: str) -> 
     assert [source.rows.name for source in alone.mixture] == ["instructions-rows"]
 
 
+def test_pairs_apart_never_share_a_row_with_their_passage(corpus: str, tmp_path: Path) -> None:
+    model = domain(base=SHIPPED, files=(corpus,), arm="mined", pair_layout="apart", row_tokens=256, precision="float32")
+    rows = model.mixture[0].rows
+    make(rows, run(tmp_path))
+    texts = {text.id: text for text in records(tmp_path / rows.texts.name, Text)}
+    assert {text.kind for text in texts.values()} == {"raw", "augmented"}
+    packed = open_rows(tmp_path / "mined-rows" / "joined")
+    for row in range(len(packed)):
+        there = {origin.id for origin in packed.documents_in([row])}
+        known = [texts[name].passage for name in there if texts[name].passage]
+        assert len(set(known)) == len(known)
+    beside = domain(base=SHIPPED, files=(corpus,), arm="instruct", precision="float32")
+    apart = domain(base=SHIPPED, files=(corpus,), arm="instruct_apart", precision="float32")
+    assert stages_of(beside, Synthesize) == stages_of(apart, Synthesize), "the same pairs"
+
+
+def test_the_control_for_format_has_pairs_of_other_passages(corpus: str) -> None:
+    model = domain(base=SHIPPED, files=(corpus,), arm="mixed", instructions_ratio=0, precision="float32")
+    assert [(source.rows.name, source.share) for source in model.mixture] == [("mixed-rows", 1.0), ("tasks-rows", 1.0)]
+    assert not stages_of(model, Synthesize)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"arm": "mixed"}, "choose from raw, instruct|did you mean"),
+        ({"arm": "without_tasks"}, "choose from raw, mixed|did you mean"),
         ({"row_tokens": 4096}, "reads 1024 tokens: give at most that"),
         ({"base": "nowhere/at/all"}, "no model folder at"),
     ],

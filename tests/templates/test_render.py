@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from instructpt.records import Document, Group, Pair, Shot
 from instructpt.templates.catalog import MODES, Mode, load
 from instructpt.templates.pairs import prepare
-from instructpt.templates.render import render
+from instructpt.templates.render import apart, render
 from instructpt.templates.style import draw
 
 
@@ -54,6 +54,24 @@ def test_a_label_is_that_of_the_right_option(group: Group, seed: int) -> None:
         if parts.options is not None and style.items.marks:
             labels = {style.items.label(k): k for k in range(len(pair.options))}
             assert style.items.line(labels[parts.answer], pair.answer) in parts.options
+
+
+@settings(max_examples=60, deadline=None)
+@given(group=groups(), seed=st.integers(0, 2**40))
+def test_apart_every_pair_is_a_text_in_the_wording_that_it_has_beside(group: Group, seed: int) -> None:
+    catalog = only("classic", inverted=False)
+    texts = apart(group, catalog=catalog, seed=seed)
+    (beside,) = render(group, catalog=catalog, seed=seed)
+    pairs = [text for text in texts if text.kind == "augmented"]
+    assert len(pairs) == sum(len(shot.pairs) for shot in group.shots)
+    for text, (shot, pair) in zip(pairs, [(s, p) for s in group.shots for p in s.pairs], strict=True):
+        assert text.text in beside.text.text
+        assert pair.question in text.text
+        assert shot.document.text not in text.text
+    raw = [text for text in texts if text.kind == "raw"]
+    assert [text.text for text in raw] == [shot.document.text for shot in group.shots if shot.document.text.strip()]
+    assert {text.passage for text in pairs} <= {text.passage for text in raw}
+    assert all(text.passage for text in pairs)
 
 
 def test_braces_in_a_question_stay_what_they_are() -> None:
