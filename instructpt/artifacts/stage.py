@@ -163,7 +163,8 @@ class Stage(Generic[R_co]):
 
     A stage of records overrides `shard`; one that makes files (`product = "folder"`) overrides `build`. A setting that
     comes to a stage later is a `field(default=..., metadata={"later": True})` that changes nothing at its default: it
-    is no part of what the stage is then, so that artifacts from before it stay valid.
+    is no part of what the stage is then, so that artifacts from before it stay valid. A field for people alone, such as
+    why settings are what they are, is a `field(compare=False, metadata={"note": True})`: never part of what a stage is.
     """
 
     name: str
@@ -322,7 +323,7 @@ def describe(stage: Stage[Any], run: Run) -> Settings:
         return {
             f.name: plain(getattr(value, f.name))
             for f in dataclasses.fields(value)
-            if not (f.metadata.get("later") and getattr(value, f.name) == f.default)
+            if not (f.metadata.get("later") and getattr(value, f.name) == f.default) and not f.metadata.get("note")
         }
 
     own = settings(stage)

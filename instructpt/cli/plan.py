@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from instructpt.artifacts import Run, Stage, differences, is_finished, may_be_replaced, tree
+from instructpt.artifacts import Run, Stage, Table, differences, is_finished, may_be_replaced, tree
 from instructpt.artifacts.tally import Tally
 from instructpt.progress.in_words import summary
 from instructpt.report.estimate import Wishes, estimates
@@ -22,8 +22,10 @@ def print_plan(stage: Stage[Any], run: Run, wishes: Wishes, *, console: Console)
         state, said = state_of(item, run)
         line = f"{state:<7}  {item.name:<{width}} {type(item).__name__:<15} {said}".rstrip()
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    told: list[Table] = []
     for item in stages:
-        if outline := item.outline(run):
+        if (outline := item.outline(run)) and outline not in told:  # models of one experiment say the same
+            told.append(outline)
             print_table(outline, console=console)
     for outline in estimates(stage, run, wishes):
         print_table(outline, console=console)

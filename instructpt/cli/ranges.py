@@ -97,6 +97,7 @@ RANGES = {
     "price_per_million_output_tokens": AMOUNT,
     "price_per_million_prompt_tokens": AMOUNT,
     "raw_share": SHARE,
+    "replay_share": SHARE,
     "requests": COUNT,
     "rounds": MANY,
     "row_tokens": Range(2, 2**24),

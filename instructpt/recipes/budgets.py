@@ -82,17 +82,27 @@ def budget_from_scratch(shape: str, training: Training, *, tokens: int | None) -
     )
 
 
-def budget_from_base(base: str, training: Training, *, tokens: int | None) -> TrainingBudget:
+def budget_from_base(
+    base: str,
+    training: Training,
+    *,
+    tokens: int | None,
+    row_tokens: int = CONTINUED_ROW_TOKENS,
+    batch_tokens: int = CONTINUED_BATCH_TOKENS,
+    learning_rate: float | None = None,
+) -> TrainingBudget:
     """The budget of a run that goes on from a base model. tokens: None for the paper's.
+
+    row_tokens, batch_tokens, learning_rate: where the flags say nothing; without a rate, the usual for the width.
 
     Raises InputError for a base that cannot be trained, RecipeError for rows that it cannot read.
     """
     return _budget(
         training,
         tokens=CONTINUED_TOKENS if tokens is None else tokens,
-        row_tokens=fitting_row_tokens(base, training.row_tokens, usual=CONTINUED_ROW_TOKENS),
-        batch_tokens=CONTINUED_BATCH_TOKENS,
-        learning_rate=training.learning_rate or tuning_rate(width_of_base(base)),
+        row_tokens=fitting_row_tokens(base, training.row_tokens, usual=row_tokens),
+        batch_tokens=batch_tokens,
+        learning_rate=training.learning_rate or learning_rate or tuning_rate(width_of_base(base)),
     )
 
 

@@ -30,14 +30,16 @@ from instructpt.evaluation.stages import Evaluate, HeldOut, Rate
 from instructpt.evaluation.synthesizer_stages import Draw
 from instructpt.recipes.arms import ARMS, DOMAIN_ARMS, Corpus, check_arms
 from instructpt.recipes.augment import clean
-from instructpt.recipes.budgets import TrainingBudget, budget_from_base, budget_from_scratch, tuning_rate
+from instructpt.recipes.budgets import TrainingBudget, budget_from_scratch, tuning_rate
 from instructpt.recipes.domain import AUGMENTED_SHARE as DOMAIN_SHARE
 from instructpt.recipes.domain import ROUNDS as DOMAIN_ROUNDS
 from instructpt.recipes.domain import Continued, instruction_texts
 from instructpt.recipes.flags import (
+    MAX_EPOCHS,
     SAMPLE_PASSAGES,
     SAMPLE_TASKS,
     Augmentation,
+    Continuing,
     Language,
     RandomWeights,
     RawText,
@@ -49,6 +51,7 @@ from instructpt.recipes.flags import (
 )
 from instructpt.recipes.general import from_scratch, task_texts
 from instructpt.recipes.instruct import EPOCHS, Tuning, tuning_for
+from instructpt.recipes.small_corpora import continuation
 from instructpt.recipes.tuning import width_of_base
 from instructpt.records import Document, Group, Score
 from instructpt.training.shapes import shape_named
@@ -163,6 +166,7 @@ def compare(
     collection: TaskCollection = TaskCollection(),
     pretraining_tokens: int | None = None,
     training: Training = Training(),
+    continuing: Continuing = Continuing(),
     scoring: Scoring = Scoring(),
     reading: Reading = Reading(),
     language: Language = "english",
@@ -196,10 +200,16 @@ def compare(
             ),
             instructions=instruction_texts(tasks_data, seed=seed),
             tasks=task_texts(files=tasks_data, hub=collection.hub, sets=collection.sets, language=language, seed=seed),
-            ratio=1.0,
             base=base,
-            budget=budget_from_base(base, training, tokens=pretraining_tokens),
-            max_epochs=training.max_epochs,
+            way=continuation(
+                base,
+                files,
+                reading=reading,
+                training=training,
+                continuing=continuing,
+                tokens=pretraining_tokens,
+                instructions_ratio=None,
+            ),
         )
     else:
         experiment = from_scratch(
@@ -209,7 +219,7 @@ def compare(
             tasks=tasks_data,
             collection=collection,
             budget=budget_from_scratch(model.shape, training, tokens=pretraining_tokens),
-            max_epochs=training.max_epochs,
+            max_epochs=MAX_EPOCHS if training.max_epochs is None else training.max_epochs,
             language=language,
             seed=seed,
         )

@@ -4,7 +4,8 @@
     general instructions -> "question response" ---------> Pack -> rows ------+--> Train, from the base model
     other passages with pairs (arm mixed) -> Template ---> Pack -> rows ------'
 
-All texts are augmented. Baselines and ablations are the arms of `arms`; general instructions are mixed into each.
+For a small corpus the settings are others (`small_corpora`). All texts are augmented. Baselines and ablations are the
+arms of `arms`; general instructions are mixed into each.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from instructpt.collection.instructions import Instructions
 from instructpt.errors import RecipeError
 from instructpt.recipes.arms import ARMS, DOMAIN_ARMS, Corpus, check_arms
 from instructpt.recipes.augment import clean
-from instructpt.recipes.budgets import CONTINUED_TOKENS, TrainingBudget, budget_from_base
+from instructpt.recipes.budgets import TrainingBudget
 from instructpt.recipes.flags import (
     SAMPLE_TASKS,
     Augmentation,
+    Continuing,
     Language,
     RawText,
     Reading,
@@ -30,6 +32,7 @@ from instructpt.recipes.flags import (
     recipe,
 )
 from instructpt.recipes.general import task_texts
+from instructpt.recipes.small_corpora import Continuation, continuation
 from instructpt.records import Text
 from instructpt.templates.stages import Template
 from instructpt.training.stages import Source, Train
@@ -44,13 +47,15 @@ class Continued:
 
     corpus: Corpus
     instructions: Stage[Text]
-    ratio: float
-    """Tokens of general instructions for each of the domain's."""
     tasks: Stage[Text]
     """Passages with pairs that are not of the domain, of arm mixed: a token for each of the domain's."""
     base: str
-    budget: TrainingBudget
-    max_epochs: float
+    way: Continuation
+
+    @property
+    def budget(self) -> TrainingBudget:
+        """The budget of every arm."""
+        return self.way.budget
 
     def train(self, arm: str, *, name: str, seed: int, share: float = 1.0) -> Train:
         """The model of one arm. seed: of the order of its texts; all start from the base. share: of the budget."""
@@ -62,12 +67,15 @@ class Continued:
             mixture.append(Source(rows=self._rows(f"{arm}-rows", texts)))
         if chosen.has_tasks and chosen.pairs == "none":
             mixture.append(Source(rows=self._rows("tasks-rows", self.tasks)))
-        if self.ratio:
+        if ratio := self.way.instructions_ratio:
             mixture.append(
-                Source(rows=self._rows("instructions-rows", self.instructions), share=self.ratio if parts else 1.0)
+                Source(rows=self._rows("instructions-rows", self.instructions), share=ratio if parts else 1.0)
             )
         if not mixture:
             raise RecipeError(f"arm {arm} has no text without general instructions: give a ratio above 0")
+        if share_again := self.way.replay_share:
+            whole = sum(source.share for source in mixture) / (1 - share_again)
+            mixture.append(Source(rows=self._rows("replay-rows", self.way.replay), share=share_again * whole))
         return Train(
             name=name,
             mixture=tuple(mixture),
@@ -75,7 +83,8 @@ class Continued:
             batch_rows=self.budget.batch_rows,
             vocabulary=self.base,
             base=self.base,
-            max_epochs=self.max_epochs,
+            max_epochs=self.way.max_epochs,
+            choices=self.way.choices,
         )
 
     def _rows(self, name: str, texts: Stage[Text]) -> Pack:
@@ -89,15 +98,18 @@ def domain(
     files: RawText,
     arm: str = "instruct",
     instructions: tuple[str, ...] = (SAMPLE_TASKS,),
-    instructions_ratio: float = 1.0,
+    instructions_ratio: float | None = None,
     augmentation: Augmentation = Augmentation(),
-    training_tokens: int = CONTINUED_TOKENS,
+    training_tokens: int | None = None,
     training: Training = Training(),
+    continuing: Continuing = Continuing(),
     reading: Reading = Reading(),
     language: Language = "english",
     seed: Seed = 0,
 ) -> Train:
     """Continue the training of a base model on a domain's augmented corpus (the paper's section 5).
+
+    For a corpus of less than ten million tokens other settings are chosen: instructpt plan domain says which and why.
 
     Args:
         base: A causal language model, as a folder or Hub id. The paper has Llama3-8B.
@@ -106,8 +118,9 @@ def domain(
             without_corpora, share_half.
         instructions: General instructions in the neutral layout (docs/formats.md), mixed into every arm. The paper has
             OpenOrca; the default is the task data that ships, enough to try things out.
-        instructions_ratio: Tokens of them for each of the domain's; the paper's 1. 0 leaves them out.
-        training_tokens: The budget; the paper's 4,000 steps of 2**18, instructions included.
+        instructions_ratio: Tokens of them for each of the domain's: the paper's 1, or none for a small corpus.
+        training_tokens: The budget, all that is mixed in included: the paper's 4,000 steps of 2**18, or 8 passes over a
+            small corpus.
     """
     check_arms([arm], known=DOMAIN_ARMS)
     documents = clean(reading.read(files))
@@ -115,10 +128,16 @@ def domain(
         corpus=Corpus.of(documents, augmentation, share=AUGMENTED_SHARE, rounds=ROUNDS, language=language, seed=seed),
         instructions=instruction_texts(instructions, seed=seed),
         tasks=task_texts(files=instructions, hub=False, sets=(), language=language, seed=seed),
-        ratio=instructions_ratio,
         base=base,
-        budget=budget_from_base(base, training, tokens=training_tokens),
-        max_epochs=training.max_epochs,
+        way=continuation(
+            base,
+            files,
+            reading=reading,
+            training=training,
+            continuing=continuing,
+            tokens=training_tokens,
+            instructions_ratio=instructions_ratio,
+        ),
     )
     return experiment.train(arm, name="model", seed=seed)
 

@@ -55,6 +55,8 @@ SynthesizerFlag = Annotated[
 
 SAMPLE_PASSAGES = "sample:passages.jsonl.zst"
 SAMPLE_TASKS = "sample:tasks.jsonl.zst"
+MAX_EPOCHS = 4.0
+"""Four passes are nearly as good as fresh text (arXiv 2305.16264)."""
 WARMUP_STEPS = 1000
 """The paper's, and never more than a tenth of the steps."""
 
@@ -171,8 +173,23 @@ class Training(Steps):
 
     attend_across_documents: bool = False
     """Let a token see the documents before its own in a row, as plain packing does."""
-    max_epochs: float = 4.0
-    """How often a text may be seen at most; a budget that asks for more is refused."""
+    max_epochs: float | None = None
+    """How often a text may be seen at most; a budget that asks for more is refused. Usually 4, 16 where a base goes on
+    with a small corpus."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continuing:
+    """How a base goes on with a corpus."""
+
+    corpus_size: Literal["auto", "small", "large"] = "auto"
+    """Whose settings are taken where nothing is given: the paper's (large), or those that suit less than ten million
+    tokens (small): docs/own-models.md. auto counts the tokens."""
+    replay: tuple[str, ...] = (SAMPLE_PASSAGES,)
+    """General text that is mixed in, so that the base forgets less of what it knew; the sample that ships is 0.6
+    million tokens."""
+    replay_share: float | None = None
+    """Of all tokens; 0.1 for a small corpus, else none."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from instructpt.recipes.arms import ARMS, Corpus, check_arms
 from instructpt.recipes.augment import clean
 from instructpt.recipes.budgets import TrainingBudget, budget_from_scratch
 from instructpt.recipes.flags import (
+    MAX_EPOCHS,
     SAMPLE_PASSAGES,
     SAMPLE_TASKS,
     Augmentation,
@@ -120,7 +121,7 @@ def general(
         tasks=tasks,
         collection=collection,
         budget=budget_from_scratch(model.shape, training, tokens=pretraining_tokens),
-        max_epochs=training.max_epochs,
+        max_epochs=MAX_EPOCHS if training.max_epochs is None else training.max_epochs,
         language=language,
         seed=seed,
     )

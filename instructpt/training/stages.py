@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from instructpt import devices
-from instructpt.artifacts import Product, Run, Stage
+from instructpt.artifacts import Product, Run, Stage, Table
 from instructpt.assembly.stages import Pack, token_files
 from instructpt.engines.models import Model, check_model, model_folder, model_name, model_sources, quiet_loading
 from instructpt.errors import BudgetError, InputError, RecipeError
@@ -65,6 +65,8 @@ class Train(Stage[Any]):
     epochs: float | None = field(default=None, metadata={"later": True})
     """The budget as passes over the first source of the mixture: `settings.steps` is then the most steps there may be,
     and warm-up takes at most a tenth of those there are."""
+    choices: tuple[tuple[str, str, str], ...] = field(default=(), compare=False, metadata={"note": True})
+    """Settings that a recipe chose, for the plan: which, their value, why."""
 
     def __post_init__(self) -> None:
         """Raises RecipeError unless there is either a shape or a base, and a mixture."""
@@ -82,6 +84,11 @@ class Train(Stage[Any]):
         """Raises InputError for a base that is not whole."""
         del run
         check_model(self.base)
+
+    def outline(self, run: Run) -> Table | None:
+        """What the recipe chose, and why."""
+        del run
+        return Table("Chosen for a small corpus", ("setting", "value", "why"), self.choices) if self.choices else None
 
     def num_shards(self, run: Run) -> int:
         """One."""

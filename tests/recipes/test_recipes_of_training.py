@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -10,26 +11,30 @@ import pytest
 from conftest import corpus_rows, write_corpus
 from rich.console import Console
 
-from instructpt.artifacts import Run, tree
+from instructpt.artifacts import Run, fingerprint, tree
 from instructpt.artifacts.storage import read_parquet
 from instructpt.assembly.blending import Blend, BlendPart
 from instructpt.assembly.rows import open_rows
 from instructpt.assembly.stages import Pack
+from instructpt.cli.plan import print_plan
 from instructpt.collection.instructions import Instructions
 from instructpt.corpus.portions import Portion
 from instructpt.corpus.stages import Read
 from instructpt.errors import InputError, RecipeError
 from instructpt.evaluation.comparison import verdict
 from instructpt.executors.make import make
+from instructpt.recipes import small_corpora
 from instructpt.recipes.arms import ARMS, DOMAIN_ARMS, check_arms
 from instructpt.recipes.compare import compare
 from instructpt.recipes.domain import domain
+from instructpt.recipes.flags import Reading
 from instructpt.recipes.general import general
 from instructpt.recipes.instruct import instruct
 from instructpt.records import Document, Text
 from instructpt.report import render
 from instructpt.report.artifacts import load_one
 from instructpt.report.comparison import print_comparison, read
+from instructpt.report.estimate import Wishes
 from instructpt.synthesis.stages import Synthesize
 from instructpt.templates.stages import Template
 from instructpt.training.mixtures import mixtures
@@ -162,7 +167,7 @@ def test_a_mistake_is_told_before_any_work(settings: dict[str, object], message:
 
 
 def test_a_domain_gets_instructions_one_to_one_and_three_rounds(corpus: str) -> None:
-    model = domain(base=SHIPPED, files=(corpus,), precision="float32")
+    model = domain(base=SHIPPED, files=(corpus,), corpus_size="large", precision="float32")
     assert [(source.rows.name, source.share) for source in model.mixture] == [
         ("instruct-rows", 1.0),
         ("instructions-rows", 1.0),
@@ -172,7 +177,7 @@ def test_a_domain_gets_instructions_one_to_one_and_three_rounds(corpus: str) -> 
     (synthesis,) = stages_of(model, Synthesize)
     assert synthesis.shots == 3
     assert not [stage for stage in stages_of(model, Portion) if stage.start > 0], "all texts are augmented"
-    alone = domain(base=SHIPPED, files=(corpus,), arm="without_corpora", precision="float32")
+    alone = domain(base=SHIPPED, files=(corpus,), arm="without_corpora", corpus_size="large", precision="float32")
     assert [source.rows.name for source in alone.mixture] == ["instructions-rows"]
 
 
@@ -192,8 +197,50 @@ def test_pairs_apart_never_share_a_row_with_their_passage(corpus: str, tmp_path:
     assert stages_of(beside, Synthesize) == stages_of(apart, Synthesize), "the same pairs"
 
 
+def test_a_small_corpus_gets_what_suits_it_and_the_plan_says_why(
+    corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = small_corpora.corpus_tokens((corpus,), base=SHIPPED, reading=Reading())
+    texts = [row["text"] for row in corpus_rows(60)]
+    assert size == sum(map(len, load(SHIPPED).encode(texts)))
+    model = domain(base=SHIPPED, files=(corpus,), precision="float32")
+    step_tokens = model.batch_rows * model.mixture[0].rows.row_tokens
+    assert model.settings.steps == 8 * size // step_tokens
+    assert (model.max_epochs, step_tokens) == (16, 4096)
+    assert [source.rows.name for source in model.mixture] == ["instruct-rows", "replay-rows"]
+    shares = [source.share for source in model.mixture]
+    assert shares[1] / sum(shares) == pytest.approx(0.1)
+    assert model.settings.learning_rate == pytest.approx(3 * 0.09 * 0.46 / 256, rel=0.05)
+    assert {setting for setting, _, _ in model.choices} == {
+        "budget", "a step", "a row", "highest rate", "general instructions", "general text again", "most passes"
+    }  # fmt: skip
+    told = io.StringIO()
+    print_plan(model, run(tmp_path), Wishes(sample_documents=5), console=Console(file=told, width=200))
+    assert "Chosen for a small corpus" in told.getvalue()
+    assert "so that the base forgets less" in told.getvalue()
+    given = domain(
+        base=SHIPPED, files=(corpus,), training_tokens=40_960, learning_rate=1e-5, replay_share=0.0, precision="float32"
+    )
+    assert (given.settings.steps, given.settings.learning_rate, len(given.mixture)) == (10, 1e-5, 1)
+    assert not {"budget", "highest rate", "general text again"} & {setting for setting, _, _ in given.choices}
+    assert fingerprint(model, run(tmp_path)) == fingerprint(replace(model, choices=()), run(tmp_path))
+    monkeypatch.setattr(small_corpora, "SMALL_CORPUS_TOKENS", size)
+    large = domain(base=SHIPPED, files=(corpus,), precision="float32")
+    assert (large.settings.steps, large.choices) == (4000, ())
+
+
+def test_arms_of_a_small_corpus_get_equal_tokens(corpus: str) -> None:
+    stage = small(corpus, recipe="domain", base=SHIPPED, arms=("raw", "mixed", "instruct", "instruct_apart"), seeds=1,
+                  pretraining_tokens=None, row_tokens=None, batch_tokens=None, max_epochs=None)  # fmt: skip
+    assert len({cell.tokens for cell in stage.cells}) == 1
+    assert len({cell.model.settings for cell in stage.cells}) == 1
+    assert {source.rows.name for cell in stage.cells for source in cell.model.mixture} == {
+        "raw-rows", "mixed-rows", "tasks-rows", "instruct-rows", "instruct_apart-rows", "replay-rows"
+    }  # fmt: skip
+
+
 def test_the_control_for_format_has_pairs_of_other_passages(corpus: str) -> None:
-    model = domain(base=SHIPPED, files=(corpus,), arm="mixed", instructions_ratio=0, precision="float32")
+    model = domain(base=SHIPPED, files=(corpus,), arm="mixed", replay_share=0.0, precision="float32")
     assert [(source.rows.name, source.share) for source in model.mixture] == [("mixed-rows", 1.0), ("tasks-rows", 1.0)]
     assert not stages_of(model, Synthesize)
 
@@ -378,8 +425,8 @@ def test_a_mistake_in_a_comparison_is_told_before_any_work(
         small(corpus, **settings)
 
 
-def test_arms_of_a_domain_are_arms() -> None:
+def test_arms_of_a_domain_are_arms(corpus: str) -> None:
     check_arms(DOMAIN_ARMS)
-    stage = small("x.jsonl", recipe="domain", base=SHIPPED, arms=DOMAIN_ARMS, seeds=1)
+    stage = small(corpus, recipe="domain", base=SHIPPED, arms=DOMAIN_ARMS, seeds=1, corpus_size="large")
     assert {cell.arm for cell in stage.cells} == set(DOMAIN_ARMS)
     assert all(cell.model.base == SHIPPED for cell in stage.cells)
