@@ -11,8 +11,7 @@ A prompt gets the answer of the scripted engine, or one of the lines of a file, 
 counts tokens, knows which beginnings of prompts it has seen, lets requests wait when it is full, refuses what does not
 fit its context, and makes trouble on request:
 
-    status_400    depends on the prompt alone: asking again does not help
-    status_429, status_500
+    status_400    depends on the prompt alone: asking again does not help; status_429 and status_500 do not
     hang          no answer ever comes
     slow          the answer trickles in
     garbage       a page that is no JSON
@@ -39,8 +38,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from benchmarks.scripted_engine import ScriptedEngine, spoken
 from instructpt.engines import Completion, Conversation, Form, Message, Prompt, Sampling
-from instructpt.engines.scripted import ScriptedEngine, spoken
 from instructpt.seeds import draws
 from instructpt.words import vocabulary
 
@@ -91,8 +90,7 @@ class RefusalError(web.HTTPException):
     def __init__(self, status: int, message: str, field: str | None = None, **headers: str) -> None:
         self.status_code = status
         error = {"message": message, "type": "BadRequestError", "param": field, "code": status}
-        text = orjson.dumps({"error": error}).decode()
-        super().__init__(text=text, content_type="application/json", headers=headers)
+        super().__init__(text=orjson.dumps({"error": error}).decode(), content_type="application/json", headers=headers)
 
 
 @dataclass(frozen=True, slots=True)

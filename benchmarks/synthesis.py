@@ -30,11 +30,11 @@ from typing import Any, ClassVar
 
 import orjson
 
+from benchmarks.scripted_engine import write_pairs
 from benchmarks.scripted_server import started_server
 from benchmarks.tokenize_pack import SAMPLE, read
 from instructpt.artifacts import Run, Stage
 from instructpt.engines.models import SHIPPED
-from instructpt.engines.scripted import write_pairs
 from instructpt.executors.make import make
 from instructpt.records import Document
 from instructpt.synthesis.stages import Synthesize

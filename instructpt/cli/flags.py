@@ -49,8 +49,8 @@ class Where:
     partition: str = "1/1"
     """Only this part of the shards, as 3/64: one command each on many machines with one output folder."""
     engine: str = "transformers"
-    """What answers prompts: transformers (in process), http (servers at --endpoints), vllm (starts its own), or
-    scripted (canned answers, for trying things out)."""
+    """What answers prompts: transformers (in process), http (servers at --endpoints), vllm (starts its own), or a
+    class of yours as module:Class."""
     endpoints: tuple[str, ...] = ()
     """OpenAI-compatible servers that answer prompts, such as http://gpu1:8000/v1; implies --engine http."""
     engine_options: tuple[str, ...] = ()

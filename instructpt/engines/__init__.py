@@ -133,15 +133,22 @@ ENGINES = {
     "transformers": "instructpt.engines.transformers:TransformersEngine",
     "http": "instructpt.engines.http:HttpEngine",
     "vllm": "instructpt.engines.vllm:VllmEngine",
-    "scripted": "instructpt.engines.scripted:ScriptedEngine",
 }
 """Name -> module:Class. A class takes the model (folder or Hub id) and its own keyword options."""
 
 
 def open_engine(name: str, model: str, **options: Any) -> Engine:
-    """The engine called `name` with `model` loaded. Raises RecipeError for an unknown name."""
-    if name not in ENGINES:
-        raise RecipeError(f"no engine is called {name!r}: choose one of {', '.join(sorted(ENGINES))}")
-    module, _, attribute = ENGINES[name].partition(":")
-    engine: Engine = getattr(import_module(module), attribute)(model, **options)
+    """The engine called `name` with `model` loaded; a name such as mine:Engine is a class in a module of yours.
+
+    Raises RecipeError for an unknown name.
+    """
+    module, _, attribute = ENGINES.get(name, name).partition(":")
+    if not attribute:
+        known = ", ".join(sorted(ENGINES))
+        raise RecipeError(f"no engine is called {name!r}: choose one of {known}, or give your own as module:Class")
+    try:
+        engine_class = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise RecipeError(f"cannot load the engine {name} ({error}): see that Python can import {module}") from error
+    engine: Engine = engine_class(model, **options)
     return engine

@@ -269,7 +269,7 @@ def opened_engine(model: Model, run: Run) -> Iterator[Engine]:
         options.setdefault("device", run.device)
     name = str(model_folder(model, run))
     if isinstance(model, str) and shipped.is_remote(model):
-        if run.engine not in ("http", "scripted"):
+        if run.engine in ("transformers", "vllm"):
             raise RecipeError(f"{model} lies on a server: say where with --endpoints URL")
         if run.engine == "http":
             options.setdefault("served_model", shipped.remote_name(model))

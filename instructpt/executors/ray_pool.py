@@ -47,7 +47,7 @@ def given_up(what: str, error: Exception) -> RunError:
 def needs(run: Run, nodes: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """What an engine takes of a node, by Ray's names. nodes: what each of them has."""
     has_gpus = any(node.get("GPU", 0) >= 1 for node in nodes)
-    is_on_gpu = run.engine not in ("http", "scripted") and (run.device == "cuda" or (run.device == "auto" and has_gpus))
+    is_on_gpu = run.engine != "http" and (run.device == "cuda" or (run.device == "auto" and has_gpus))
     options = run.executor_options
     wanted = {"CPU": options.get("cpus", 1), "GPU": options.get("gpus", 1 if is_on_gpu else 0)}
     return {name: number for name, number in wanted.items() if number}

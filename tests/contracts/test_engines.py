@@ -11,6 +11,7 @@ import torch
 from transformers import LlamaConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
+from benchmarks.scripted_engine import SCRIPTED
 from benchmarks.scripted_server import started_server
 from instructpt.engines import ENGINES, Completion, Engine, EngineState, Form, Prompt, Sampling, open_engine
 from instructpt.errors import EngineError, PromptRefusedError, RecipeError
@@ -18,7 +19,7 @@ from instructpt.words import vocabulary
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "transformers": {"precision": "float32", "max_batch": 3},
-    "scripted": {"delay_seconds": 0.005},
+    SCRIPTED: {"delay_seconds": 0.005},
     "http": {"endpoints": "of a scripted server"},
 }
 ELSEWHERE = {"vllm": "it needs an environment of its own: tests/engines/serving/test_vllm.py"}
@@ -50,12 +51,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def server(model: str) -> Iterator[str]:
-    """The URL of a server of canned answers, a process of its own."""
+    """The URL of a scripted server, a process of its own."""
     with started_server(model, delay_ms=5) as started:
         yield started.url
 
 
-@pytest.fixture(params=sorted(ENGINES))
+@pytest.fixture(params=[*sorted(ENGINES), SCRIPTED])
 def ask(request: pytest.FixtureRequest, model: str) -> Callable[[Callable[[Engine], Awaitable[T]]], T]:
     """Open the engine, run `work` with it and close it. Every engine of the table is tried."""
     name = request.param
@@ -218,3 +219,7 @@ def test_a_closed_engine_refuses_and_may_be_closed_again(ask: Any, prompts: list
 def test_an_unknown_engine_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(RecipeError, match=", ".join(sorted(ENGINES))):
         open_engine("steam", "model")
+    with pytest.raises(RecipeError, match=r"steam:Engine .*see that Python can import steam"):
+        open_engine("steam:Engine", "model")
+    with pytest.raises(RecipeError, match="has no attribute 'Steam'"):
+        open_engine("instructpt.engines:Steam", "model")

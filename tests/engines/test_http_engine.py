@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import orjson
 import pytest
 
+from benchmarks.scripted_engine import ScriptedEngine
 from benchmarks.scripted_server import StartedServer, started_server
 from instructpt.engines import Completion, Conversation, Form, Message, Sampling, open_engine
 from instructpt.engines.http import HttpEngine
-from instructpt.engines.scripted import ScriptedEngine
 from instructpt.errors import EngineError, EngineGoneError, PromptRefusedError, RecipeError
 from instructpt.words import vocabulary
 

@@ -15,10 +15,10 @@ from typing import Any
 import orjson
 import pytest
 
+from benchmarks.scripted_engine import ScriptedEngine
 from benchmarks.scripted_server import started_server
 from instructpt.engines import Completion, EngineState, Sampling
 from instructpt.engines.http import HttpEngine
-from instructpt.engines.scripted import ScriptedEngine
 from instructpt.errors import EngineError, EngineGoneError, PromptRefusedError
 
 PROMPTS = [[0, 40 + number % 250, *range(40, 80), number // 250 + 40] for number in range(60)]

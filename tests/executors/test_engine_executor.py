@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from toy_stages import Count
 
+from benchmarks.scripted_engine import SCRIPTED
 from instructpt.artifacts import Run
 from instructpt.errors import BudgetError, EngineError, StorageError
 from instructpt.executors.engine import MAX_OPEN, run_shards
@@ -202,7 +203,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 def test_shards_that_overlap_come_out_as_those_one_by_one(model: str, tmp_path: Path) -> None:
     options = {"delay_seconds": 0.01, "error_share": 0.05, "garbage_share": 0.05}
-    one_by_one = Run(root=str(tmp_path / "a"), engine="scripted", engine_options=options, chains_in_flight=1, workers=1)
+    one_by_one = Run(root=str(tmp_path / "a"), engine=SCRIPTED, engine_options=options, chains_in_flight=1, workers=1)
     overlapping = replace(one_by_one, root=str(tmp_path / "b"), chains_in_flight=64, fingerprints={})
     for run in (one_by_one, overlapping):
         make(synthesis(model), run)
@@ -213,7 +214,7 @@ def test_shards_that_overlap_come_out_as_those_one_by_one(model: str, tmp_path: 
 
 def test_an_error_in_one_shard_leaves_the_others_answers_and_the_next_run_goes_on(model: str, tmp_path: Path) -> None:
     asked = tmp_path / "asked"
-    whole = Run(root=str(tmp_path / "a"), engine="scripted", chains_in_flight=8, workers=1)
+    whole = Run(root=str(tmp_path / "a"), engine=SCRIPTED, chains_in_flight=8, workers=1)
     make(synthesis(model), whole)
     damaged = replace(whole, root=str(tmp_path / "b"), fingerprints={}, engine_options={"log": asked})
     make(synthesis(model).passages, damaged)

@@ -20,6 +20,7 @@ from conftest import corpus_rows, write_corpus
 from many_shards import contents, spread
 from toy_stages import Count, Odd, Together
 
+from benchmarks.scripted_engine import SCRIPTED
 from instructpt.artifacts import Run, is_finished
 from instructpt.artifacts.locking import claimed, locked_together
 from instructpt.artifacts.news import Silent
@@ -238,7 +239,7 @@ def test_three_partitions_one_of_them_killed_give_the_bytes_of_a_plain_run(
     assert [process.returncode for process in processes] == [0, 0, 0], said
     assert sum(stdout == "" for stdout, _ in said) >= 1  # the last one ended the work
     assert all("shards of texts are there" in stdout for stdout, _ in said if stdout)
-    plain = Run(root=str(tmp_path / "plain"), scratch=str(tmp_path / "scratch"), workers=1, engine="scripted")
+    plain = Run(root=str(tmp_path / "plain"), scratch=str(tmp_path / "scratch"), workers=1, engine=SCRIPTED)
     make(spread(corpus, vocabulary_folder), plain)
     assert contents(out) == contents(tmp_path / "plain")
     assert not [path for scratch in scratches for path in scratch.rglob("*.open")]

@@ -16,6 +16,7 @@ from conftest import corpus_rows, write_corpus
 from many_shards import contents, spread
 from toy_stages import Asked, Count, Odd, Refuse
 
+from benchmarks.scripted_engine import SCRIPTED
 from instructpt.artifacts import Run, is_finished
 from instructpt.artifacts.news import Silent
 from instructpt.errors import ArtifactError, BudgetError, InputError, RecipeError
@@ -76,7 +77,7 @@ def test_a_node_that_dies_half_way_changes_nothing(
     tmp_path: Path, vocabulary_folder: Path, cluster: Any, node: Any
 ) -> None:
     target = spread(write_corpus(tmp_path / "my.jsonl", corpus_rows(60)), vocabulary_folder)
-    news, scripted = News(), {"engine": "scripted", "engine_options": {"delay_seconds": 0.3}}
+    news, scripted = News(), {"engine": SCRIPTED, "engine_options": {"delay_seconds": 0.3}}
     groups = tmp_path / "out" / "groups"
 
     def kill() -> None:
@@ -88,7 +89,7 @@ def test_a_node_that_dies_half_way_changes_nothing(
     killer.start()
     make(target, on_ray(tmp_path / "out", progress=news, **scripted))
     killer.join()
-    plain = Run(root=str(tmp_path / "plain"), workers=1, engine="scripted")
+    plain = Run(root=str(tmp_path / "plain"), workers=1, engine=SCRIPTED)
     make(target, plain)
     assert contents(tmp_path / "out") == contents(tmp_path / "plain")
     assert str(news.told[-1]["engines"]).startswith("1/")
@@ -127,15 +128,14 @@ def test_a_used_up_budget_ends_the_run_and_keeps_what_is_paid_for(tmp_path: Path
 def test_what_partitions_began_is_finished_by_ray(tmp_path: Path, vocabulary_folder: Path, cluster: Any) -> None:
     target = spread(write_corpus(tmp_path / "my.jsonl", corpus_rows(20)), vocabulary_folder)
     halves = [
-        on_ray(tmp_path / "out", executor="local", engine="scripted", partition=(place, 2), workers=1)
-        for place in (0, 1)
+        on_ray(tmp_path / "out", executor="local", engine=SCRIPTED, partition=(place, 2), workers=1) for place in (0, 1)
     ]
     with ThreadPoolExecutor() as pool:  # they wait for one another
         list(pool.map(lambda run: make(target.groups.passages, run), halves))
     make(target.groups, halves[0])
     assert not is_finished(target.groups, halves[0])
-    make(target, on_ray(tmp_path / "out", engine="scripted"))
-    make(target, on_ray(tmp_path / "plain", executor="local", engine="scripted", workers=1))
+    make(target, on_ray(tmp_path / "out", engine=SCRIPTED))
+    make(target, on_ray(tmp_path / "plain", executor="local", engine=SCRIPTED, workers=1))
     assert contents(tmp_path / "out") == contents(tmp_path / "plain")
 
 

@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import corpus_rows, write_corpus
 
+from benchmarks.scripted_engine import SCRIPTED, Script
 from instructpt.artifacts import Run
 from instructpt.cli.commands import main
-from instructpt.engines.scripted import Script
 from instructpt.executors.make import make
 from instructpt.files import streams
 from instructpt.recipes.augment import augment as augment_recipe
@@ -38,7 +38,7 @@ def augment(files: list[Path], out: Path, *flags: str) -> int:
 
 def scripted(vocabulary_folder: Path, *options: str) -> list[str]:
     """Flags for a synthesizer that needs no weights."""
-    flags = ["--model", str(vocabulary_folder), "--engine", "scripted", "--passage-tokens", "64"]
+    flags = ["--model", str(vocabulary_folder), "--engine", SCRIPTED, "--passage-tokens", "64"]
     return [*flags, *(["--engine-options", *options] if options else [])]
 
 
@@ -256,7 +256,7 @@ def write_what_is_asked(prompt: str) -> str:
 
 def steer(corpus: Path, out: Path, model: Path, script: Script, **settings: Any) -> None:
     options = {"script": script}
-    run = Run(root=str(out), workers=1, engine="scripted", engine_options=options)
+    run = Run(root=str(out), workers=1, engine=SCRIPTED, engine_options=options)
     make(augment_recipe((str(corpus),), model=str(model), passage_tokens=64, **settings), run)
 
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from judge_server import NO, YES, serve
 
+from benchmarks.scripted_engine import SCRIPTED
 from instructpt.artifacts import Run
 from instructpt.cli.commands import main
 from instructpt.engines.models import Prompting
@@ -108,7 +109,7 @@ def knows_all(prompt: str) -> str:
 
 
 def run_with(root: Path, script: Callable[[str], str], **options: Any) -> Run:
-    return Run(root=str(root), workers=1, engine="scripted", engine_options={"script": script} | options)
+    return Run(root=str(root), workers=1, engine=SCRIPTED, engine_options={"script": script} | options)
 
 
 def scores(root: Path) -> dict[tuple[str, str], Score]:
@@ -172,7 +173,7 @@ def test_a_run_that_was_stopped_goes_on_and_ends_with_the_same_bytes(files: dict
             raise RuntimeError("killed")
         return knows_all(prompt)
 
-    one_by_one = {"workers": 1, "engine": "scripted", "chains_in_flight": 1}
+    one_by_one = {"workers": 1, "engine": SCRIPTED, "chains_in_flight": 1}
     run = Run(root=str(tmp_path / "resumed"), engine_options={"script": stops}, **one_by_one)
     with pytest.raises(RuntimeError, match="killed"):
         make(target, run)

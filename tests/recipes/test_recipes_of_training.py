@@ -11,6 +11,7 @@ import pytest
 from conftest import corpus_rows, write_corpus
 from rich.console import Console
 
+from benchmarks.scripted_engine import SCRIPTED
 from instructpt.artifacts import Run, fingerprint, tree
 from instructpt.artifacts.storage import read_parquet
 from instructpt.assembly.blending import Blend, BlendPart
@@ -56,7 +57,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def run(folder: Path) -> Run:
-    return Run(root=str(folder), workers=1, device="cpu", engine="scripted")
+    return Run(root=str(folder), workers=1, device="cpu", engine=SCRIPTED)
 
 
 def stages_of(stage, kind: type) -> list:

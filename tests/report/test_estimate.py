@@ -7,6 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from benchmarks.scripted_engine import SCRIPTED
 from instructpt.artifacts import Run, tree
 from instructpt.artifacts.budget import Budget
 from instructpt.cli.commands import main
@@ -45,7 +46,7 @@ def numbers(line: tuple[str, ...]) -> list[int]:
 
 def planned(files: str, model: str, root: Path, **wishes: float) -> tuple[Synthesize, list[int], tuple[str, ...]]:
     target = augment((files,), model=model, passage_tokens=200, window_tokens=900, max_new_tokens=300)
-    run = Run(root=str(root), engine="scripted", workers=1)
+    run = Run(root=str(root), engine=SCRIPTED, workers=1)
     (outline,) = estimates(target, run, Wishes(**wishes))  # type: ignore[arg-type]
     groups = next(stage for stage in tree(target) if isinstance(stage, Synthesize))
     make(target, run)
@@ -69,7 +70,7 @@ def test_a_sample_comes_near_the_whole(tmp_path: Path, model: str) -> None:
 def test_a_portion_of_the_documents_is_counted_as_one(tmp_path: Path, model: str) -> None:
     files = corpus(tmp_path / "c", files=3, documents=40)
     target = general(files=(files,), arm="instruct", shape="1m", synthesizer=model, augmented_share=0.25)
-    run = Run(root=str(tmp_path / "run"), engine="scripted")
+    run = Run(root=str(tmp_path / "run"), engine=SCRIPTED)
     passages = next(stage for stage in tree(target) if isinstance(stage, Split))
     sampled = sample(passages, run, num_documents=1000)
     assert sampled.num_passages == pytest.approx(len(sampled.passages) / 4)
@@ -77,7 +78,7 @@ def test_a_portion_of_the_documents_is_counted_as_one(tmp_path: Path, model: str
 
 def test_hours_accelerators_and_cost_follow_from_the_speed(tmp_path: Path, model: str) -> None:
     target = augment((corpus(tmp_path / "c", files=1, documents=30),), model=model, max_new_tokens=300)
-    run = Run(root=str(tmp_path / "run"), engine="scripted", budget=Budget(price_per_hour=2.0))
+    run = Run(root=str(tmp_path / "run"), engine=SCRIPTED, budget=Budget(price_per_hour=2.0))
     (outline,) = estimates(target, run, Wishes(speed=1.0, answer_tokens=360.0, wished_hours=0.5))
     _, _, output_tokens = numbers(outline.rows[-1])
     hours = output_tokens / 3600
@@ -88,7 +89,7 @@ def test_hours_accelerators_and_cost_follow_from_the_speed(tmp_path: Path, model
 
 def test_the_engine_is_asked_where_that_is_wished(tmp_path: Path, model: str) -> None:
     target = augment((corpus(tmp_path / "c", files=1, documents=30),), model=model, max_new_tokens=300)
-    run = Run(root=str(tmp_path / "run"), engine="scripted")
+    run = Run(root=str(tmp_path / "run"), engine=SCRIPTED)
     (outline,) = estimates(target, run, Wishes(measure=8))
     assert any("measured on 8 passages" in note for note in outline.notes)
     assert any("measured here with --engine scripted" in note for note in outline.notes)
@@ -102,7 +103,7 @@ def test_a_training_is_told_in_operations(tmp_path: Path) -> None:
 
 def test_plan_makes_nothing(tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
     files = corpus(tmp_path / "c", files=1, documents=10)
-    words = ["plan", "augment", files, "--model", model, "--engine", "scripted", "--speed", "100"]
+    words = ["plan", "augment", files, "--model", model, "--engine", SCRIPTED, "--speed", "100"]
     assert main([*words, "--out", str(tmp_path / "run")]) == 0
     assert "on one accelerator" in capsys.readouterr().out
     assert main([*words, "--near-duplicates", "0.9", "--out", str(tmp_path / "run")]) == 0

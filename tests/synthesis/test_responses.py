@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from gated_engine import Make, make_synthesis
 
+from benchmarks.scripted_engine import ScriptedEngine
 from instructpt.engines import Completion, EngineState, Prompt, Sampling
-from instructpt.engines.scripted import ScriptedEngine
 from instructpt.errors import BudgetError, EngineError, PromptRefusedError
 from instructpt.records import Document, Pair, Reject, Shot
 from instructpt.synthesis import chains

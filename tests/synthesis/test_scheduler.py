@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from gated_engine import GOOD, GatedEngine, Make, collect, passages
 
-from instructpt.engines.scripted import ScriptedEngine, prompt_digest
+from benchmarks.scripted_engine import ScriptedEngine, prompt_digest
 from instructpt.errors import EngineError, RecipeError
 from instructpt.records import Document, Group, Pair
 from instructpt.synthesis.asking import Progress

@@ -6,8 +6,8 @@ import pytest
 from disturbed import NUM_PASSAGES, Ground
 
 from benchmarks.reports import write_corpus
+from benchmarks.scripted_engine import SCRIPTED, write_pairs
 from instructpt.artifacts import Run
-from instructpt.engines.scripted import write_pairs
 from instructpt.executors.make import make
 
 
@@ -27,7 +27,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
         return write_pairs(prompt)
 
     options = {"script": dying}
-    run = Run(root=str(ground.half), workers=1, engine="scripted", engine_options=options, chains_in_flight=1)
+    run = Run(root=str(ground.half), workers=1, engine=SCRIPTED, engine_options=options, chains_in_flight=1)
     with pytest.raises(MemoryError):
         make(ground.recipe(), run)
     assert (ground.half / "groups" / "00000.json").exists()

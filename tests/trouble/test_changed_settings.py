@@ -19,6 +19,7 @@ from conftest import corpus_rows, write_corpus
 from disturbed import Ground, complaint
 
 from benchmarks.reports import contents
+from benchmarks.scripted_engine import SCRIPTED
 from instructpt.artifacts import Run, Stage, tree
 from instructpt.cli.commands import main
 from instructpt.corpus.filters import Thresholds
@@ -66,7 +67,7 @@ def steerable(tmp_path: Path, vocabulary_folder: Path) -> Path:
 def command(corpus: Path, out: Path, model: Path) -> list[str]:
     """The one that nothing is changed in."""
     settings = ["--model", str(model), "--categories", "facts=2,maths=1"]
-    return ["augment", str(corpus), *settings, "--engine", "scripted", "--workers", "1", "--out", str(out)]
+    return ["augment", str(corpus), *settings, "--engine", SCRIPTED, "--workers", "1", "--out", str(out)]
 
 
 def flags_of(recipe: Callable[..., object]) -> set[str]:
@@ -167,7 +168,7 @@ def test_another_wording_of_the_chat_dialect_is_refused(
     (steerable / "synthesizer.json").unlink()
     corpus, out = write_corpus(tmp_path / "my.jsonl", corpus_rows(3)), tmp_path / "out"
     settings = ["--model", str(steerable), "--dialect", f"chat:{wording}", "--passage-tokens", "64"]
-    words = ["augment", str(corpus), *settings, "--engine", "scripted", "--workers", "1", "--out", str(out)]
+    words = ["augment", str(corpus), *settings, "--engine", SCRIPTED, "--workers", "1", "--out", str(out)]
     assert main([*words, "--engine-options", "error_share=1.0"]) == 1
     Path(wording).write_text(Path(wording).read_text().replace("pairs", "couples", 1))
     capfd.readouterr()
@@ -209,7 +210,7 @@ def test_every_setting_of_every_stage_is_refused_by_its_name(ground: Ground, tmp
     """Also those that no flag sets, such as the size of a shard, while a shard is open."""
     out, recipe = shutil.copytree(ground.half, tmp_path / "out"), ground.recipe()
     before, tried = contents(out), set()
-    run = Run(root=str(out), workers=1, engine="scripted")
+    run = Run(root=str(out), workers=1, engine=SCRIPTED)
     for stage in tree(recipe):
         for field in fields(stage):
             value = getattr(stage, field.name)
@@ -219,7 +220,7 @@ def test_every_setting_of_every_stage_is_refused_by_its_name(ground: Ground, tmp
             if not (out / stage.name / "recipe.json").exists():
                 continue  # not begun yet
             with pytest.raises(ArtifactError, match=re.escape(f"settings.{field.name}")):
-                make(changed(recipe, stage.name, field.name, wanted), Run(root=str(out), workers=1, engine="scripted"))
+                make(changed(recipe, stage.name, field.name, wanted), Run(root=str(out), workers=1, engine=SCRIPTED))
             tried.add((stage.name, field.name))
     assert {("documents", "shard_bytes"), ("groups", "temperature"), ("groups", "shots")} < tried
     assert len(tried) > 15

@@ -10,6 +10,7 @@ import pytest
 from disturbed import Ground, finish
 
 from benchmarks.reports import contents
+from benchmarks.scripted_engine import SCRIPTED
 from benchmarks.scripted_server import started_server
 
 JUMPING = """
@@ -33,7 +34,7 @@ def test_a_clock_that_jumps_changes_nothing(ground: Ground, tmp_path: Path, engi
     paths = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
     trouble = "status_500=0.1,status_429=0.05,half_body=0.05"
     with started_server(ground.corpus.model, trouble=trouble, retry_after_seconds=0, delay_ms=5) as server:
-        where = ["--engine", "scripted"] if engine == "scripted" else ["--endpoints", server.url]
+        where = ["--engine", SCRIPTED] if engine == "scripted" else ["--endpoints", server.url]
         words = ground.words(tmp_path / "out", *where)
         finish(*words, PYTHONPATH=paths, LOOKS=str(tmp_path / "looks"))
     assert int((tmp_path / "looks").read_text()) > 0

@@ -10,6 +10,7 @@ import pytest
 from conftest import SENTENCES
 from disturbed import records, tally
 
+from benchmarks.scripted_engine import SCRIPTED
 from instructpt.cli.commands import main
 
 IDS: dict[str, list[Any]] = {
@@ -38,7 +39,7 @@ def test_every_row_comes_out_whatever_its_id(tmp_path: Path, vocabulary_folder: 
     for file in ("a", "b"):
         lines = [orjson.dumps(row) for row in rows(IDS[name], file=file)]
         (corpus / f"{file}.jsonl").write_bytes(b"\n".join(lines))
-    model = ["--model", str(vocabulary_folder), "--engine", "scripted", "--passage-tokens", "300"]
+    model = ["--model", str(vocabulary_folder), "--engine", SCRIPTED, "--passage-tokens", "300"]
     flags = model if kind == "asked" else ["--mine"]
     out = tmp_path / "out"
     assert main(["augment", str(corpus), *flags, "--workers", "1", "--out", str(out)]) == 0

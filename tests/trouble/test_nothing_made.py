@@ -8,6 +8,7 @@ import pytest
 from conftest import corpus_rows, write_corpus
 from disturbed import complaint, tally
 
+from benchmarks.scripted_engine import SCRIPTED
 from instructpt.cli.commands import main
 
 
@@ -49,7 +50,7 @@ def test_what_led_to_nothing_may_be_replaced(tmp_path: Path, capfd: pytest.Captu
 
 def test_no_pair_at_all_is_no_success(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     corpus, out = write_corpus(tmp_path / "corpus.jsonl", corpus_rows(4)), tmp_path / "out"
-    words = ["augment", str(corpus), "--out", str(out), "--engine", "scripted", "--workers", "1"]
+    words = ["augment", str(corpus), "--out", str(out), "--engine", SCRIPTED, "--workers", "1"]
     assert main([*words, "--engine-options", "empty_share=1"]) == 2
     assert "groups: 0 of 4 passages have pairs" in complaint(capfd.readouterr().err)
     assert main(words) == 0

@@ -11,6 +11,7 @@ from conftest import corpus_rows, write_corpus
 from disturbed import complaint, script
 
 from benchmarks.reports import contents
+from benchmarks.scripted_engine import SCRIPTED
 from instructpt.cli.commands import main
 
 READ_ONLY = """
@@ -66,7 +67,7 @@ def test_a_read_only_folder_is_named_and_left_as_it_is(tmp_path: Path, vocabular
     assert str(out) in said
     assert "run the same command again" in said
     assert contents(out) == before
-    model = ["--model", vocabulary_folder, "--engine", "scripted", "--passage-tokens", 64, "--workers", 1]
+    model = ["--model", vocabulary_folder, "--engine", SCRIPTED, "--passage-tokens", 64, "--workers", 1]
     for folder in (out, tmp_path / "whole"):
         assert main(["augment", *map(str, [corpus, *model, "--out", folder])]) == 0
     assert contents(out) == contents(tmp_path / "whole")

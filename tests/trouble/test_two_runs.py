@@ -10,6 +10,7 @@ from conftest import corpus_rows, write_corpus
 from disturbed import complaint, finish, started, wait_until
 
 from benchmarks.reports import contents
+from benchmarks.scripted_engine import SCRIPTED
 from instructpt.cli.commands import main
 
 
@@ -17,7 +18,7 @@ def test_a_second_run_on_the_same_folder_refuses_and_the_first_goes_on(
     tmp_path: Path, vocabulary_folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     corpus, out, log = write_corpus(tmp_path / "my.jsonl", corpus_rows(10)), tmp_path / "out", tmp_path / "asked.log"
-    model = ["--model", vocabulary_folder, "--engine", "scripted", "--passage-tokens", 64, "--workers", 1]
+    model = ["--model", vocabulary_folder, "--engine", SCRIPTED, "--passage-tokens", 64, "--workers", 1]
     slow = ["--engine-options", "delay_seconds=0.2", f"log={log}"]
     assert main(["augment", *map(str, [corpus, *model, "--out", tmp_path / "whole"])]) == 0
     with started("augment", corpus, *model, *slow, "--out", out) as first:
@@ -42,7 +43,7 @@ def test_a_second_run_on_the_same_folder_refuses_and_the_first_goes_on(
 
 def test_a_run_that_was_killed_leaves_no_lock_behind(tmp_path: Path, vocabulary_folder: Path) -> None:
     corpus, out, log = write_corpus(tmp_path / "my.jsonl", corpus_rows(4)), tmp_path / "out", tmp_path / "asked.log"
-    model = ["--model", vocabulary_folder, "--engine", "scripted", "--passage-tokens", 64, "--workers", 1]
+    model = ["--model", vocabulary_folder, "--engine", SCRIPTED, "--passage-tokens", 64, "--workers", 1]
     with started("augment", corpus, *model, "--engine-options", "delay_seconds=30", f"log={log}", "--out", out):
         wait_until(lambda: (out / "groups" / "recipe.json").exists())
     finish("augment", corpus, *model, "--out", out)

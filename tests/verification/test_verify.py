@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import pytest
 from judge_server import serve
 
+from benchmarks.scripted_engine import SCRIPTED
 from instructpt.artifacts import Run, Stage
 from instructpt.cli.commands import main
 from instructpt.errors import EngineGoneError, RecipeError
@@ -163,7 +164,7 @@ def answering(asked: list[str], *, breaks_after: int | None = None) -> Any:
 
 
 def asking(root: Path, asked: list[str], **changes: Any) -> Run:
-    return Run(root=str(root), workers=1, engine="scripted", engine_options={"script": answering(asked, **changes)})
+    return Run(root=str(root), workers=1, engine=SCRIPTED, engine_options={"script": answering(asked, **changes)})
 
 
 def test_a_second_answer_that_differs_is_a_reason_and_none_is_not(
@@ -243,7 +244,7 @@ def test_a_reader_is_asked_for_the_answer_alone_and_may_say_that_there_is_none(
     reasoned = Consistency(
         name="consistent", groups=Written(name="groups", kind="with reasons"), model=str(folder), guided=False
     )
-    make(reasoned, Run(root=str(tmp_path), workers=1, engine="scripted", engine_options={"script": script}))
+    make(reasoned, Run(root=str(tmp_path), workers=1, engine=SCRIPTED, engine_options={"script": script}))
     found = load_one(str(tmp_path / "consistent"))
     assert {pair.answer for pair in as_they_are(found)} == {"Ada Brekke"}
     assert {pair.rationale for pair in as_they_are(found)} == {"It says so."}

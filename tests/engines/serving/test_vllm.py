@@ -24,11 +24,11 @@ import pytest
 import vllm_stand_in
 from conftest import corpus_rows, write_corpus
 
+from benchmarks.scripted_engine import ScriptedEngine
 from instructpt import models
 from instructpt.artifacts import Run
 from instructpt.engines import Engine, Form, Sampling, open_engine
 from instructpt.engines.http import HttpEngine
-from instructpt.engines.scripted import ScriptedEngine
 from instructpt.engines.serving.environment import find_environment
 from instructpt.engines.serving.presets import Settings
 from instructpt.engines.serving.vllm import Servers, fault, serve

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.scripted_engine import SCRIPTED, ScriptedEngine, prompt_digest, spoken, write_pairs
 from instructpt.engines import Conversation, Message, Sampling, open_engine
-from instructpt.engines.scripted import ScriptedEngine, prompt_digest, spoken, write_pairs
-from instructpt.errors import EngineError, RecipeError, StorageError
+from instructpt.errors import EngineError
 from instructpt.records import Document, Pair, Shot
 from instructpt.synthesis.chat import Chat
 from instructpt.synthesis.dialects import Dialect
@@ -125,8 +125,6 @@ def test_the_log_has_a_line_for_each_answer_given(words: Path, tmp_path: Path) -
     answered = [prompt_digest(ids) for ids, answer in zip(asked, got, strict=True) if answer != "EngineError"]
     assert sorted(log.read_text().splitlines()) == sorted(answered)
     assert 0 < len(answered) < 40
-    with pytest.raises(StorageError, match="give a path"):
-        asyncio.run(ScriptedEngine(str(words), log=tmp_path).complete([1], Sampling()))
 
 
 def test_scores_are_log_probabilities_that_chain(words: Path) -> None:
@@ -140,7 +138,7 @@ def test_scores_are_log_probabilities_that_chain(words: Path) -> None:
 
 
 def test_a_closed_engine_answers_no_more(words: Path) -> None:
-    engine = open_engine("scripted", str(words), delay_seconds=0.05)
+    engine = open_engine(SCRIPTED, str(words), delay_seconds=0.05)
 
     async def run() -> None:
         under_way = asyncio.create_task(engine.complete([0, 5], Sampling()))
@@ -163,11 +161,3 @@ def test_any_prompt_gets_an_answer() -> None:
     ):
         pairs, rejects = Tags().parse(write_pairs(prompt))
         assert pairs or rejects
-
-
-@pytest.mark.parametrize(
-    "options", [{"error_share": -0.1}, {"error_share": 0.6, "empty_share": 0.6}, {"delay_seconds": -1}]
-)
-def test_impossible_options_are_refused(words: Path, options: dict[str, float]) -> None:
-    with pytest.raises(RecipeError, match=r"share|delay_seconds"):
-        open_engine("scripted", str(words), **options)

@@ -1,4 +1,6 @@
-"""The scripted engine: answers made by rule from the prompt. For tests and dry runs; ships, because users test too.
+"""The scripted engine: answers made by rule from the prompt, for tests and benchmarks of all but the model.
+
+    instructpt augment FILES --engine benchmarks.scripted_engine:ScriptedEngine
 
 It needs a vocabulary but no weights: `model` is any folder or Hub model with a tokenizer.json. What it writes are pairs
 about the last passage of the prompt, in the way that the prompt asks for:
@@ -15,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,11 +26,13 @@ import numpy as np
 import orjson
 
 from instructpt.engines import Completion, Conversation, EngineState, Form, Prompt, Sampling
-from instructpt.errors import EngineError, RecipeError, StorageError
+from instructpt.errors import EngineError
 from instructpt.records import Pair
 from instructpt.seeds import rng
 from instructpt.words import vocabulary
 
+SCRIPTED = "benchmarks.scripted_engine:ScriptedEngine"
+"""Its name for `Run.engine` and --engine."""
 Script = Callable[[str], str]
 """From the text of a prompt to the answer."""
 
@@ -54,28 +57,21 @@ class ScriptedEngine:
         error_share: float = 0.0,
         empty_share: float = 0.0,
         garbage_share: float = 0.0,
-        log: Path | None = None,
+        log: str | Path | None = None,
     ) -> None:
         """Load the vocabulary of `model`.
 
         script: makes the answers; None = `write_pairs`.
         delay_seconds: an answer takes between half of it and one and a half, so that answers overtake one another.
         error_share, empty_share, garbage_share: of prompts, chosen by their digest, that get an EngineError, an empty
-        answer, an answer of nonsense. Their sum may reach 1; RecipeError otherwise.
+        answer, an answer of nonsense. Their sum may reach 1.
         log: a file that gets a line with `prompt_digest` for each answer given, written before the answer is.
         """
-        shares = (error_share, empty_share, garbage_share)
-        if min(shares) < 0 or sum(shares) > 1:
-            raise RecipeError(
-                f"error, empty and garbage shares are {shares}: each must be 0 or more, their sum at most 1"
-            )
-        if delay_seconds < 0:
-            raise RecipeError(f"delay_seconds is {delay_seconds}: give 0 or more")
         self._vocabulary = vocabulary.load(model)
         self._script = script
         self._delay_seconds = delay_seconds
-        self._shares = shares
-        self._log = log
+        self._shares = (error_share, empty_share, garbage_share)
+        self._log = None if log is None else Path(log)
         self._num_prompt_tokens = 0
         self._closed = False
 
@@ -103,7 +99,9 @@ class ScriptedEngine:
             answer = write_pairs(text, form=sampling.form) if self._script is None else self._script(text)
         (ids,) = self._vocabulary.encode([answer])
         if self._log is not None:
-            _append_line(self._log, prompt_digest(prompt))
+            # One write call of one whole line: lines of several processes never mix, and a kill leaves no half of one.
+            with self._log.open("ab", buffering=0) as file:
+                file.write(f"{prompt_digest(prompt)}\n".encode())
         if len(ids) > sampling.max_new_tokens:
             ids = ids[: sampling.max_new_tokens]
             return Completion(self._vocabulary.decode(ids), len(ids), "length")
@@ -248,15 +246,3 @@ def _in_json(pairs: Sequence[Pair], *, asked: Sequence[str], stream: Random) -> 
 
 def _bytes(ids: Sequence[int]) -> bytes:
     return np.asarray(ids, dtype="<i4").tobytes()
-
-
-def _append_line(path: Path, line: str) -> None:
-    """One write call of one whole line: lines of several processes never mix, and a kill leaves no half of one."""
-    try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            os.write(file, f"{line}\n".encode())
-        finally:
-            os.close(file)
-    except OSError as error:
-        raise StorageError(f"cannot write the engine's log {path} ({error}): give a path on a writable disk") from error
