@@ -120,15 +120,16 @@ class Run:
         """How many units a finished shard holds."""
         return read_tally(self.folder(stage), index).made
 
-    def take(self, stage: Stage[R_co], index: int) -> Iterator[R_co]:
-        """The records of an input's shard, counted as taken."""
+    def take(self, stage: Stage[R_co], index: int | None = None) -> Iterator[R_co]:
+        """The records of an input's shard, or of all its shards, counted as taken."""
         for record in self.records(stage, index):
             self.tally.take(num_units(record))  # type: ignore[arg-type]
             yield record
 
-    def records(self, stage: Stage[R_co], index: int) -> Iterator[R_co]:
-        """The records of a finished shard, streamed, not counted."""
-        yield from read_shard(self.folder(stage), index, stage.record)
+    def records(self, stage: Stage[R_co], index: int | None = None) -> Iterator[R_co]:
+        """The records of a finished shard, or of all shards one after the other, streamed, not counted."""
+        for each in range(self.num_shards(stage)) if index is None else (index,):
+            yield from read_shard(self.folder(stage), each, stage.record)
 
     def product(self, stage: Stage[Any], name: str) -> Path:
         """A finished product (`"00000"`, `"joined"`) as a local path; a remote one is copied to scratch once."""
@@ -182,6 +183,8 @@ class Stage(Generic[R_co]):
     placement: ClassVar[Literal["workers", "driver", "engine"]] = "workers"
     """"driver": shards run one after another in the main process, which holds the model. "engine": they share the
     engine that `opened` gives, and overlap, so that the last answers of one never leave it idle."""
+    is_single: ClassVar[bool] = False
+    """Whether it is one shard, whatever its inputs have."""
     is_collective: ClassVar[bool] = False
     """Whether all processes that torchrun started build it together; the first one alone makes every other stage."""
     is_summary: ClassVar[bool] = False
@@ -211,7 +214,7 @@ class Stage(Generic[R_co]):
 
     def num_shards(self, run: Run) -> int:
         """How many shards it has; those of its first input, unless it says otherwise."""
-        return run.num_shards(inputs(self)[0])
+        return 1 if self.is_single else run.num_shards(inputs(self)[0])
 
     def shard(self, index: int, run: Run) -> Iterator[R_co]:
         """The records of shard `index`: a pure function of settings, inputs and index."""

@@ -33,6 +33,7 @@ class Convert(Stage[Group]):
     takes: ClassVar[str] = "task records"
     makes: ClassVar[str] = "passages"
     version: ClassVar[int] = 3
+    is_single = True  # records of one context are gathered across files
 
     files: tuple[str, ...] = ()
     """Neutral JSON lines: files, folders or globs."""
@@ -112,11 +113,6 @@ class Convert(Stage[Group]):
         for path in locate(self.catalog):
             found[f"catalog/{path.name}"] = files.content_digest(files.find(str(path))[0])
         return {**found, **(model_sources(self.vocabulary, run) if self.vocabulary else {})}
-
-    def num_shards(self, run: Run) -> int:
-        """One: records of one context are gathered across files."""
-        del run
-        return 1
 
     def shard(self, index: int, run: Run) -> Iterator[Group]:
         """Groups in drawn order."""

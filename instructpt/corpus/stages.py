@@ -195,6 +195,7 @@ class BuildVocabulary(Stage[Any]):
 
     product: ClassVar[Product] = "folder"
     packages: ClassVar[tuple[str, ...]] = ("tokenizers",)
+    is_single = True
 
     texts: tuple[Stage[Document] | Stage[Text], ...]
     size: int = 32_000
@@ -202,11 +203,6 @@ class BuildVocabulary(Stage[Any]):
     """Text of each input to learn from, its first part; more changes little."""
     words: tuple[str, ...] = ()
     """What becomes few tokens whether or not the texts hold it: the tags of a dialect."""
-
-    def num_shards(self, run: Run) -> int:
-        """One."""
-        del run
-        return 1
 
     def build(self, index: int, run: Run, path: Path) -> None:
         """A folder with tokenizer.json."""
@@ -218,8 +214,7 @@ class BuildVocabulary(Stage[Any]):
         stages: tuple[Stage[Any], ...] = self.texts
         for stage in stages:
             left = self.limit_bytes
-            shards = (run.records(stage, index) for index in range(run.num_shards(stage)))
-            for record in chain.from_iterable(shards):  # a shard is opened when the one before it is read
+            for record in run.records(stage):  # a shard is opened when the one before it is read
                 data = record.text.encode()
                 yield record.text if len(data) <= left else data[:left].decode(errors="ignore")
                 left -= len(data)

@@ -21,7 +21,7 @@ WHOLE_FILE = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class ItemPlace:
     """Where a text of a test set stands."""
 
     task: str
@@ -36,7 +36,7 @@ class Items:
     index: Index
     texts: Mapping[int, str]
     """The text of each item of the index."""
-    places: Mapping[int, tuple[Origin, ...]]
+    places: Mapping[int, tuple[ItemPlace, ...]]
     num_rows: Mapping[str, int]
     """Of each test set."""
 
@@ -46,7 +46,7 @@ def load(sets: Mapping[str, Iterable[Any]], *, fields: Sequence[str] = (), lengt
 
     length: so many words in a row are a match. Raises InputError for a set without any item.
     """
-    places: list[Origin] = []
+    places: list[ItemPlace] = []
     texts: list[str] = []
     num_rows: dict[str, int] = {}
     for task, rows in sets.items():
@@ -54,7 +54,7 @@ def load(sets: Mapping[str, Iterable[Any]], *, fields: Sequence[str] = (), lengt
             num_rows[task] = row + 1
             for name, text in _strings(values):
                 if not fields or name in fields or name.partition(".")[0] in fields:
-                    places.append(Origin(task, row, name))
+                    places.append(ItemPlace(task, row, name))
                     texts.append(text)
         if not places or places[-1].task != task:
             wanted = f" in {', '.join(fields)}" if fields else ""

@@ -15,41 +15,27 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
+
+from instructpt.records import Item
 
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:,\d{3})*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?%?")
 _ENTITY = re.compile(r"(\S+)\s+\((\S+)\)")
 _TOLERANCE = 0.01
 
 
-class Answered(Protocol):
-    """What an aggregate has to know of an item."""
-
-    @property
-    def gold(self) -> str:
-        """The right answer, as text."""
-
-    @property
-    def answer(self) -> str:
-        """What the model chose or wrote."""
-
-    @property
-    def part(self) -> str:
-        """The sub-question it belongs to; "" where a task has none."""
-
-
-def accuracy(items: Sequence[Answered]) -> float:
+def accuracy(items: Sequence[Item]) -> float:
     """Share of the items whose answer is the right one. Raises ValueError, as all of these, for no items at all."""
     return _mean([float(item.answer == item.gold) for item in items])
 
 
-def micro_f1(items: Sequence[Answered]) -> float:
+def micro_f1(items: Sequence[Item]) -> float:
     """F1 over all labels together. With one label and one answer an item, every miss is one false positive and one
     false negative, so that precision, recall and F1 all are the accuracy."""
     return accuracy(items)
 
 
-def weighted_f1(items: Sequence[Answered]) -> float:
+def weighted_f1(items: Sequence[Item]) -> float:
     """F1 of each label, weighted by how many items have it as gold; a label never right or never given counts 0."""
     gold, given = Counter(item.gold for item in items), Counter(item.answer for item in items)
     hits = Counter(item.gold for item in items if item.answer == item.gold)
@@ -57,25 +43,25 @@ def weighted_f1(items: Sequence[Answered]) -> float:
     return math.fsum(weighted) / _count(items)
 
 
-def headline_f1(items: Sequence[Answered]) -> float:
+def headline_f1(items: Sequence[Item]) -> float:
     """The plain mean of `weighted_f1` over the sub-questions, which is nine for the whole of Headline."""
-    parts: dict[str, list[Answered]] = {}
+    parts: dict[str, list[Item]] = {}
     for item in items:
         parts.setdefault(item.part, []).append(item)
     return _mean([weighted_f1(members) for members in parts.values()])
 
 
-def entity_f1(items: Sequence[Answered]) -> float:
+def entity_f1(items: Sequence[Item]) -> float:
     """Mean over the items of `entity_overlap`."""
     return _mean([entity_overlap(item.gold, answer=item.answer) for item in items])
 
 
-def number_match(items: Sequence[Answered]) -> float:
+def number_match(items: Sequence[Item]) -> float:
     """Share of the items for which `same_number` holds."""
     return _mean([float(same_number(item.gold, answer=item.answer)) for item in items])
 
 
-AGGREGATES: dict[str, Callable[[Sequence[Answered]], float]] = {
+AGGREGATES: dict[str, Callable[[Sequence[Item]], float]] = {
     "accuracy": accuracy,
     "entity_f1": entity_f1,
     "headline_f1": headline_f1,

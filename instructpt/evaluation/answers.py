@@ -58,7 +58,7 @@ class Reader:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ScoredRow:
     """Tokens of which the last ones are predicted."""
 
     tokens: tuple[int, ...]
@@ -164,7 +164,7 @@ def size(text: str) -> int:
     return max(1, len(text.strip().encode()))
 
 
-def row_nats(reader: Reader, rows: Sequence[Row]) -> list[float]:
+def row_nats(reader: Reader, rows: Sequence[ScoredRow]) -> list[float]:
     """The summed log-probability of each row's predicted tokens, in order. Memory is bounded whatever the number."""
     found: list[float] = []
     for chunk in _chunks(reader, rows):
@@ -172,7 +172,7 @@ def row_nats(reader: Reader, rows: Sequence[Row]) -> list[float]:
     return found
 
 
-def _rows(reader: Reader, context: str, pair: Pair) -> list[Row]:
+def _rows(reader: Reader, context: str, pair: Pair) -> list[ScoredRow]:
     """A row an option, or the one of the gold answer. The answer begins where the tokens leave those of the prompt."""
     words, before = reader.vocabulary, prompt(context, pair)
     begin = () if words.bos is None else (words.bos,)
@@ -181,7 +181,7 @@ def _rows(reader: Reader, context: str, pair: Pair) -> list[Row]:
     for tokens in whole:
         both = zip(asked, tokens, strict=False)
         start = next((place for place, (a, b) in enumerate(both) if a != b), min(len(asked), len(tokens) - 1))
-        rows.append(Row((*begin, *tokens.tolist()), max(1, start + len(begin))))
+        rows.append(ScoredRow((*begin, *tokens.tolist()), max(1, start + len(begin))))
     return rows
 
 
@@ -230,7 +230,7 @@ class _Tree:
     """For each row, the places of its tokens from the last before the predicted ones on."""
 
 
-def _tree(rows: Sequence[Row]) -> _Tree:
+def _tree(rows: Sequence[ScoredRow]) -> _Tree:
     tokens: list[int] = []
     positions: list[int] = []
     parents: list[int] = []
@@ -251,10 +251,10 @@ def _tree(rows: Sequence[Row]) -> _Tree:
     return _Tree(tokens, positions, parents, paths)
 
 
-def _chunks(reader: Reader, rows: Sequence[Row]) -> Iterator[_Tree]:
+def _chunks(reader: Reader, rows: Sequence[ScoredRow]) -> Iterator[_Tree]:
     """Neighbouring rows together, as many as memory is kept for; all alone for a model that reads no trees."""
     most_predicted = max(1, MAX_LOGITS // reader.vocabulary.size)
-    chunk: list[Row] = []
+    chunk: list[ScoredRow] = []
     num_tokens = num_predicted = 0
     for row in rows:
         shared = _num_shared(chunk[-1], row) if chunk else 0
@@ -270,7 +270,7 @@ def _chunks(reader: Reader, rows: Sequence[Row]) -> Iterator[_Tree]:
         yield _tree(chunk)
 
 
-def _num_shared(one: Row, other: Row) -> int:
+def _num_shared(one: ScoredRow, other: ScoredRow) -> int:
     both = zip(one.tokens, other.tokens, strict=False)
     return next((place for place, (a, b) in enumerate(both) if a != b), min(len(one.tokens), len(other.tokens)))
 
@@ -334,7 +334,11 @@ def _reads_trees(model: Any) -> bool:
     ):
         return False
     ids = [place % config.vocab_size for place in range(2, 9)]
-    rows = [Row((*ids[:3], ids[3]), 3), Row((*ids[:3], ids[4], ids[5]), 3), Row((*ids[:2], ids[6]), 2)]
+    rows = [
+        ScoredRow((*ids[:3], ids[3]), 3),
+        ScoredRow((*ids[:3], ids[4], ids[5]), 3),
+        ScoredRow((*ids[:2], ids[6]), 2),
+    ]
     together = _read(model, _tree(rows))
     alone = [_read(model, _tree([row]))[0] for row in rows]
     return all(abs(a - b) < _TOLERANCE_NATS for a, b in zip(together, alone, strict=True))

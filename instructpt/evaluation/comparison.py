@@ -65,7 +65,7 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
+class Contrast:
     """One metric of one task, of models of one budget."""
 
     phase: str
@@ -97,7 +97,7 @@ class Comparison:
 
     arms: tuple[str, ...]
     seeds: tuple[int, ...]
-    measures: Sequence[Measure] = field(default=())
+    measures: Sequence[Contrast] = field(default=())
     reaches: Sequence[Reach] = field(default=())
 
 
@@ -118,7 +118,7 @@ def compare(results: Iterable[Result], *, arms: Sequence[str]) -> Comparison:
         }
         means = {arm: interval(list(by_arm[arm].values())) for arm in arms if arm in by_arm}
         measures.append(
-            Measure(phase=phase, task=task, metric=metric, tokens=tokens, arms=means, differences=differences)
+            Contrast(phase=phase, task=task, metric=metric, tokens=tokens, arms=means, differences=differences)
         )
     seeds = tuple(sorted({r.seed for r in found}))
     return Comparison(arms=tuple(arms), seeds=seeds, measures=measures, reaches=_reaches(values, arms))

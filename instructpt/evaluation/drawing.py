@@ -11,9 +11,12 @@ drawn, so that what a set asks for can be seen from them and its answer cannot.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from instructpt.records import Document
+from instructpt.artifacts import Run, Stage
+from instructpt.records import Document, Group, Shot
 from instructpt.seeds import rng
 
 
@@ -50,3 +53,65 @@ def examples(place: int, *, size: int, number: int, seed: int, name: str) -> tup
     """Up to `number` places of the set `name` besides `place` itself, drawn without repetition."""
     others = rng(seed, "examples", name, place).sample(range(size - 1), min(number, size - 1))
     return tuple(other + (other >= place) for other in others)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw(Stage[Group]):
+    """An exam: some contexts of each set, evenly spaced, each as the last shot of a group whose others are examples."""
+
+    may_leave_nothing = True
+
+    takes: ClassVar[str] = "contexts"
+    makes: ClassVar[str] = "shots"
+    is_single = True  # a set may lie in many shards
+
+    contexts: Stage[Group] | Stage[Document]
+    """Annotated sets (a set is a source), or raw passages (a set is a domain)."""
+    examples: int = 0
+    """Contexts of the same set before each; fewer where the set has no more."""
+    contexts_per_set: int | None = None
+    num_contexts: int | None = None
+    """In all, shared equally among the sets."""
+    seed: int = 0
+
+    def shard(self, index: int, run: Run) -> Iterator[Group]:
+        """A group a context, set by set. Reads its input twice and holds only what is drawn."""
+        del index
+        sizes: dict[str, int] = {}
+        for name, shot in _contexts(self.contexts, run):
+            run.tally.take()
+            if name is None:
+                run.tally.drop("no_pairs", shot.document.text)
+            else:
+                sizes[name] = sizes.get(name, 0) + 1
+        taken = quotas(sizes, per_set=self.contexts_per_set, total=self.num_contexts)
+        drawn = {
+            (name, place): examples(place, size=sizes[name], number=self.examples, seed=self.seed, name=name)
+            for name in sizes
+            for place in spread(sizes[name], number=taken[name])
+        }
+        run.tally.keep(len(drawn))
+        for _ in range(sum(sizes.values()) - len(drawn)):
+            run.tally.drop("not_drawn")
+        wanted = drawn.keys() | {(name, other) for (name, _), others in drawn.items() for other in others}
+        found: dict[tuple[str, int], Shot] = {}
+        counts = dict.fromkeys(sizes, 0)
+        for name, shot in _contexts(self.contexts, run):
+            if name is not None:
+                if (name, counts[name]) in wanted:
+                    found[name, counts[name]] = shot
+                counts[name] += 1
+        for (name, place), others in drawn.items():
+            run.tally.count(f"set/{name}")
+            shots = (*(found[name, other] for other in others), found[name, place])
+            yield Group(f"{name}/{place:06d}:{shots[-1].document.id}", shots)
+
+
+def _contexts(stage: Stage[Any], run: Run) -> Iterator[tuple[str | None, Shot]]:
+    """Every context with the name of its set; None for an annotated one without pairs, which asks nothing."""
+    for record in run.records(stage):
+        if isinstance(record, Document):
+            yield domain(record), Shot(record)
+        else:
+            for shot in record.shots:
+                yield shot.document.source if shot.pairs else None, shot

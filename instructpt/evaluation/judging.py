@@ -23,6 +23,7 @@ class Judge(Stage[Score]):
     takes: ClassVar[str] = "pairs"
     makes: ClassVar[str] = "scores"
     placement = "driver"
+    is_single = True  # a mean over all
 
     outputs: Stage[Group]
     """Groups with pairs, such as an `Attempt` in mode "pairs"."""
@@ -46,17 +47,11 @@ class Judge(Stage[Score]):
         del run
         return {"prompt": digest(load_template(self.language)).hex()}
 
-    def num_shards(self, run: Run) -> int:
-        """One: a mean over all."""
-        del run
-        return 1
-
     def shard(self, index: int, run: Run) -> Iterator[Score]:
         """Two scores, named like the artifact."""
         from instructpt.evaluation.bootstrap import measure, scores
 
-        groups = [g for i in range(run.num_shards(self.outputs)) for g in run.records(self.outputs, i)]
-        shots = [shot for group in groups for shot in group.shots]
+        shots = [shot for group in run.records(self.outputs) for shot in group.shots]
         places = [(number, pair) for number, shot in enumerate(shots) for pair in shot.pairs]
         chosen = [places[place] for place in spread(len(places), number=self.num_pairs)]
         items = [(shots[number].document, pair) for number, pair in chosen]

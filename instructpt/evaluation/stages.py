@@ -1,18 +1,22 @@
-"""Models to scores."""
+"""Models to scores, and scores side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
+import orjson
+
 from instructpt import devices, files
-from instructpt.artifacts import Run, Stage
+from instructpt.artifacts import Product, Run, Stage
 from instructpt.artifacts.storage import read_parquet
 from instructpt.engines.models import Model, check_model, model_folder, model_name, model_sources, quiet_loading
-from instructpt.evaluation.answer_stages import Answering, Examine
+from instructpt.errors import InputError
+from instructpt.evaluation.questioning import Answering, Examine
 from instructpt.records import Document, Item, Match, Score
 
 
@@ -90,6 +94,7 @@ class Rate(Stage[Score]):
     takes: ClassVar[str] = "items"
     makes: ClassVar[str] = "scores"
     is_summary = True
+    is_single = True
 
     items: Evaluate | Answering | Examine
     average: str = ""
@@ -99,11 +104,6 @@ class Rate(Stage[Score]):
     `acc/clean` and `acc/overlapping`."""
     seed: int = 0
 
-    def num_shards(self, run: Run) -> int:
-        """One."""
-        del run
-        return 1
-
     def shard(self, index: int, run: Run) -> Iterator[Score]:
         """The scores of each task, then their average."""
         del index
@@ -111,10 +111,9 @@ class Rate(Stage[Score]):
         from instructpt.evaluation.rating import average, rate, rate_apart
 
         by_task: dict[str, list[Item]] = {}
-        for place in range(run.num_shards(self.items)):
-            for item in run.take(self.items, place):
-                run.tally.keep()
-                by_task.setdefault(item.task, []).append(item)
+        for item in run.take(self.items):
+            run.tally.keep()
+            by_task.setdefault(item.task, []).append(item)
         overlapping = self._overlapping(run)
         found: list[Score] = []
         for task, items in by_task.items():
@@ -138,9 +137,8 @@ class Rate(Stage[Score]):
         """Whether an item stands in the training texts: its row of the task's file, or its number in an exam."""
         found: dict[str, set[int]] = {}
         for stage in self.overlaps:
-            for index in range(run.num_shards(stage)):
-                for match in run.records(stage, index):
-                    found.setdefault(match.task, set()).update(match.places)
+            for match in run.records(stage):
+                found.setdefault(match.task, set()).update(match.places)
         if isinstance(self.items, Examine):
             numbers = found.get(self.items.exam.name, set())
             return lambda item: int(item.part) in numbers
@@ -154,6 +152,7 @@ class HeldOut(Stage[Score]):
     makes: ClassVar[str] = "scores"
     placement = "driver"
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
+    is_single = True  # a mean over all documents
 
     model: Model
     documents: Stage[Document]
@@ -168,18 +167,13 @@ class HeldOut(Stage[Score]):
         """The model, if no stage makes it."""
         return dict(model_sources(self.model, run))
 
-    def num_shards(self, run: Run) -> int:
-        """One: a mean over all documents."""
-        del run
-        return 1
-
     def shard(self, index: int, run: Run) -> Iterator[Score]:
         """Bits per byte, overall and by domain."""
         del index
         from instructpt.evaluation.perplexity import perplexity
 
         quiet_loading()
-        documents = [d for i in range(run.num_shards(self.documents)) for d in run.take(self.documents, i)]
+        documents = list(run.take(self.documents))
         run.tally.keep(len(documents))
         yield from perplexity(
             model_folder(self.model, run),
@@ -197,20 +191,15 @@ class Collect(Stage[Score]):
     takes: ClassVar[str] = "scores"
     makes: ClassVar[str] = "scores"
     is_summary = True
+    is_single = True
 
     results: tuple[Stage[Score], ...]
-
-    def num_shards(self, run: Run) -> int:
-        """One."""
-        del run
-        return 1
 
     def shard(self, index: int, run: Run) -> Iterator[Score]:
         """All scores, in the order of the results."""
         del index
         for stage in self.results:
-            for i in range(run.num_shards(stage)):
-                yield from run.take(stage, i)
+            yield from run.take(stage)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +208,7 @@ class Recorded(Stage[Score]):
 
     takes: ClassVar[str] = "scores"
     makes: ClassVar[str] = "scores"
+    is_single = True
 
     folder: str
     """A finished artifact of scores, such as runs/quality/quality."""
@@ -229,11 +219,6 @@ class Recorded(Stage[Score]):
         found = files.find(f"{self.folder}/*.parquet")
         return {Path(file.url).name: files.content_digest(file) for file in found}
 
-    def num_shards(self, run: Run) -> int:
-        """One."""
-        del run
-        return 1
-
     def shard(self, index: int, run: Run) -> Iterator[Score]:
         """All scores, in order."""
         del index
@@ -243,3 +228,55 @@ class Recorded(Stage[Score]):
                     run.tally.take()
                     run.tally.keep()
                     yield score
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One training run of an experiment, and what was measured of it."""
+
+    arm: str
+    seed: int
+    tokens: int
+    """The budget."""
+    phase: str = ""
+    """What was done after pre-training: "tuned", or "" for nothing."""
+    model: Stage[Any]
+    results: tuple[Stage[Score], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare(Stage[Any]):
+    """Means over seeds with intervals, differences from the first arm, tokens to reach its score (docs/formats.md)."""
+
+    product: ClassVar[Product] = "folder"
+    takes: ClassVar[str] = "scores"
+    makes: ClassVar[str] = "comparisons"
+    is_summary = True
+    is_single = True
+
+    cells: tuple[Cell, ...]
+
+    def __post_init__(self) -> None:
+        """Raises InputError without scipy: better now than after all the training."""
+        if find_spec("scipy") is None:
+            raise InputError("comparisons need scipy: pip install 'instructpt[eval]'")
+
+    def build(self, index: int, run: Run, path: Path) -> None:
+        """A folder with comparison.json."""
+        del index
+        from instructpt.evaluation.comparison import Result, compare
+
+        results = []
+        for cell in self.cells:
+            for stage in cell.results:
+                for score in run.take(stage):
+                    run.tally.keep()
+                    results.append(
+                        Result(cell.arm, cell.seed, cell.tokens, cell.phase, score.task, score.metric, score.value)
+                    )
+        arms = tuple(dict.fromkeys(cell.arm for cell in self.cells))
+        found = compare(results, arms=arms)
+        run.tally.made = 1
+        run.tally.count("cells", len(self.cells))
+        path.mkdir(exist_ok=True)
+        (path / "comparison.json").write_bytes(orjson.dumps(asdict(found), option=orjson.OPT_INDENT_2))

@@ -13,7 +13,7 @@ from typing import Any
 
 from instructpt.artifacts import Run, Stage
 from instructpt.corpus import readers
-from instructpt.corpus.testitems import WHOLE_FILE, Items, Origin, file_rows, load
+from instructpt.corpus.testitems import WHOLE_FILE, ItemPlace, Items, file_rows, load
 from instructpt.errors import InputError
 from instructpt.records import Group
 from instructpt.words.ngrams import index
@@ -61,17 +61,12 @@ def load_items(against: tuple[str, ...], *, data: str, fields: tuple[str, ...], 
 
 
 def exam_items(exam: Stage[Group], run: Run) -> Items:
-    """The questions of an exam, each as a whole; `Origin.row` is a question's number in it."""
-    questions = [
-        pair.question
-        for place in range(run.num_shards(exam))
-        for group in run.records(exam, place)
-        for pair in group.shots[-1].pairs
-    ]
+    """The questions of an exam, each as a whole; `ItemPlace.row` is a question's number in it."""
+    questions = [pair.question for group in run.records(exam) for pair in group.shots[-1].pairs]
     longest = max((len(folded_words(question)) for question in questions), default=0)
     made = index(questions, length=max(longest, MIN_QUESTION_WORDS), min_words=MIN_QUESTION_WORDS)
     places = {
-        item: tuple(Origin(exam.name, row, "question") for row in found) for item, found in enumerate(made.places)
+        item: tuple(ItemPlace(exam.name, row, "question") for row in found) for item, found in enumerate(made.places)
     }
     texts = {item: questions[found[0]] for item, found in enumerate(made.places)}
     return Items(made, texts, places, {exam.name: len(questions)})

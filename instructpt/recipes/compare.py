@@ -22,12 +22,11 @@ from instructpt.collection.stages import Convert
 from instructpt.corpus.portions import Portion
 from instructpt.corpus.stages import Read
 from instructpt.errors import RecipeError
-from instructpt.evaluation.answer_stages import Answering, Examine
-from instructpt.evaluation.comparison_stage import Cell, Compare
-from instructpt.evaluation.exam_stages import Questions
+from instructpt.evaluation.drawing import Draw
+from instructpt.evaluation.exam import Questions
 from instructpt.evaluation.overlap import Overlap
-from instructpt.evaluation.stages import Evaluate, HeldOut, Rate
-from instructpt.evaluation.synthesizer_stages import Draw
+from instructpt.evaluation.questioning import Answering, Examine
+from instructpt.evaluation.stages import Cell, Compare, Evaluate, HeldOut, Rate
 from instructpt.recipes.arms import ARMS, DOMAIN_ARMS, Corpus, check_arms
 from instructpt.recipes.augment import clean
 from instructpt.recipes.budgets import TrainingBudget, budget_from_scratch, tuning_rate

@@ -11,9 +11,9 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from instructpt.corpus.stages import Read
-from instructpt.evaluation.answer_stages import Examine
-from instructpt.evaluation.exam_stages import Questions
+from instructpt.evaluation.exam import Questions
 from instructpt.evaluation.overlap import Overlap
+from instructpt.evaluation.questioning import Examine
 from instructpt.evaluation.stages import Rate
 from instructpt.recipes.flags import Reading, Seed, recipe
 

@@ -20,8 +20,9 @@ from instructpt.collection.stages import Convert
 from instructpt.corpus.stages import Split
 from instructpt.engines.models import PROMPTING_FILE, Model, Prompting, model_name, read_prompting
 from instructpt.errors import RecipeError
+from instructpt.evaluation.attempts import Attempt, Quality, Trial
+from instructpt.evaluation.drawing import Draw
 from instructpt.evaluation.judging import Judge
-from instructpt.evaluation.synthesizer_stages import Attempt, Draw, Quality, Trial
 from instructpt.models.folders import local_folder
 from instructpt.recipes.flags import SAMPLE_TASKS, Asking, Catalog, Reading, Seed, recipe
 from instructpt.records import Document, Group

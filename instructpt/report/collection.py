@@ -122,7 +122,7 @@ def _is_there(stage: Stage[Any], run: Run) -> bool:
 def _groups(convert: Convert, run: Run, *, measured: bool) -> list[Group]:
     """The stage's groups: as they were made, else made now; without its vocabulary, with lengths estimated."""
     if _is_there(convert, run):
-        return [group for index in range(run.num_shards(convert)) for group in run.records(convert, index)]
+        return list(run.records(convert))
     if not convert.files and not convert.hub:
         return []
     if not measured and convert.group_tokens is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from instructpt.artifacts import Table
-from instructpt.evaluation.comparison import AVERAGE, Comparison, Interval, Measure, Reach, is_lower_better, verdict
+from instructpt.evaluation.comparison import AVERAGE, Comparison, Contrast, Interval, Reach, is_lower_better, verdict
 from instructpt.report.artifacts import Artifact, load_one
 from instructpt.report.tables import print_table
 from instructpt.report.values import number, percent
@@ -58,7 +58,7 @@ def read(artifact: Artifact) -> Comparison:
         arms=tuple(row["arms"]),
         seeds=tuple(row["seeds"]),
         measures=[
-            Measure(**{**m, "arms": _intervals(m["arms"]), "differences": _intervals(m["differences"])})
+            Contrast(**{**m, "arms": _intervals(m["arms"]), "differences": _intervals(m["differences"])})
             for m in row["measures"]
         ],
         reaches=[Reach(**{**r, "share": Interval(**r["share"]) if r["share"] else None}) for r in row["reaches"]],
@@ -82,7 +82,7 @@ def meaning(found: Comparison) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PhaseFacts:
     """Models of one kind (pre-trained, or one kind of tuning) at the largest budget."""
 
     table: Table
@@ -91,7 +91,7 @@ class Part:
     so that every arm has one colour."""
 
 
-def parts(found: Comparison) -> Iterator[Part]:
+def parts(found: Comparison) -> Iterator[PhaseFacts]:
     """What was compared, in order."""
     largest = max((measure.tokens for measure in found.measures), default=0)
     first, *others = found.arms
@@ -99,21 +99,21 @@ def parts(found: Comparison) -> Iterator[Part]:
     for phase in dict.fromkeys(measure.phase for measure in found.measures):
         chosen = [m for m in found.measures if m.phase == phase and m.tokens == largest]
         title = f"{phase or 'pre-trained'}, {largest:,} tokens".capitalize()
-        yield Part(Table(title, head, tuple(_row(m, found) for m in chosen)), dict(_charts(chosen, found)))
+        yield PhaseFacts(Table(title, head, tuple(_row(m, found) for m in chosen)), dict(_charts(chosen, found)))
 
 
-def _row(measure: Measure, found: Comparison) -> tuple[str, ...]:
+def _row(measure: Contrast, found: Comparison) -> tuple[str, ...]:
     means = [number(measure.arms.get(arm), 4) for arm in found.arms]
     return (measure.task, measure.metric, *means, *(difference(measure, arm, digits=4) for arm in found.arms[1:]))
 
 
-def difference(measure: Measure, arm: str, *, digits: int) -> str:
+def difference(measure: Contrast, arm: str, *, digits: int) -> str:
     """A difference from the first arm, and what it shows."""
     value = measure.differences.get(arm)
     return "–" if value is None else f"{number(value, digits, signed=True)}: {verdict(measure.metric, value)}"
 
 
-def _charts(measures: Sequence[Measure], found: Comparison) -> Iterator[tuple[str, dict[str, list[Interval | None]]]]:
+def _charts(measures: Sequence[Contrast], found: Comparison) -> Iterator[tuple[str, dict[str, list[Interval | None]]]]:
     """One a metric: metrics have different units."""
     for metric in dict.fromkeys(measure.metric for measure in measures):
         groups = {m.task: [m.differences.get(arm) for arm in found.arms] for m in measures if m.metric == metric}

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from instructpt.evaluation.comparison import AVERAGE, Comparison, Interval, Measure, verdict
+from instructpt.evaluation.comparison import AVERAGE, Comparison, Contrast, Interval, verdict
 from instructpt.records import Score
 from instructpt.report.artifacts import Artifact
 from instructpt.report.comparison import difference
@@ -166,7 +166,7 @@ def compared(found: Comparison) -> Help:
     )
 
 
-def _told(found: Comparison) -> list[Measure]:
+def _told(found: Comparison) -> list[Contrast]:
     """The measures shown here, at the largest budget, in the order of `TOLD` within each phase."""
     largest = max((measure.tokens for measure in found.measures), default=0)
     at_largest = [measure for measure in found.measures if measure.tokens == largest]
@@ -179,7 +179,7 @@ def _told(found: Comparison) -> list[Measure]:
     ]
 
 
-def _summary(arm: str, measures: Sequence[Measure], found: Comparison) -> str:
+def _summary(arm: str, measures: Sequence[Contrast], found: Comparison) -> str:
     """One arm against the first in a sentence; no difference counts unless its interval excludes zero."""
     shown = Counter(verdict(m.metric, m.differences[arm]) for m in measures if arm in m.differences)
     num_seeds = len(found.seeds)
@@ -193,7 +193,7 @@ def _summary(arm: str, measures: Sequence[Measure], found: Comparison) -> str:
     return f"{arm} against {found.arms[0]}, {num_seeds} seeds: {', '.join(parts)} of {shown.total()} measures."
 
 
-def _name(measure: Measure) -> str:
+def _name(measure: Contrast) -> str:
     return NAMES.get(measure.task, measure.task) + (f", {measure.phase}" if measure.phase else "")
 
 

@@ -26,7 +26,7 @@ DOMAINS = "passages/"
 
 
 @dataclass(frozen=True, slots=True)
-class Quality:
+class QualityFacts:
     """A synthesizer's exams, side by side with those of the models that it is compared with."""
 
     models: Sequence[str]
@@ -65,13 +65,13 @@ class Quality:
             yield task_table(task, by_metric, self.models)
 
 
-def qualities(artifacts: Mapping[str, Artifact]) -> list[Quality]:
+def qualities(artifacts: Mapping[str, Artifact]) -> list[QualityFacts]:
     """What the `Quality` artifacts hold."""
     found = []
     for artifact in artifacts.values():
         if artifact.stage == "Quality":
             scores = list(artifact.records(Score))
-            found.append(Quality(models_of(scores), by_task(scores), *_samples(artifact, artifacts)))
+            found.append(QualityFacts(models_of(scores), by_task(scores), *_samples(artifact, artifacts)))
     return found
 
 

@@ -45,6 +45,7 @@ class Train(Stage[Any]):
     placement = "driver"
     is_collective = True
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
+    is_single = True
 
     mixture: tuple[Source, ...]
     settings: TrainSettings
@@ -89,11 +90,6 @@ class Train(Stage[Any]):
         """What the recipe chose, and why."""
         del run
         return Table("Chosen for a small corpus", ("setting", "value", "why"), self.choices) if self.choices else None
-
-    def num_shards(self, run: Run) -> int:
-        """One."""
-        del run
-        return 1
 
     def build(self, index: int, run: Run, path: Path) -> None:
         """A folder with the model and metrics.jsonl."""

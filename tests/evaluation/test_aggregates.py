@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 
 from instructpt.evaluation.aggregates import (
     AGGREGATES,
-    Answered,
     entity_f1_result,
     entity_overlap,
     number_match_result,
     same_number,
 )
-
-
-@dataclass(frozen=True)
-class Given:
-    gold: str
-    answer: str
-    part: str = ""
+from instructpt.records import Item
 
 
 def score(name: str, *pairs: tuple[str, ...]) -> float:
-    items: list[Answered] = [Given(*pair) for pair in pairs]
+    items = [
+        Item("task", place, part=part, gold=gold, answer=answer, values={}, num_bytes=len(gold))
+        for place, (gold, answer, part) in enumerate((*pair, "")[:3] for pair in pairs)
+    ]
     return AGGREGATES[name](items)
 
 

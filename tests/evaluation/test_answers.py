@@ -11,7 +11,7 @@ import pytest
 
 from instructpt.errors import InputError
 from instructpt.evaluation import answers
-from instructpt.evaluation.answers import Reader, Row, answer, choice_values, load_reader, prompt, row_nats
+from instructpt.evaluation.answers import Reader, ScoredRow, answer, choice_values, load_reader, prompt, row_nats
 from instructpt.evaluation.harness import load_model
 from instructpt.records import Document, Pair, Shot
 from instructpt.words.sentences import sentence_starts
@@ -52,8 +52,8 @@ def test_values_are_those_that_the_harness_gets_for_the_same_text(reader: Reader
 
 
 def test_rows_read_together_count_as_if_read_alone(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [Row((0, *range(9, 60), *tail), 52) for tail in ((7,), (7, 8, 9), (7, 8, 10, 11), (300,))]
-    rows += [Row((0, 9, 500, 501), 2), Row((0, 700, 701), 1)]
+    rows = [ScoredRow((0, *range(9, 60), *tail), 52) for tail in ((7,), (7, 8, 9), (7, 8, 10, 11), (300,))]
+    rows += [ScoredRow((0, 9, 500, 501), 2), ScoredRow((0, 700, 701), 1)]
     alone = row_nats(replace(reader, reads_trees=False), rows)
     assert reader.reads_trees
     assert row_nats(reader, rows) == pytest.approx(alone, rel=1e-5)
@@ -64,7 +64,7 @@ def test_rows_read_together_count_as_if_read_alone(reader: Reader, monkeypatch: 
 
 
 def test_one_option_more_changes_no_other(reader: Reader) -> None:
-    rows = [Row((0, *range(9, 30), *tail), 22) for tail in ((7, 5), (7, 6))]
+    rows = [ScoredRow((0, *range(9, 30), *tail), 22) for tail in ((7, 5), (7, 6))]
     one, both = row_nats(reader, rows[:1]), row_nats(reader, rows)
     assert both[0] == pytest.approx(one[0], rel=1e-5)
 

@@ -13,10 +13,9 @@ from conftest import corpus_rows, write_corpus
 from instructpt.artifacts import Run
 from instructpt.cli.commands import main
 from instructpt.errors import InputError
-from instructpt.evaluation import answer_stages
+from instructpt.evaluation import questioning
 from instructpt.evaluation.answers import Reader, load_reader, prompt
-from instructpt.evaluation.exam import marked, read_questions
-from instructpt.evaluation.exam_stages import Questions
+from instructpt.evaluation.exam import Questions, marked, read_questions
 from instructpt.evaluation.greedy import write
 from instructpt.evaluation.perplexity import perplexity
 from instructpt.executors.make import make
@@ -184,7 +183,7 @@ def test_questions_on_documents_that_were_not_trained_on_are_a_task_of_their_own
 def test_an_exam_that_was_broken_off_goes_on(
     tiny_model: Path, corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answer_stages, "PASSAGES_A_SHARD", 10)
+    monkeypatch.setattr(questioning, "PASSAGES_A_SHARD", 10)
     whole = scores_of(tmp_path, str(tiny_model), corpus, QUESTIONS)
     items = tmp_path / "out" / "items"
     assert len(list(items.glob("*.parquet"))) == 3

@@ -12,8 +12,8 @@ import pytest
 from instructpt.artifacts import Run, tree
 from instructpt.engines.models import SHIPPED
 from instructpt.errors import RecipeError
-from instructpt.evaluation.answer_stages import Answering
 from instructpt.evaluation.benchmarks import load_parts
+from instructpt.evaluation.questioning import Answering
 from instructpt.evaluation.rating import rate
 from instructpt.evaluation.stages import Evaluate, Rate
 from instructpt.executors.make import make

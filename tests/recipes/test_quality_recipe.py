@@ -16,7 +16,7 @@ from instructpt.artifacts import Run
 from instructpt.cli.commands import main
 from instructpt.engines.models import Prompting
 from instructpt.errors import RecipeError
-from instructpt.evaluation.synthesizer_stages import Attempt, Quality
+from instructpt.evaluation.attempts import Attempt, Quality
 from instructpt.executors.make import make
 from instructpt.files import streams
 from instructpt.recipes.quality import Examination, examined, quality

@@ -15,7 +15,7 @@ from conftest import corpus_rows, write_corpus
 
 from instructpt.artifacts import Run, Stage
 from instructpt.cli.commands import main
-from instructpt.evaluation.comparison import Comparison, Interval, Measure
+from instructpt.evaluation.comparison import Comparison, Contrast, Interval
 from instructpt.executors.make import make
 from instructpt.records import Document, Group, Pair, Score, Shot
 from instructpt.report import render
@@ -104,9 +104,9 @@ def test_single_runs_tell_nothing(root: Path) -> None:
     assert "One model alone cannot tell" in front(root, scores=scores[:1])
 
 
-def measure(difference: float, half: float | None, **changes: Any) -> Measure:
+def measure(difference: float, half: float | None, **changes: Any) -> Contrast:
     named = {"phase": "", "task": "held_out", "metric": "bits_per_byte", "tokens": 10} | changes
-    return Measure(**named, arms={}, differences={"instruct": Interval(difference, half, 3)})
+    return Contrast(**named, arms={}, differences={"instruct": Interval(difference, half, 3)})
 
 
 def test_a_difference_counts_only_if_its_interval_excludes_zero() -> None:
@@ -153,7 +153,7 @@ def three_arms(root: Path) -> str:
     """A page of nothing but two comparisons."""
     arms = ("raw", "without_corpora", "instruct")
     measures = [
-        Measure(
+        Contrast(
             phase=phase,
             task=task,
             metric=metric,

@@ -21,7 +21,7 @@ from instructpt.engines.models import AUTO, Model, Prompting, prompting_of
 from instructpt.errors import RecipeError
 from instructpt.evaluation import drawing
 from instructpt.progress.in_words import time_left
-from instructpt.records import Document, Group, Score, Shot
+from instructpt.records import Group, Score, Shot
 from instructpt.synthesis.mix import draw, mix_of, parse_mix
 from instructpt.synthesis.opening import Opened, begun, opened, prompt_sources
 
@@ -32,73 +32,6 @@ if TYPE_CHECKING:
     from instructpt.synthesis.mix import Mix
 
 Mode = Literal["pairs", "answers"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Draw(Stage[Group]):
-    """An exam: some contexts of each set, evenly spaced, each as the last shot of a group whose others are examples."""
-
-    may_leave_nothing = True
-
-    takes: ClassVar[str] = "contexts"
-    makes: ClassVar[str] = "shots"
-
-    contexts: Stage[Group] | Stage[Document]
-    """Annotated sets (a set is a source), or raw passages (a set is a domain)."""
-    examples: int = 0
-    """Contexts of the same set before each; fewer where the set has no more."""
-    contexts_per_set: int | None = None
-    num_contexts: int | None = None
-    """In all, shared equally among the sets."""
-    seed: int = 0
-
-    def num_shards(self, run: Run) -> int:
-        """One: a set may lie in many shards."""
-        del run
-        return 1
-
-    def shard(self, index: int, run: Run) -> Iterator[Group]:
-        """A group a context, set by set. Reads its input twice and holds only what is drawn."""
-        del index
-        sizes: dict[str, int] = {}
-        for name, shot in _contexts(self.contexts, run):
-            run.tally.take()
-            if name is None:
-                run.tally.drop("no_pairs", shot.document.text)
-            else:
-                sizes[name] = sizes.get(name, 0) + 1
-        taken = drawing.quotas(sizes, per_set=self.contexts_per_set, total=self.num_contexts)
-        drawn = {
-            (name, place): drawing.examples(place, size=sizes[name], number=self.examples, seed=self.seed, name=name)
-            for name in sizes
-            for place in drawing.spread(sizes[name], number=taken[name])
-        }
-        run.tally.keep(len(drawn))
-        for _ in range(sum(sizes.values()) - len(drawn)):
-            run.tally.drop("not_drawn")
-        wanted = drawn.keys() | {(name, other) for (name, _), others in drawn.items() for other in others}
-        found: dict[tuple[str, int], Shot] = {}
-        counts = dict.fromkeys(sizes, 0)
-        for name, shot in _contexts(self.contexts, run):
-            if name is not None:
-                if (name, counts[name]) in wanted:
-                    found[name, counts[name]] = shot
-                counts[name] += 1
-        for (name, place), others in drawn.items():
-            run.tally.count(f"set/{name}")
-            shots = (*(found[name, other] for other in others), found[name, place])
-            yield Group(f"{name}/{place:06d}:{shots[-1].document.id}", shots)
-
-
-def _contexts(stage: Stage[Any], run: Run) -> Iterator[tuple[str | None, Shot]]:
-    """Every context with the name of its set; None for an annotated one without pairs, which asks nothing."""
-    for index in range(run.num_shards(stage)):
-        for record in run.records(stage, index):
-            if isinstance(record, Document):
-                yield drawing.domain(record), Shot(record)
-            else:
-                for shot in record.shots:
-                    yield shot.document.source if shot.pairs else None, shot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,9 +235,8 @@ class Quality(Stage[Score]):
         for task, outputs in _by_task(trial, _outputs(trial, trial.answers, run)):
             yield from scores(answer_measures(outputs), task=task, model_name=trial.model, seed=self.seed)
         if trial.judged is not None:
-            for place in range(run.num_shards(trial.judged)):
-                for score in run.records(trial.judged, place):
-                    yield replace(score, task=trial.task, model=trial.model)
+            for score in run.records(trial.judged):
+                yield replace(score, task=trial.task, model=trial.model)
 
 
 def _outputs(trial: Trial, attempt: Stage[Group] | None, run: Run) -> list[Output]:
@@ -313,16 +245,11 @@ def _outputs(trial: Trial, attempt: Stage[Group] | None, run: Run) -> list[Outpu
 
     if attempt is None:
         return []
-    gold = {
-        group.id: group.shots[-1].pairs
-        for index in range(run.num_shards(trial.exam))
-        for group in run.records(trial.exam, index)
-    }
+    gold = {group.id: group.shots[-1].pairs for group in run.records(trial.exam)}
     found = []
-    for index in range(run.num_shards(attempt)):
-        for group in run.take(attempt, index):
-            run.tally.keep()
-            found.append(Output(group.shots[0], gold[group.id]))
+    for group in run.take(attempt):
+        run.tally.keep()
+        found.append(Output(group.shots[0], gold[group.id]))
     return found
 
 

@@ -29,9 +29,9 @@ class Questioned(Stage[Item]):
     placement = "driver"
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
 
-    model: Model
     exam: Stage[Group]
     """Annotated contexts, such as a `Draw` makes: the last shot of each group is asked about."""
+    model: Model
 
     def check(self, run: Run) -> None:
         """Raises InputError for a model that is not whole."""
@@ -107,7 +107,7 @@ class Examine(Questioned):
         from instructpt.evaluation.exam import ask, is_control
 
         start = index * PASSAGES_A_SHARD
-        groups = [group for place in range(run.num_shards(self.exam)) for group in run.records(self.exam, place)]
+        groups = list(run.records(self.exam))
         first = sum(len(group.shots[-1].pairs) for group in groups[:start])
         chosen = groups[start : start + PASSAGES_A_SHARD]
         shots = [(start + number, group.shots[-1], is_control(group)) for number, group in enumerate(chosen)]
