@@ -85,6 +85,9 @@ class Prompting:
     """A passage, where categories are asked for; the paper's synthesizer writes about as many (section 2)."""
     is_small: bool = False
     """Too small to write JSON: in conversations it is asked for plain lines, unless a user says otherwise."""
+    reader: str = ""
+    """The model that answers the questions of this one's pairs again, so that only confirmed ones are kept; "" if
+    nobody does."""
     unanswerable: str = ""
     """What a reader, which was tuned to answer questions, says where the passage holds no answer; "" of a writer."""
 
@@ -169,7 +172,7 @@ def read_prompting(folder: Path) -> Prompting:
         numbers = {name: found[name] for name in _NUMBERS if found.get(name) is not None}
         said = Prompting(str(found["dialect"]), categories, **numbers)
         said = replace(said, is_small=is_small, mix=str(found.get("mix", "")))
-        return replace(said, unanswerable=str(found.get("unanswerable", "")))
+        return replace(said, reader=str(found.get("reader", "")), unanswerable=str(found.get("unanswerable", "")))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} cannot be read ({type(error).__name__}: {error}): it needs a dialect, and of each category "

@@ -25,8 +25,8 @@ def resolve(model: str) -> str:
     if not model.startswith(SCHEME):
         return model
     folder = FOLDER / model.removeprefix(SCHEME)
-    if not (folder / "config.json").exists():
-        names = ", ".join(f"{SCHEME}{path.parent.name}" for path in sorted(FOLDER.glob("*/config.json")))
+    if not (folder / "synthesizer.json").exists():
+        names = ", ".join(f"{SCHEME}{path.parent.name}" for path in sorted(FOLDER.glob("*/synthesizer.json")))
         raise InputError(f"no model ships under {model}: choose one of {names}, or give a folder or Hub id")
     return str(folder)
 

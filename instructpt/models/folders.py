@@ -57,10 +57,12 @@ def _open_folder(name: str, files: Sequence[str] | None) -> Path:
 
 def _usable(folder: Path) -> Path:
     """The folder, or what its contents are converted to."""
-    if (folder / "config.json").exists() or (folder / "tokenizer.json").exists():
+    if (folder / "config.json").exists():
         return folder
     if (folder / adapters.CONFIG).exists():
         return adapters.merged_folder(folder, _base_of(folder))
+    if (folder / "tokenizer.json").exists():
+        return folder
     found = sorted(folder.glob(f"*{SUFFIX}"))
     if len(found) > 1:
         names = ", ".join(path.name for path in found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
@@ -19,7 +20,14 @@ from instructpt.synthesis.mix import mix_of
 from instructpt.synthesis.stages import Synthesize, default_checks
 from instructpt.templates.stages import Template
 from instructpt.verification.checks import DEFAULT_CHECKS
+from instructpt.verification.consistency import Consistency
+from instructpt.verification.selection import Best
 from instructpt.verification.stages import Verify
+
+WRITTEN_PER_PAIR = 1.75
+"""Pairs that are written for each that is wanted, where a reader leaves some out."""
+PAIRS_PER_SENTENCE = 2
+"""More of them ask the same things again."""
 
 
 @recipe
@@ -31,6 +39,7 @@ def augment(
     mine: bool = False,
     categories: str | None = None,
     asking: Asking = Asking(),
+    reader: str | None = None,
     shots: int = 2,
     checks: tuple[str, ...] | None = None,
     near_duplicates: float | None = None,
@@ -49,6 +58,8 @@ def augment(
         mine: Let rules mine the pairs instead, which needs no model.
         categories: What to ask for, as "summarization=1,numerical reasoning=2" (name and weight). The model's
             synthesizer.json has the names, and what is asked for by default; "" leaves the choice to the model.
+        reader: A model that answers each pair's question again from the passage; pairs with another answer are left
+            out. By default the one that the model's synthesizer.json names, "" for none.
         shots: Passages a chain; each sees the passages and pairs before it.
         checks: What a pair must pass, in order; see docs/adding.md. By default all of them, but grounded (what should
             stand in the passage does) only for a model that names its categories.
@@ -57,7 +68,7 @@ def augment(
     """
     if categories and mine:
         raise RecipeError(f"categories are {categories!r} for mined pairs, which cannot be asked for: leave --mine out")
-    prompting = asking.prompting(Prompting() if mine else known_prompting(model), mix=categories)
+    prompting = asking.prompting(Prompting() if mine else known_prompting(model), mix=categories, reader=reader)
     if not mine and (is_known(model) or asking.dialect != AUTO):
         mix_of(prompting)  # refuses now what cannot be asked for; a Hub model is asked once it is here
     documents = clean(reading.read(files), near_duplicates=near_duplicates)
@@ -65,6 +76,8 @@ def augment(
     passages = Split(name="passages", documents=documents, vocabulary=words, budget_tokens=prompting.passage_tokens)
     groups: Stage[Group]
     if mine:
+        if reader:
+            raise RecipeError(f"the reader is {reader} for mined pairs: leave --mine out, or use instructpt verify")
         mined = Mine(name="mined", passages=passages, shots=shots, seed=seed)
         groups = Verify(name="groups", groups=mined, checks=DEFAULT_CHECKS if checks is None else checks)
     else:
@@ -85,24 +98,30 @@ def synthesized(
     shots: int,
     checks: tuple[str, ...] | None = None,
     seed: int,
-) -> Synthesize:
+) -> Stage[Group]:
     """Passages with the pairs that a model writes, asked as `prompting` says.
 
+    If it names a reader, more are written than are wanted, and the best of those that the reader confirms are kept.
     dialect: as it is written down; AUTO for the model's own, which a Hub model that is not here yet names later.
     """
-    return Synthesize(
-        name=name,
+    wanted, reader = prompting.pairs, prompting.reader
+    written = Synthesize(
+        name=f"{name}-written" if reader else name,
         passages=passages,
         model=model,
         dialect=dialect,
         categories=prompting.mix,
-        pairs=prompting.pairs,
+        pairs=math.ceil(WRITTEN_PER_PAIR * wanted) if reader else wanted,
+        pairs_per_sentence=PAIRS_PER_SENTENCE if reader else None,
         shots=shots,
         checks=default_checks(prompting) if checks is None else checks,
         window_tokens=prompting.window_tokens,
         max_new_tokens=prompting.max_new_tokens,
         seed=seed,
     )
+    if not reader:
+        return written
+    return Best(name=name, groups=Consistency(name=f"{name}-read", groups=written, model=reader), pairs=wanted)
 
 
 def is_known(model: str) -> bool:

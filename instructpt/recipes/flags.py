@@ -128,7 +128,7 @@ class Asking:
     max_new_tokens: int | None = None
     """The longest answer a passage, usually 400."""
 
-    def prompting(self, own: Prompting, *, mix: str | None = None) -> Prompting:
+    def prompting(self, own: Prompting, *, mix: str | None = None, reader: str | None = None) -> Prompting:
         """What the model says of itself, with what is given in its place.
 
         Raises RecipeError for lengths that do not fit each other.
@@ -136,6 +136,7 @@ class Asking:
         found = own.wished(
             dialect=self.dialect,
             mix=mix,
+            reader=reader,
             pairs=self.pairs,
             passage_tokens=self.passage_tokens,
             window_tokens=self.window_tokens,
@@ -325,3 +326,5 @@ class Card:
     """Of the weights, as the Hub spells it; what the data ask for by default."""
     max_bytes: int | None = None
     """Fail if the finished folder is larger."""
+    adapters_only: bool = False
+    """Pass on what LoRA learned without the base, some megabytes: who uses them needs the base, under the same name."""

@@ -86,4 +86,5 @@ def reader(
         note=card.note,
         licence=card.licence,
         max_bytes=card.max_bytes,
+        adapters_only=card.adapters_only,
     )

@@ -133,6 +133,7 @@ def synthesizer(
     mix: str = "",
     pairs: int = 5,
     field_characters: int | None = None,
+    reader: str = "",
     scores: str | None = None,
     card: Card = Card(),
     seed: Seed = 0,
@@ -149,6 +150,7 @@ def synthesizer(
         pairs: How many pairs it is asked for a passage, with a mix.
         field_characters: A bound on each question, option and answer that it is to write, so that loops of a small
             model end; 400 from random weights, none for a base.
+        reader: The model that is to answer each question of its pairs again, so that only confirmed ones are kept.
         scores: What `instructpt run quality` measured, its folder `quality`; the artifact `measured` is then the
             synthesizer with these numbers on its card.
     """
@@ -206,6 +208,7 @@ def synthesizer(
         field_characters=field_characters or way.field_characters,
         mix=mix,
         pairs=pairs if mix else None,
+        reader=reader,
         mined=tuple(mined.values()),
         mined_share=raw.mined_share,
         corpora=tuple(texts.values()),
@@ -214,6 +217,7 @@ def synthesizer(
         note=card.note,
         licence=card.licence,
         max_bytes=card.max_bytes,
+        adapters_only=card.adapters_only,
     )
 
 

@@ -24,6 +24,7 @@ from instructpt.errors import RecipeError
 from instructpt.models.inspection import context_tokens
 from instructpt.records import Document, Group, Score
 from instructpt.report.collection import Tokens, count_tokens, outline
+from instructpt.training.settings import ADAPTERS
 from instructpt.training.stages import Train
 from instructpt.words import vocabulary
 
@@ -39,7 +40,7 @@ LAST_STEPS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Release(Stage[Any]):
-    """A trained synthesizer as a folder that needs nothing else."""
+    """A trained synthesizer as a folder that needs nothing else; or its adapters, which need the base."""
 
     product: ClassVar[Product] = "folder"
     takes: ClassVar[str] = "models"
@@ -63,8 +64,12 @@ class Release(Stage[Any]):
     """What to ask it for where a user asks for nothing, as "name=weight,..."; empty leaves the choice to it."""
     pairs: int | None = None
     """A passage, to ask for."""
+    reader: str = field(default="", metadata={"later": True})
+    """The model that is to confirm what it writes; "" for none."""
     unanswerable: str = field(default="", metadata={"later": True})
     """Of a reader: what it says where the passage holds no answer."""
+    adapters_only: bool = field(default=False, metadata={"later": True})
+    """Only what LoRA learned, for those who have the base."""
     mined: tuple[Stage[Group], ...] = ()
     """Passages with pairs mined by rules that it was tuned on too."""
     mined_share: float = 0.0
@@ -81,6 +86,13 @@ class Release(Stage[Any]):
     share-alike, other where a licence is unclear or a base model has its own."""
     max_bytes: int | None = None
     """The whole folder may not be larger."""
+
+    def __post_init__(self) -> None:
+        if self.adapters_only and (self.model.settings.lora is None or not isinstance(self.model.base, str)):
+            raise RecipeError(
+                f"{self.name} is to hold adapters only, but all weights of {self.model.name} are tuned: give "
+                "--lora-rank, and a base by name"
+            )
 
     def num_shards(self, run: Run) -> int:
         """One."""
@@ -110,15 +122,16 @@ class Release(Stage[Any]):
             "dialect": self.dialect,
             "categories": categories,
             "passage_tokens": self.passage_tokens,
-            "window_tokens": min(self.window_tokens, context_tokens(path) or self.window_tokens),
+            "window_tokens": min(
+                self.window_tokens, context_tokens(model_folder(self.model, run)) or self.window_tokens
+            ),
             "max_new_tokens": self.max_new_tokens,
             "field_characters": self.field_characters,
         }
         if self.mix:
             parse_mix(self.mix, known=categories)
             prompting |= {"mix": self.mix, "pairs": self.pairs}
-        if self.unanswerable:
-            prompting["unanswerable"] = self.unanswerable
+        prompting |= {name: said for name in ("reader", "unanswerable") if (said := getattr(self, name))}
         (path / PROMPTING_FILE).write_bytes(orjson.dumps(prompting, option=orjson.OPT_INDENT_2))
         card = self._card(groups, run, parameters=parameters, path=path, categories=tuple(categories))
         (path / "README.md").write_text(render(card), "utf-8")
@@ -134,14 +147,20 @@ class Release(Stage[Any]):
         run.tally.made = 1
 
     def _write_model(self, run: Run, path: Path) -> int:
-        """Weights in bfloat16 and tokenizer; how many parameters there are."""
+        """Weights in bfloat16 and tokenizer; how many numbers were learned, or how many the model has."""
         import torch
 
-        from instructpt.training.checkpoints import write_model
+        from instructpt.training.adapters import write_adapters
+        from instructpt.training.checkpoints import copy_tokenizer, write_model
         from instructpt.training.shapes import load_model
 
         quiet_loading()
         folder = model_folder(self.model, run)
+        if self.adapters_only:
+            assert isinstance(self.model.base, str)
+            copy_tokenizer(folder, path)
+            learned = run.product(self.model, "00000") / ADAPTERS
+            return write_adapters(learned, path, base=self.model.base, dtype=torch.bfloat16)
         model = load_model(folder).to(torch.bfloat16)
         write_model(model, path, vocabulary_folder=folder)
         return sum(parameter.numel() for parameter in model.parameters())

@@ -73,8 +73,9 @@ class Synthesis:
     """Whether answers are held to the dialect's form, by engines that can."""
     field_characters: int | None = None
     """See `Dialect.form`."""
-    categories: Callable[[int], Sequence[str]] | None = None
-    """From a passage's number among those of all chains to the categories to ask for there; None asks for none."""
+    categories: Callable[[int, str], Sequence[str]] | None = None
+    """From a passage's number among those of all chains, and its text, to the categories to ask for there; None asks
+    for none."""
     answers: Mapping[str, str] = field(default_factory=dict)
     """See `checks.Passage.answers`."""
     stop: Callable[[], str | None] | None = None

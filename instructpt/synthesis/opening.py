@@ -159,7 +159,7 @@ def begun(
     sampling: Sampling,
     prompting: Prompting,
     checks: Sequence[str] = (),
-    categories: Callable[[int], Sequence[str]] | None = None,
+    categories: Callable[[int, str], Sequence[str]] | None = None,
 ) -> Iterator[Synthesis]:
     """A shard's way to ask the model of its stage, its ledger open."""
     from instructpt.synthesis.asking import Synthesis

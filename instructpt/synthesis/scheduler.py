@@ -241,7 +241,7 @@ async def _shot(session: Session, document: Document, earlier: Sequence[Shot], n
         dialect=synthesis.dialect,
         vocabulary=synthesis.vocabulary,
         budget_tokens=synthesis.budget_tokens,
-        categories=synthesis.categories(number) if synthesis.categories else (),
+        categories=synthesis.categories(number, document.text) if synthesis.categories else (),
         guided=synthesis.guided,
         field_characters=synthesis.field_characters,
         answers=synthesis.answers,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from instructpt.artifacts import Run, Stage
@@ -19,6 +19,7 @@ from instructpt.records import Document, Group
 from instructpt.synthesis.mix import mix_of
 from instructpt.synthesis.opening import Opened, begun, opened, prompt_sources
 from instructpt.verification.checks import MODEL_CHECKS
+from instructpt.words.evidence import sentences
 
 
 def default_checks(prompting: Prompting) -> tuple[str, ...]:
@@ -48,6 +49,8 @@ class Synthesize(Stage[Group]):
     """What to ask for, as "name=weight,name=weight"; empty leaves the choice to the model."""
     pairs: int = 5
     """A passage, where categories are asked for."""
+    pairs_per_sentence: int | None = field(default=None, metadata={"later": True})
+    """A passage of few sentences is asked for no more than these; None asks for `pairs` of each."""
     shots: int = 2
     """M, passages a chain. The paper has 2 from scratch and 3 for continual pre-training."""
     checks: tuple[str, ...] = MODEL_CHECKS
@@ -93,9 +96,12 @@ class Synthesize(Stage[Group]):
         mix = mix_of(prompting)
         watch.begin(index, total=run.num_made(self.passages, index))
 
-        def asked(number: int) -> tuple[str, ...]:
+        def asked(number: int, passage: str) -> tuple[str, ...]:
             assert mix is not None
-            return draw(mix, num_pairs=self.pairs, seed=self.seed, place=(index, number))
+            num_pairs = self.pairs
+            if self.pairs_per_sentence is not None:
+                num_pairs = max(1, min(num_pairs, self.pairs_per_sentence * len(sentences(passage))))
+            return draw(mix, num_pairs=num_pairs, seed=self.seed, place=(index, number))
 
         with begun(
             self,

@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import orjson
 import torch
 from safetensors.torch import load_file, save_file
 
 from instructpt.errors import InputError
+from instructpt.models.adapters import CONFIG, WEIGHTS
 from instructpt.seeds import digest
 
 if TYPE_CHECKING:
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
     from instructpt.training.settings import Lora
 
-WEIGHTS = "adapter_model.safetensors"
 _ADAPTER = "default"
 """The adapter's name in the model; peft leaves it out of the names in a file."""
 
@@ -113,6 +114,18 @@ def save(model: PreTrainedModel, folder: Path) -> None:
     model.peft_config[_ADAPTER].save_pretrained(folder)
     tensors = {_file_name(name): value.detach().cpu().contiguous() for name, value in adapters(model).items()}
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def write_adapters(learned: Path, folder: Path, *, base: str, dtype: torch.dtype) -> int:
+    """Write the adapters that `save` wrote to `learned` once more, to be passed on; how many numbers they hold.
+
+    base: what whoever loads them is to call the model that they belong to.
+    """
+    config = orjson.loads((learned / CONFIG).read_bytes()) | {"base_model_name_or_path": base}
+    (folder / CONFIG).write_bytes(orjson.dumps(config, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
+    tensors = {name: value.to(dtype) for name, value in load_file(learned / WEIGHTS).items()}
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    return sum(value.numel() for value in tensors.values())
 
 
 def load(model: PreTrainedModel, folder: Path) -> None:

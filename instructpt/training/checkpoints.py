@@ -69,7 +69,7 @@ def save(
     with _prepared(parent, name) as unfinished:
         if adapters.is_wrapped(model):
             adapters.save(model, unfinished)
-            _copy_tokenizer(vocabulary_folder, unfinished)
+            copy_tokenizer(vocabulary_folder, unfinished)
         else:
             write_model(model, unfinished, vocabulary_folder=vocabulary_folder)
         save_file(_optimizer_tensors(model, optimizer), unfinished / OPTIMIZER)
@@ -114,7 +114,7 @@ def export(
         else:
             with _no_progress_bars():
                 model.save_pretrained(unfinished, state_dict=dict(weights))
-            _copy_tokenizer(vocabulary_folder, unfinished)
+            copy_tokenizer(vocabulary_folder, unfinished)
             _name_number_format(unfinished / "config.json", dtype)
     clean(folder)
 
@@ -171,7 +171,7 @@ def write_model(model: PreTrainedModel, folder: Path, *, vocabulary_folder: Path
     """Write weights, configuration and tokenizer files to `folder`, as every Hugging Face model has them."""
     with _no_progress_bars():
         model.save_pretrained(folder)
-    _copy_tokenizer(vocabulary_folder, folder)
+    copy_tokenizer(vocabulary_folder, folder)
 
 
 def write_description(model: PreTrainedModel, folder: Path, *, vocabulary_folder: Path) -> None:
@@ -179,7 +179,7 @@ def write_description(model: PreTrainedModel, folder: Path, *, vocabulary_folder
     model.config.save_pretrained(folder)
     if model.can_generate():
         model.generation_config.save_pretrained(folder)
-    _copy_tokenizer(vocabulary_folder, folder)
+    copy_tokenizer(vocabulary_folder, folder)
 
 
 def _name_number_format(config: Path, dtype: str) -> None:
@@ -193,7 +193,8 @@ def _in(model: PreTrainedModel, dtype: str) -> PreTrainedModel:
     return model if model.dtype == wanted else copy.deepcopy(model).to(wanted)
 
 
-def _copy_tokenizer(vocabulary_folder: Path, folder: Path) -> None:
+def copy_tokenizer(vocabulary_folder: Path, folder: Path) -> None:
+    """Copy the files that say how text becomes ids."""
     for name in _TOKENIZER_FILES:
         if (vocabulary_folder / name).exists():
             shutil.copyfile(vocabulary_folder / name, folder / name)

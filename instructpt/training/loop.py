@@ -43,10 +43,8 @@ from instructpt.training.keeper import Keeper
 from instructpt.training.learner import Learner
 from instructpt.training.parallel import World
 from instructpt.training.schedules import multiplier
-from instructpt.training.settings import Execution, TrainSettings
+from instructpt.training.settings import ADAPTERS, Execution, TrainSettings
 
-ADAPTERS = "adapters"
-"""What was learned, apart from the base, where a run tunes with LoRA."""
 MEDIAN_STEPS = 100
 """The guard compares a loss with the median of this many steps before it."""
 _NO_HOST_MEMORY = "can't allocate memory"

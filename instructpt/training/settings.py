@@ -8,6 +8,9 @@ from typing import Literal
 from instructpt.errors import RecipeError
 from instructpt.training.schedules import SCHEDULES
 
+ADAPTERS = "adapters"
+"""The folder beside a trained model's that holds what LoRA learned, without the base."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lora:

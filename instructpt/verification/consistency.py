@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.pair_counts import count_left_out, count_pairs
+from instructpt.artifacts.tally import Tally
 from instructpt.engines.models import AUTO, Model, Prompting, prompting_of
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Group, Pair, Reject
@@ -112,7 +113,7 @@ class Consistency(Stage[Group]):
                 rate = num_pairs / (time.monotonic() - started)
                 run.progress.news(self.name, {"asked": f"{num_pairs:,}", "pairs/s": f"{rate:.1f}"})
                 for group in _without(groups, verdicts, run):
-                    _count_covered(group, run)
+                    count_covered(group, run.tally)
                     yield group
 
     def _verdicts(
@@ -159,14 +160,14 @@ class Consistency(Stage[Group]):
         return prompting_of(self.model, run).wished(dialect=self.dialect, mix="")
 
 
-def _count_covered(group: Group, run: Run) -> None:
+def count_covered(group: Group, tally: Tally) -> None:
     """Of the sentences of passages with pairs, how many bear a kept pair's answer out ("sentences_covered")."""
     for shot in group.shots:
         if shot.pairs:
             spans = [pair.span for pair in shot.pairs if pair.span is not None]
             num_covered, num_sentences = coverage(shot.document.text, spans)
-            run.tally.count("sentences", num_sentences)
-            run.tally.count("sentences_covered", num_covered)
+            tally.count("sentences", num_sentences)
+            tally.count("sentences_covered", num_covered)
 
 
 def agree(pair: Pair, answer: str, *, kind: str = "") -> float:

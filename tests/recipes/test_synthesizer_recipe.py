@@ -18,6 +18,8 @@ from instructpt.assembly.rows import open_rows
 from instructpt.cli.commands import main
 from instructpt.engines import Sampling, open_engine
 from instructpt.engines.models import read_prompting
+from instructpt.errors import RecipeError
+from instructpt.models.folders import local_folder
 from instructpt.recipes.reader import reader
 from instructpt.recipes.synthesizer import synthesizer
 from instructpt.report.release import Release
@@ -158,6 +160,34 @@ def test_a_reader_learns_answers_and_says_what_it_says_where_there_is_none(base:
     assert "<QUE>" not in learnt
     assert UNANSWERABLE in learnt
     assert "</END>" in learnt
+
+
+def test_adapters_alone_are_passed_on_and_found_again_beside_their_base(base: Path, tmp_path: Path) -> None:
+    recipe = synthesizer(
+        base=str(base),
+        sets=SETS[:1],
+        dialect="answers",
+        tuning_tokens=2048,
+        row_tokens=256,
+        batch_tokens=1024,
+        lora_rank=2,
+        lora_layers=1,
+        precision="float32",
+        reader="shipped:reader",
+        adapters_only=True,
+    )
+    folder = made(recipe, tmp_path)
+    names = {path.name for path in folder.iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors", "synthesizer.json", "README.md"} <= names
+    assert not {"model.safetensors", "config.json"} & names
+    assert read_prompting(local_folder(folder)).reader == "shipped:reader"
+    assert "LoRA, rank 2, alpha 4, last 1 layers" in (folder / "README.md").read_text()
+    whole = AutoModelForCausalLM.from_pretrained(tmp_path / "tuned" / "00000" / "model", dtype=torch.float32)
+    merged = AutoModelForCausalLM.from_pretrained(local_folder(folder), dtype=torch.float32)
+    for name, weight in merged.state_dict().items():
+        assert torch.allclose(weight, whole.state_dict()[name], atol=2e-2), name
+    with pytest.raises(RecipeError, match="all weights of tuned are tuned: give --lora-rank"):
+        synthesizer(base=str(base), lora_rank=0, adapters_only=True)
 
 
 def test_rows_are_no_longer_than_the_base_reads(base: Path) -> None:

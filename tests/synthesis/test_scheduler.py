@@ -135,7 +135,7 @@ def test_each_passage_is_asked_for_its_own_categories(make: Make) -> None:
         return "\n\n".join(f"<CAT>{name}<QUE> What {i}? <ANS> A heron. </END>" for i, name in enumerate(names))
 
     steered = open_dialect("steered")
-    synthesis = make(answer, dialect=steered, categories=asked.__getitem__)
+    synthesis = make(answer, dialect=steered, categories=lambda number, _: asked[number])
     groups = collect(chains(passages(5), shots=2), synthesis)
     shots = [shot for group in groups for shot in group.shots]
     assert [tuple(pair.category for pair in shot.pairs) for shot in shots] == list(asked.values())
@@ -149,7 +149,7 @@ def test_each_passage_is_asked_for_its_own_categories(make: Make) -> None:
 
 def test_a_dialect_that_cannot_steer_is_refused(make: Make) -> None:
     with pytest.raises(RecipeError, match="cannot ask for categories"):
-        make(categories=lambda number: ("maths",))
+        make(categories=lambda number, _: ("maths",))
 
 
 def test_what_a_category_answers_decides_whether_it_must_be_in_the_passage(make: Make) -> None:

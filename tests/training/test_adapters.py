@@ -9,12 +9,13 @@ from safetensors.torch import load_file
 from toy_training import ToyOrder, toy_model, toy_run, toy_settings
 from transformers import AutoModelForCausalLM
 
-from instructpt.errors import RecipeError
+from instructpt.errors import InputError, RecipeError
 from instructpt.training import adapters, checkpoints
 from instructpt.training.loop import train
 from instructpt.training.settings import Execution, Lora
 
 LORA = Lora(rank=4, alpha=8)
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft's own
 INPUTS = torch.arange(2, 30)[None]
 
 
@@ -66,6 +67,21 @@ def test_every_linear_layer_but_the_output_has_one():
     assert not any(name.startswith(("lm_head", "model.embed")) for name in adapters.adapters(model))
 
 
+def test_adapters_in_the_last_layers_alone_and_peft_reads_them(tmp_path):
+    model = toy_model()
+    adapters.wrap(model, Lora(rank=4, alpha=8, last_layers=1), seed=0)
+    last = f"model.layers.{model.config.num_hidden_layers - 1}."
+    assert model.config.num_hidden_layers > 1
+    assert all(name.startswith(last) for name in adapters.adapters(model))
+    with torch.no_grad():
+        for parameter in adapters.adapters(model).values():
+            parameter.add_(0.01)
+    adapters.save(model, tmp_path)
+    assert torch.equal(logits(PeftModel.from_pretrained(toy_model(), tmp_path)), logits(model))
+    with pytest.raises(InputError, match="the last 99 layers are to have adapters, the model has"):
+        adapters.wrap(toy_model(), Lora(rank=4, alpha=8, last_layers=99), seed=0)
+
+
 def test_merged_equals_adapted_and_is_a_plain_model_again():
     model = learned(toy_model())
     adapted = logits(model)
@@ -106,7 +122,9 @@ def test_it_learns_and_gives_a_hugging_face_model_without_adapters(undisturbed, 
     weight = "model.layers.0.mlp.up_proj.weight"
     change = trained.get_parameter(weight) - toy_model().get_parameter(weight)
     assert 0 < torch.linalg.matrix_rank(change, atol=1e-5) <= LORA.rank
-    assert sorted(path.name for path in folder.iterdir()) == ["metrics.jsonl", "model", "settings.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["adapters", "metrics.jsonl", "model", "settings.json"]
+    alone = PeftModel.from_pretrained(toy_model(), folder / "adapters").merge_and_unload()
+    assert torch.allclose(logits(alone), logits(trained), atol=1e-4)
 
 
 @pytest.mark.parametrize("end", [1, 6, 11])
@@ -119,7 +137,6 @@ def test_stopped_and_resumed_equals_undisturbed_bit_for_bit(tmp_path, vocabulary
     assert saved[0].read_bytes() == saved[1].read_bytes()
 
 
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft's own call
 def test_a_checkpoint_holds_the_adapters_alone_and_peft_reads_it(tmp_path, vocabulary_folder):
     list(toy_run(tmp_path, vocabulary_folder, lora=LORA, stop=after(5)))
     checkpoint = checkpoints.latest(tmp_path)
@@ -132,6 +149,12 @@ def test_a_checkpoint_holds_the_adapters_alone_and_peft_reads_it(tmp_path, vocab
     adapters.load(ours, checkpoint)
     theirs = PeftModel.from_pretrained(toy_model(), checkpoint)
     assert torch.equal(logits(theirs), logits(ours))
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_no_layers_are_refused(number):
+    with pytest.raises(RecipeError, match=f"the last {number} layers are to have adapters: give at least 1"):
+        Lora(rank=4, alpha=8, last_layers=number)
 
 
 @pytest.mark.parametrize("change", [{"rank": 0}, {"alpha": 0}, {"dropout": 1.0}])

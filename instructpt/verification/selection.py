@@ -1,0 +1,86 @@
+"""The best pairs of each passage: of those that a reader confirmed, so many as are wanted, spread over the passage.
+
+    passage     [ The heron waits. ]  [ It eats fish, frogs and eels. ]  [ Its nest is made of sticks. ]
+    pairs          a 0.9   b 1.0         c 0.8    d 0.6                       (none)
+    best 2                 b             c                                    a sentence at a time, then what is left
+    best 3         a       b             c
+
+Writing more than is wanted and keeping the best is how a small model gives pairs that a large one would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from instructpt.artifacts import Run, Stage
+from instructpt.artifacts.pair_counts import count_pairs
+from instructpt.errors import RecipeError
+from instructpt.records import Group, Pair, Reject, Shot
+from instructpt.verification.consistency import count_covered
+from instructpt.words.evidence import Span, sentences
+
+SURPLUS = "surplus"
+"""The reason of rejects that are right as far as anybody knows, but more than were wanted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best(Stage[Group]):
+    """Groups with at most so many pairs a passage: those about sentences that no better pair is about come first.
+
+    Counted are passages that hold fewer than are wanted ("passages_short") and how many pairs they lack
+    ("pairs_missing").
+    """
+
+    takes: ClassVar[str] = "passages"
+    makes: ClassVar[str] = "passages"
+
+    groups: Stage[Group]
+    pairs: int
+    """A passage."""
+
+    def __post_init__(self) -> None:
+        if self.pairs < 1:
+            raise RecipeError(f"{self.name}: {self.pairs} pairs a passage: give at least 1")
+
+    def shard(self, index: int, run: Run) -> Iterator[Group]:
+        """The same groups; pairs that are too many become rejects."""
+        for group in run.take(self.groups, index):
+            chosen = Group(group.id, tuple(best(shot, most=self.pairs) for shot in group.shots))
+            missing = [self.pairs - len(shot.pairs) for shot in chosen.shots if len(shot.pairs) < self.pairs]
+            run.tally.count("passages_short", len(missing))
+            run.tally.count("pairs_missing", sum(missing))
+            count_covered(chosen, run.tally)
+            yield count_pairs(chosen, run.tally)
+
+
+def best(shot: Shot, *, most: int) -> Shot:
+    """The shot with at most so many pairs, in their order; the others are rejects.
+
+    One pair a sentence is chosen before any sentence gets a second one, and so on; among pairs of one turn those with
+    the higher agreement come first, then those that stand earlier.
+    """
+    if len(shot.pairs) <= most:
+        return shot
+    turns, within = dict[int | None, int](), sentences(shot.document.text)
+    ranked: list[tuple[int, float, int]] = []
+    for number, pair in sorted(enumerate(shot.pairs), key=lambda item: (-(item[1].agreement or 0.0), item[0])):
+        sentence = _sentence(pair, within)
+        turns[sentence] = turns.get(sentence, 0) + 1
+        ranked.append((turns[sentence], -(pair.agreement or 0.0), number))
+    chosen = {number for _, _, number in sorted(ranked)[:most]}
+    kept = tuple(pair for number, pair in enumerate(shot.pairs) if number in chosen)
+    left = tuple(
+        Reject(f"{pair.question}\n{pair.answer}", SURPLUS)
+        for number, pair in enumerate(shot.pairs)
+        if number not in chosen
+    )
+    return replace(shot, pairs=kept, rejects=(*shot.rejects, *left))
+
+
+def _sentence(pair: Pair, within: Sequence[Span]) -> int | None:
+    """Which sentence bears the pair's answer out; None if nobody looked, or none does."""
+    if pair.span is None:
+        return None
+    return next((number for number, (_, stop) in enumerate(within) if pair.span[0] < stop), None)
