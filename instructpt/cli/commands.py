@@ -162,6 +162,43 @@ def show(words: list[str]) -> None:
     tyro.cli(show, args=words, prog="instructpt show")
 
 
+def sheet(words: list[str]) -> None:
+    """Draw pairs for a person to read and mark: instructpt sheet ARTIFACT --out FILE.csv."""
+    from instructpt.report.sheet import write_sheet
+
+    def sheet(artifact: tyro.conf.Positional[str], /, *, out: str, pairs: int = 150, seed: int = 0) -> None:
+        """Write a sheet of pairs with their passages, to be marked right, wrong or unclear by whoever reads it.
+
+        Args:
+            artifact: folder of a finished artifact of groups, such as runs/mine/groups.
+            out: a new file, which spreadsheets open.
+            pairs: how many; the sources of the passages take turns.
+            seed: of the draw.
+        """
+        ranges.check({"pairs": pairs})
+        num_drawn = write_sheet(artifact, Path(out), pairs=pairs, seed=seed)
+        print(f"{num_drawn:,} pairs: {out}")
+        print(f"Write right, wrong or unclear into the second column, then: instructpt verdicts {out}")
+
+    tyro.cli(sheet, args=words, prog="instructpt sheet")
+
+
+def verdicts(words: list[str]) -> None:
+    """Sum up a sheet that a person has marked: instructpt verdicts FILE.csv."""
+    from instructpt.report.sheet import sum_up
+    from instructpt.report.tables import print_table
+
+    def verdicts(sheet: tyro.conf.Positional[str], /) -> None:
+        """Print which share of the pairs is right, by category and in all, with 95 % intervals.
+
+        Args:
+            sheet: a file that `instructpt sheet` wrote, with verdicts.
+        """
+        print_table(sum_up(Path(sheet)), console=_console(error=False))
+
+    tyro.cli(verdicts, args=words, prog="instructpt verdicts")
+
+
 def view(words: list[str]) -> None:
     """Look at an artifact in a browser, until Ctrl-C: instructpt view ARTIFACT."""
     from instructpt.viewer.command import view_until_stopped
@@ -243,6 +280,8 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "exam": exam,
     "plan": plan,
     "show": show,
+    "sheet": sheet,
+    "verdicts": verdicts,
     "view": view,
     "report": report,
     "serve": serve,
