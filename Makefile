@@ -7,11 +7,11 @@ SOURCES := instructpt tests benchmarks scripts
 
 .PHONY: demo demo-short test check format bench vllm clean
 
-demo: $(READY)  ## real text in, three small models, their scores and a report out
+demo: $(READY)  ## real text in; pairs, two small models, their scores and a report out
 	$(BIN)/instructpt run demo --out runs/demo
 
 demo-short: $(READY)  ## the same road in a minute, for checks
-	$(BIN)/instructpt run demo --out runs/demo-short --documents 60 --pretraining-tokens 16384 --evaluation-items 8
+	$(BIN)/instructpt run demo --out runs/demo-short --documents 60 --written-documents 2 --pretraining-tokens 16384 --evaluation-items 8
 
 test: $(READY)  ## the tests, two files at a time; one thread each, for two that share a core get in each other's way
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile

@@ -40,3 +40,16 @@ def vocabulary_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("vocabulary")
     vocabulary.train([row["text"] for row in corpus_rows(40)], size=400, folder=folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory, vocabulary_folder: Path) -> str:
+    """The folder of a real model with random weights: two layers, a width of 256, 1,024 places."""
+    from instructpt.training.checkpoints import write_model
+    from instructpt.training.shapes import Shape, new_model
+
+    shape, words = Shape(hidden=256, layers=2, heads=4, feed_forward=256), vocabulary.load(str(vocabulary_folder))
+    model = new_model(shape, vocabulary_size=words.size, bos=words.bos, eos=words.eos, max_positions=1024, seed=0)
+    folder = tmp_path_factory.mktemp("models") / "small"
+    write_model(model, folder, vocabulary_folder=vocabulary_folder)
+    return str(folder)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from instructpt.artifacts import Product, Run, Stage
-from instructpt.engines.models import Model, model_folder, model_sources
+from instructpt.engines.models import Model, description_folder, model_sources
 from instructpt.records import Text
 from instructpt.words import vocabulary
 
@@ -38,7 +38,7 @@ class Pack(Stage[Any]):
         """A shard's token files."""
         from instructpt.assembly.tokenize import tokenize
 
-        words = vocabulary.load(model_folder(self.vocabulary, run))
+        words = vocabulary.load(description_folder(self.vocabulary, run))
         counts = tokenize(run.take(self.texts, index), vocabulary=words, folder=path)
         run.tally.made = counts.documents
         run.tally.count("tokens", counts.tokens)
@@ -48,7 +48,7 @@ class Pack(Stage[Any]):
         """The plan: which piece of which text stands where in which row."""
         from instructpt.assembly.rows import pack
 
-        words = vocabulary.load(model_folder(self.vocabulary, run))
+        words = vocabulary.load(description_folder(self.vocabulary, run))
         packed = pack(
             token_files(self, self.num_shards(run), run),
             capacity=self.row_tokens,

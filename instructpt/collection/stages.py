@@ -10,7 +10,7 @@ from instructpt import files
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.pair_counts import count_pairs
 from instructpt.artifacts.tally import Tally
-from instructpt.engines.models import Model, model_folder, model_sources
+from instructpt.engines.models import Model, description_folder, model_sources
 from instructpt.errors import RecipeError
 from instructpt.records import Group, Reject, Shot
 from instructpt.words import vocabulary
@@ -157,7 +157,7 @@ class Convert(Stage[Group]):
         context, shot = self._sizes()
         if self.vocabulary is None:
             return in_characters(context=context, shot=shot)
-        words = vocabulary.load(model_folder(self.vocabulary, run))
+        words = vocabulary.load(description_folder(self.vocabulary, run))
         return in_tokens(words, context=context, shot=shot, write=open_dialect(self.dialect).write)
 
     def _conversion(self, run: Run) -> Conversion:

@@ -19,7 +19,7 @@ from instructpt.corpus.filters import first_reason
 from instructpt.corpus.parts import Part
 from instructpt.corpus.portions import Portion
 from instructpt.corpus.stages import Distinct, Filter, Read, Split
-from instructpt.engines.models import model_folder
+from instructpt.engines.models import description_folder
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Reject
 from instructpt.words import vocabulary
@@ -89,7 +89,7 @@ def sample(passages: Stage[Document], run: Run, *, num_documents: int) -> Sample
     if not isinstance(reading, Read):
         raise RecipeError(f"{reading.name} does not read files: its size cannot be told before it is made")
     places, share = _places(reading, num_documents)
-    words = vocabulary.load(model_folder(passages.vocabulary, run))
+    words = vocabulary.load(description_folder(passages.vocabulary, run))
     found: list[Document] = []
     by_place = []
     for place in places:

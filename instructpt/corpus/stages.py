@@ -14,7 +14,7 @@ from instructpt.artifacts.remembered import Remembered
 from instructpt.artifacts.tally import NOT_READ
 from instructpt.corpus import duplicates, readers, splitting
 from instructpt.corpus.filters import Thresholds, first_reason
-from instructpt.engines.models import Model, model_folder, model_sources
+from instructpt.engines.models import Model, description_folder, model_sources
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Reject, Text
 from instructpt.words import vocabulary
@@ -239,7 +239,7 @@ class Split(Stage[Document]):
 
     def shard(self, index: int, run: Run) -> Iterator[Document]:
         """Passages in the order of their documents."""
-        words = vocabulary.load(model_folder(self.vocabulary, run))
+        words = vocabulary.load(description_folder(self.vocabulary, run))
         documents = run.take(self.documents, index)
         for passages in splitting.split_many(documents, vocabulary=words, budget_tokens=self.budget_tokens):
             if passages:

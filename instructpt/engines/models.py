@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +15,8 @@ from instructpt import files
 from instructpt import models as shipped
 from instructpt.artifacts import Run, Stage, fingerprint
 from instructpt.errors import InputError, RecipeError
-from instructpt.models.folders import is_local, local_folder
+from instructpt.models import adapters, open_models
+from instructpt.models.folders import base_folder, is_local, local_folder
 from instructpt.models.inspection import context_tokens, inspect
 from instructpt.models.sizes import has_chat_template, num_parameters, parameters_in_name
 from instructpt.words import vocabulary
@@ -40,15 +41,25 @@ SHIPPED = "shipped:synthesizer"
 """The small synthesizer that comes with the package."""
 
 
-def model_folder(model: Model, run: Run) -> Path:
+DESCRIPTION = ("config.json", "generation_config.json", "tokenizer*.json", "chat_template.jinja", "synthesizer.json")
+"""The files that say what a model is and how text becomes ids, all but its weights."""
+
+
+def description_folder(model: Model, run: Run) -> Path:
+    """`model_folder` for those who need no weights: adapters that ship say all the rest without their base."""
+    return model_folder(model, run, files=DESCRIPTION)
+
+
+def model_folder(model: Model, run: Run, *, files: Sequence[str] | None = None) -> Path:
     """The local folder of a model or vocabulary. Raises InputError if there is none.
 
-    A remote model has none: the shipped one stands in for it, so that tokens can be counted, roughly.
+    A remote model has none: the shipped one stands in for it, so that tokens can be counted, roughly. files: as for
+    `local_folder`, of a model that no stage makes.
     """
     if isinstance(model, str):
-        return local_folder(SHIPPED if shipped.is_remote(model) else model)
+        return local_folder(SHIPPED if shipped.is_remote(model) else model, files=files)
     folder = run.product(model, "00000")
-    return folder / "model" if (folder / "model").exists() else folder
+    return local_folder(folder / "model" if (folder / "model").exists() else folder, files=files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +161,7 @@ def prompting_of(model: Model, run: Run) -> Prompting:
     if isinstance(model, str) and shipped.is_remote(model):
         return remote_prompting(model)
     if isinstance(model, str):
-        return read_prompting(model_folder(model, run))
+        return read_prompting(description_folder(model, run))
     product = run.product(model, "00000")
     return read_prompting(product if (product / PROMPTING_FILE).exists() else model_folder(model, run))
 
@@ -184,7 +195,7 @@ def longest_text(model: Model, run: Run) -> int | None:
     """What `context_tokens` says of a model; None for a remote one."""
     if isinstance(model, str) and shipped.is_remote(model):
         return None
-    return context_tokens(model_folder(model, run))
+    return context_tokens(description_folder(model, run))
 
 
 def quiet_loading() -> None:
@@ -208,11 +219,21 @@ def model_sources(model: Model, run: Run) -> Mapping[str, str]:
         return {}
     if shipped.is_remote(model):
         return {"model": model}
-    folder = local_folder(model, files=["config.json", "tokenizer.json"])
+    folder = local_folder(model, files=DESCRIPTION)
     if not is_local(model):
         return {"model": folder.name}
-    kept = [path for path in sorted(folder.iterdir()) if path.suffix in _MODEL_SUFFIXES]
-    return {f"model/{path.name}": _digest(path) for path in kept}
+    found = {f"model/{path.name}": _digest(path) for path in sorted(folder.iterdir()) if path.suffix in _MODEL_SUFFIXES}
+    if adapters.are_alone(folder):
+        found |= {f"base/{name}": said for name, said in _base_sources(folder).items()}
+    return found
+
+
+def _base_sources(folder: Path) -> Mapping[str, str]:
+    """What the adapters in a folder stand beside, without the work of converting it."""
+    base = adapters.base_of(folder)
+    if base.startswith(open_models.SCHEME):
+        return {"model": open_models.identity(base)}
+    return {path.name: _digest(path) for path in sorted(base_folder(folder).glob("*.safetensors"))}
 
 
 def _digest(path: Path) -> str:

@@ -194,6 +194,8 @@ class Collect(Stage[Score]):
     is_single = True
 
     results: tuple[Stage[Score], ...]
+    beside: tuple[Stage[Any], ...] = field(default=(), metadata={"later": True})
+    """What is made with them, to be looked at."""
 
     def shard(self, index: int, run: Run) -> Iterator[Score]:
         """All scores, in the order of the results."""

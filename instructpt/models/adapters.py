@@ -30,10 +30,15 @@ def base_of(folder: Path) -> str:
     return str(base)
 
 
+def are_alone(folder: Path) -> bool:
+    """Whether a folder holds adapters, and no weights that they were merged into."""
+    return (folder / CONFIG).exists() and {path.name for path in folder.glob("*.safetensors")} <= {WEIGHTS}
+
+
 def merged_folder(folder: Path, base: Path) -> Path:
     """A Hugging Face folder of `base` with the adapters in `folder` merged into it; kept in the user's cache.
 
-    Raises InputError for adapters that are not whole or do not fit the base, and without peft.
+    Raises InputError for adapters that are not whole or do not fit the base.
     """
     if not (folder / WEIGHTS).exists():
         raise InputError(f"{folder} has {CONFIG} but no {WEIGHTS}: download it, pickled weights are not opened")
@@ -43,12 +48,10 @@ def merged_folder(folder: Path, base: Path) -> Path:
 
 
 def _merge(folder: Path, base: Path, target: Path) -> None:
+    from peft import PeftModel
+
     from instructpt.models.loading import load_causal_model, refuse_nan
 
-    try:
-        from peft import PeftModel
-    except ImportError as error:
-        raise InputError("LoRA folders need the peft package: pip install 'instructpt[tune]'") from error
     model = load_causal_model(base, dtype="auto")
     try:
         with warnings.catch_warnings():

@@ -10,13 +10,15 @@ from instructpt.models import adapters, is_remote, resolve
 from instructpt.models.gguf import SUFFIX, gguf_folder
 from instructpt.models.open_models import SCHEME, cached_folder, open_model, packaged_file
 
+WEIGHTS = ".safetensors"
+
 
 def local_folder(model: str | Path, *, files: Sequence[str] | None = None) -> Path:
     """The Hugging Face folder of a model: itself if on disk, a shipped or open one, else its Hub snapshot.
 
     A GGUF file, or a folder with nothing but one, is converted once (`gguf.gguf_folder`), LoRA adapters are merged once
-    into the base that they name (`adapters.merged_folder`). files: patterns of what is
-    wanted from the Hub; None for all.
+    into the base that they name (`adapters.merged_folder`). files: patterns of what is wanted; None for all. Without
+    weights among them, adapters that come with a configuration and a tokenizer of their own need no base.
     Raises InputError for a name that is neither, or a Hub model that its licence or gate refuses.
     """
     if str(model).startswith(SCHEME):
@@ -25,7 +27,7 @@ def local_folder(model: str | Path, *, files: Sequence[str] | None = None) -> Pa
     if path.suffix == SUFFIX:
         return gguf_folder(path)
     if path.is_dir():
-        return _usable(path)
+        return _usable(path, with_weights=files is None or any(WEIGHTS in pattern for pattern in files))
     if path.is_absolute() or str(model).startswith(".") or str(model).count("/") != 1:
         raise InputError(f"no model folder at {model}: give a folder with config.json, or a Hub id such as owner/name")
     return _snapshot(str(model), files)
@@ -55,13 +57,14 @@ def _open_folder(name: str, files: Sequence[str] | None) -> Path:
         ) from error
 
 
-def _usable(folder: Path) -> Path:
+def _usable(folder: Path, *, with_weights: bool) -> Path:
     """The folder, or what its contents are converted to."""
-    if (folder / "config.json").exists():
-        return folder
-    if (folder / adapters.CONFIG).exists():
-        return adapters.merged_folder(folder, _base_of(folder))
-    if (folder / "tokenizer.json").exists():
+    described = [(folder / name).exists() for name in ("config.json", "tokenizer.json")]
+    if adapters.are_alone(folder):
+        if all(described) and not with_weights:
+            return folder
+        return adapters.merged_folder(folder, base_folder(folder))
+    if any(described):
         return folder
     found = sorted(folder.glob(f"*{SUFFIX}"))
     if len(found) > 1:
@@ -70,7 +73,7 @@ def _usable(folder: Path) -> Path:
     return gguf_folder(found[0]) if found else folder
 
 
-def _base_of(folder: Path) -> Path:
+def base_folder(folder: Path) -> Path:
     """The folder of the model that the adapters in `folder` need."""
     base = adapters.base_of(folder)
     try:

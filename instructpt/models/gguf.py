@@ -60,8 +60,7 @@ def gguf_folder(path: Path, *, sha256: str | None = None) -> Path:
 
     sha256: what the file must have, if it is known; looked at before it is converted.
     Raises InputError, by name, for a file with another checksum, that is no GGUF, cut off, one part of several or an
-    adapter; for an architecture, a way of packing or a way of cutting text that cannot be read; and without the `gguf`
-    package.
+    adapter; for an architecture, a way of packing or a way of cutting text that cannot be read.
     """
     path = path.expanduser()
     if not path.is_file():
@@ -128,10 +127,8 @@ def _sha256(path: Path) -> str:
 
 def _refuse(path: Path, header: Header) -> None:
     """Raises InputError for what is known from the header not to give a model."""
-    try:
-        from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
-    except ImportError as error:
-        raise InputError("GGUF files need the gguf package: pip install 'instructpt[gguf]'") from error
+    from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+
     kind, num_parts = header.fields.get("general.type", "model"), header.fields.get("split.count", 1)
     architecture = str(header.fields.get("general.architecture"))
     if kind != "model":

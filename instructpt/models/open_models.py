@@ -67,6 +67,17 @@ def open_model(name: str) -> OpenModel:
     raise InputError(f"no open model is called {name}: {hint} give a folder or Hub id")
 
 
+def identity(name: str) -> str:
+    """Which of the places in the drawing an open model is taken from now, and what lies there.
+
+    Raises InputError for an unknown name.
+    """
+    model = open_model(name)
+    if (folder := cached_folder(model)) is not None:
+        return f"{name} at {folder.name}"
+    return f"{name} as {model.sha256}" if packaged_file(model) else name
+
+
 def cached_folder(model: OpenModel) -> Path | None:
     """The model's folder in the local Hugging Face cache; None if it is not there, or not whole."""
     from huggingface_hub import try_to_load_from_cache

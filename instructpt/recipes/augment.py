@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 
 from instructpt.artifacts import Stage
 from instructpt.corpus.stages import BuildVocabulary, Distinct, Duplicates, Filter, NearDuplicates, Split
-from instructpt.engines.models import AUTO, SHIPPED, Model, Prompting, read_prompting, remote_prompting
+from instructpt.engines.models import AUTO, DESCRIPTION, SHIPPED, Model, Prompting, read_prompting, remote_prompting
 from instructpt.errors import RecipeError
 from instructpt.mining.stages import Mine
 from instructpt.models import is_remote
@@ -133,7 +133,7 @@ def known_prompting(model: str) -> Prompting:
     """How a model says that it is asked, as far as that can be told now; the usual for a Hub model."""
     if is_remote(model):
         return remote_prompting(model)
-    return read_prompting(local_folder(model)) if is_local(model) else Prompting()
+    return read_prompting(local_folder(model, files=DESCRIPTION)) if is_local(model) else Prompting()
 
 
 def clean(documents: Stage[Document], *, prefix: str = "", near_duplicates: float | None = None) -> Stage[Document]:

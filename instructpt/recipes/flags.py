@@ -43,7 +43,7 @@ PrecisionFlag = Annotated[
 ]
 LoraRank = Annotated[
     int,
-    arg(help="Tune adapters of this rank (LoRA, needs the extra `tune`) and merge them in; 0 tunes all weights."),
+    arg(help="Tune adapters of this rank (LoRA) and merge them in; 0 tunes all weights."),
 ]
 RawText = Annotated[tuple[str, ...], arg(help="Raw text: files, folders, globs or URLs.")]
 Hub = Annotated[bool, arg(help="Also stream the catalog's sets that lie on the Hugging Face Hub.")]
@@ -306,7 +306,7 @@ class TaskTuning:
     """The longest context; longer ones are cut between sentences. 2,048 for a base, 448 for a narrow one, 384
     without."""
     lora_rank: int | None = None
-    """Tune adapters of this rank (LoRA, needs the extra `tune`) and merge them in; 0 tunes all weights. 32 by default
+    """Tune adapters of this rank (LoRA) and merge them in; 0 tunes all weights. 32 by default
     for a reader and for a base with answers first, else 0."""
     lora_layers: int | None = None
     """Adapters in this many of the last layers only; by default in all. Half of the layers take two thirds of the

@@ -18,7 +18,7 @@ from tyro.conf import Positional, arg
 from instructpt.artifacts import Stage
 from instructpt.collection.stages import Convert
 from instructpt.corpus.stages import Split
-from instructpt.engines.models import PROMPTING_FILE, Model, Prompting, model_name, read_prompting
+from instructpt.engines.models import DESCRIPTION, Model, Prompting, model_name, read_prompting
 from instructpt.errors import RecipeError
 from instructpt.evaluation.attempts import Attempt, Quality, Trial
 from instructpt.evaluation.drawing import Draw
@@ -74,7 +74,7 @@ def quality(
     """
     if base == model:
         raise RecipeError(f"the base is {base}, the model itself: give the model that it was tuned from")
-    folder = local_folder(model, files=(PROMPTING_FILE, "config.json", "tokenizer.json", "tokenizer_config.json"))
+    folder = local_folder(model, files=DESCRIPTION)
     prompting = asking.prompting(read_prompting(folder), mix=categories)
     mix_of(prompting)  # refuses now what cannot be asked for
     examination = Examination(

@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 
 from instructpt.artifacts import Stage, read_manifest
 from instructpt.artifacts.storage import Folder
-from instructpt.engines.models import AUTO, read_prompting
+from instructpt.engines.models import AUTO, DESCRIPTION, read_prompting
 from instructpt.errors import RecipeError
 from instructpt.evaluation.overlap import Stored
 from instructpt.models.folders import is_local, local_folder
@@ -79,4 +79,4 @@ def _writer(folder: Folder) -> str | None:
     model = orjson.loads(folder.read("recipe.json"))["settings"].get("model")
     if not isinstance(model, str) or not is_local(model):
         return None
-    return model if read_prompting(local_folder(model)).categories else None
+    return model if read_prompting(local_folder(model, files=DESCRIPTION)).categories else None

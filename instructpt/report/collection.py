@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from instructpt.artifacts import Run, Stage, Table, differences, is_finished
 from instructpt.artifacts.tally import Tally
-from instructpt.engines.models import Model, model_folder
+from instructpt.engines.models import Model, description_folder
 from instructpt.records import Group, Pair
 from instructpt.words import vocabulary
 
@@ -111,7 +111,7 @@ def _at_hand(model: Model | None, run: Run) -> vocabulary.Vocabulary | None:
     """The vocabulary, unless a stage has yet to make it."""
     if model is None or (not isinstance(model, str) and not _is_there(model, run)):
         return None
-    return vocabulary.load(model_folder(model, run))
+    return vocabulary.load(description_folder(model, run))
 
 
 def _is_there(stage: Stage[Any], run: Run) -> bool:

@@ -24,7 +24,7 @@ import orjson
 from instructpt.artifacts import Run, Stage, Table, is_finished, tree
 from instructpt.artifacts.budget import Budget, Spent
 from instructpt.corpus.sampling import Sampled, sample
-from instructpt.engines.models import Model, longest_text, model_folder, opened_engine
+from instructpt.engines.models import Model, description_folder, longest_text, model_folder, opened_engine
 from instructpt.progress.in_words import duration
 from instructpt.records import Document
 from instructpt.synthesis.dialects import open_dialect
@@ -116,7 +116,7 @@ def _synthesis(stage: Synthesize, run: Run, wishes: Wishes) -> Table:
     sampled = sample(stage.passages, run, num_documents=wishes.sample_documents)
     prompting = stage.prompting(run)
     dialect, mix = open_dialect(prompting.dialect), mix_of(prompting)
-    words = vocabulary.load(model_folder(stage.model, run))
+    words = vocabulary.load(description_folder(stage.model, run))
     window = min(stage.window_tokens, longest_text(stage.model, run) or stage.window_tokens)
     asked = [name for name, _ in mix.shares][:1] * stage.pairs if mix else ()
     speed, answer_tokens, how = _speed(stage, run, wishes, sampled, dialect, asked)
@@ -200,7 +200,7 @@ def _measured(
     from instructpt.engines.event_loop import run_in_loop
     from instructpt.synthesis.chains import fit
 
-    words, prompting = vocabulary.load(model_folder(stage.model, run)), stage.prompting(run)
+    words, prompting = vocabulary.load(description_folder(stage.model, run)), stage.prompting(run)
     prompts = [
         fit(
             [],
@@ -294,7 +294,7 @@ def _training(stage: Train, run: Run) -> Table | None:
 
 def _vocabulary_size(stage: Train, run: Run) -> int:
     if isinstance(stage.vocabulary, str) or is_finished(stage.vocabulary, run):
-        return vocabulary.load(model_folder(stage.vocabulary, run)).size
+        return vocabulary.load(description_folder(stage.vocabulary, run)).size
     return int(getattr(stage.vocabulary, "size", 32_000))
 
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shutil import copyfile
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
@@ -122,9 +123,7 @@ class Release(Stage[Any]):
             "dialect": self.dialect,
             "categories": categories,
             "passage_tokens": self.passage_tokens,
-            "window_tokens": min(
-                self.window_tokens, context_tokens(model_folder(self.model, run)) or self.window_tokens
-            ),
+            "window_tokens": min(self.window_tokens, context_tokens(path) or self.window_tokens),
             "max_new_tokens": self.max_new_tokens,
             "field_characters": self.field_characters,
         }
@@ -159,6 +158,7 @@ class Release(Stage[Any]):
         if self.adapters_only:
             assert isinstance(self.model.base, str)
             copy_tokenizer(folder, path)
+            copyfile(folder / "config.json", path / "config.json")
             learned = run.product(self.model, "00000") / ADAPTERS
             return write_adapters(learned, path, base=self.model.base, dtype=torch.bfloat16)
         model = load_model(folder).to(torch.bfloat16)

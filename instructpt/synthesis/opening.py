@@ -20,8 +20,8 @@ from instructpt.engines.models import (
     AUTO,
     Model,
     Prompting,
+    description_folder,
     longest_text,
-    model_folder,
     model_identity,
     model_sources,
     opened_engine,
@@ -141,7 +141,7 @@ def opened(model: Model, run: Run, *, name: str) -> Iterator[Opened]:
     with opened_engine(model, run) as engine:
         capacity, purse = Capacity(engine, most=run.chains_in_flight), _purse(engine, run)
         try:
-            words = vocabulary.load(model_folder(model, run))
+            words = vocabulary.load(description_folder(model, run))
             yield Opened(engine, capacity, words, Watch(name, run, engine, capacity, purse), purse)
         finally:
             purse.close()

@@ -11,7 +11,7 @@ from typing import ClassVar
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.pair_counts import count_pairs
 from instructpt.corpus.stages import Split
-from instructpt.engines.models import AUTO, Model, Prompting, check_model, prompting_of
+from instructpt.engines.models import AUTO, DESCRIPTION, Model, Prompting, check_model, prompting_of
 from instructpt.errors import RecipeError
 from instructpt.models.folders import is_local, local_folder
 from instructpt.models.inspection import context_tokens
@@ -72,7 +72,7 @@ class Synthesize(Stage[Group]):
             return
         if run.engine == "transformers":
             check_model(self.model, own_code=bool(run.engine_options.get("trust_remote_code")))
-        context = context_tokens(local_folder(self.model))
+        context = context_tokens(local_folder(self.model, files=DESCRIPTION))
         passage = self.passages.budget_tokens if isinstance(self.passages, Split) else 1
         if context is not None and passage + self.max_new_tokens > context:
             raise RecipeError(

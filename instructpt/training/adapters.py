@@ -39,13 +39,10 @@ def wrap(model: PreTrainedModel, lora: Lora, *, seed: int) -> None:
     """Put adapters beside every linear layer of `model` but the output, and let nothing but them be trained.
 
     A begins uniform in +-1/sqrt(in), B as zeros: before the first step the model is what it was. Each A has a random
-    stream of its own, named after it, so that they are the same bytes on every machine. Raises InputError without
-    peft, where it finds no layer that it knows, or for more `last_layers` than there are.
+    stream of its own, named after it, so that they are the same bytes on every machine. Raises InputError
+    where it finds no layer that it knows, or for more `last_layers` than there are.
     """
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError as error:
-        raise InputError("LoRA needs the peft package: pip install 'instructpt[tune]'") from error
+    from peft import LoraConfig, inject_adapter_in_model
 
     config = LoraConfig(
         r=lora.rank,

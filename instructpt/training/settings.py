@@ -15,7 +15,7 @@ ADAPTERS = "adapters"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lora:
     """Low-rank adapters instead of full tuning: every linear layer but the output learns a product of two thin
-    matrices that is added to its own (Hu et al., arXiv 2106.09685). Needs the extra `tune`."""
+    matrices that is added to its own (Hu et al., arXiv 2106.09685)."""
 
     rank: int
     """Width of the two thin matrices."""

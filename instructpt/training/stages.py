@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from instructpt import devices
 from instructpt.artifacts import Product, Run, Stage, Table
 from instructpt.assembly.stages import Pack, token_files
-from instructpt.engines.models import Model, check_model, model_folder, model_name, model_sources, quiet_loading
+from instructpt.engines.models import (
+    Model,
+    check_model,
+    description_folder,
+    model_folder,
+    model_name,
+    model_sources,
+    quiet_loading,
+)
 from instructpt.errors import BudgetError, InputError, RecipeError
 from instructpt.interrupts import Stopped, deferred
 from instructpt.progress.in_words import duration
@@ -115,7 +123,7 @@ class Train(Stage[Any]):
                 self._settings(order.num_steps),
                 model=self._model(run),
                 order=order,
-                vocabulary_folder=model_folder(self.vocabulary, run),
+                vocabulary_folder=description_folder(self.vocabulary, run),
                 folder=path,
                 execution=self._execution(run),
                 stop=lambda: stop() or (is_first and run.budget.time_is_over() is not None),
@@ -142,7 +150,7 @@ class Train(Stage[Any]):
         from instructpt.assembly.order import Order
         from instructpt.assembly.rows import check_vocabulary, open_rows
 
-        words = vocabulary.load(model_folder(self.vocabulary, run))
+        words = vocabulary.load(description_folder(self.vocabulary, run))
         sources = {}
         for source in self.mixture:
             rows = open_rows(
@@ -192,7 +200,7 @@ class Train(Stage[Any]):
         from instructpt.training.shapes import load_model, new_model, shape_named
 
         quiet_loading()
-        words = vocabulary.load(model_folder(self.vocabulary, run))
+        words = vocabulary.load(description_folder(self.vocabulary, run))
         if self.base is not None:
             folder = model_folder(self.base, run)
             if vocabulary.load(folder).fingerprint != words.fingerprint:

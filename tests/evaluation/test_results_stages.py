@@ -10,7 +10,6 @@ import orjson
 import pytest
 
 from instructpt.artifacts import Run, tree
-from instructpt.engines.models import SHIPPED
 from instructpt.errors import RecipeError
 from instructpt.evaluation.benchmarks import load_parts
 from instructpt.evaluation.questioning import Answering
@@ -40,24 +39,24 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def rated(root: Path) -> Rate:
+def rated(root: Path, small_model: str) -> Rate:
     """Two benchmarks, answered and rated."""
-    items = Evaluate(name="m-items", model=SHIPPED, tasks=("arc_easy", "boolq"), limit=5)
+    items = Evaluate(name="m-items", model=small_model, tasks=("arc_easy", "boolq"), limit=5)
     stage = Rate(name="m-scores", items=items)
     make(stage, Run(root=str(root), workers=1, device="cpu"))
     return stage
 
 
 @pytest.fixture(scope="module")
-def unseen(root: Path) -> Rate:
+def unseen(root: Path, small_model: str) -> Rate:
     """Two contexts of each unseen set of the sample."""
     exam = unseen_exam((SAMPLE_TASKS,), num_contexts=2, seed=0)
-    stage = Rate(name="unseen", items=Answering(name="unseen-items", model=SHIPPED, exam=exam), average="unseen")
+    stage = Rate(name="unseen", items=Answering(name="unseen-items", model=small_model, exam=exam), average="unseen")
     make(stage, Run(root=str(root), workers=1, device="cpu"))
     return stage
 
 
-def test_scores_are_those_of_the_items_beside_them(rated: Rate, root: Path) -> None:
+def test_scores_are_those_of_the_items_beside_them(rated: Rate, root: Path, small_model: str) -> None:
     run = Run(root=str(root))
     scores = list(run.records(rated, 0))
     assert {(score.task, score.metric) for score in scores} >= {("arc_easy", "acc_norm"), ("boolq", "gold_probability")}
@@ -66,7 +65,7 @@ def test_scores_are_those_of_the_items_beside_them(rated: Rate, root: Path) -> N
         items = list(run.records(rated.items, index))
         assert len(items) == 5
         assert {item.task for item in items} == {task}
-        again += rate(items, task=task, model_name=SHIPPED, score="acc")
+        again += rate(items, task=task, model_name=small_model, score="acc")
     assert again == scores
 
 
@@ -82,13 +81,13 @@ def test_a_task_that_was_answered_is_not_answered_again(rated: Rate, root: Path,
     assert (folder / "00001.parquet").read_bytes() == (root / "m-items" / "00001.parquet").read_bytes()
 
 
-def test_items_in_the_training_text_are_scored_apart(root: Path, tmp_path: Path) -> None:
+def test_items_in_the_training_text_are_scored_apart(root: Path, tmp_path: Path, small_model: str) -> None:
     """Row 3 of the sample's BoolQ is planted in a text; every other score stays what it is."""
     rows = [dict(row) for row in load_parts("boolq")["boolq"].eval_docs]
     texts = [f"Before. {rows[3]['passage']} After.", "A text that no test knows."]
     file = tmp_path / "trained.jsonl"
     file.write_bytes(b"".join(orjson.dumps({"id": str(i), "text": text}) + b"\n" for i, text in enumerate(texts)))
-    stage = evaluate(SHIPPED, tasks=("boolq",), limit=len(rows), trained_on=(str(file),))
+    stage = evaluate(small_model, tasks=("boolq",), limit=len(rows), trained_on=(str(file),))
     run = Run(root=str(tmp_path / "out"), workers=1, device="cpu")
     make(stage, run)
     scores = {score.metric: score for score in run.records(stage, 0)}
@@ -145,13 +144,13 @@ def test_every_model_of_a_comparison_sits_the_same_unseen_exam() -> None:
     assert sum(isinstance(stage, Answering) for stage in stages.values()) == 2
 
 
-def test_the_unseen_exam_can_be_left_out_and_never_joins_training_on_all_sets() -> None:
+def test_the_unseen_exam_can_be_left_out_and_never_joins_training_on_all_sets(small_model: str) -> None:
     def asks(**settings: Any) -> bool:
         return any(isinstance(stage, Answering) for stage in tree(compare(seeds=1, arms=("raw",), **settings)))
 
     assert not asks(unseen_contexts=0)
-    assert not asks(recipe="domain", base=SHIPPED)
+    assert not asks(recipe="domain", base=small_model)
     with pytest.raises(RecipeError, match="none is unseen"):
-        asks(recipe="domain", base=SHIPPED, unseen_contexts=5)
+        asks(recipe="domain", base=small_model, unseen_contexts=5)
     with pytest.raises(RecipeError, match="unseen_contexts is -1"):
         asks(unseen_contexts=-1)

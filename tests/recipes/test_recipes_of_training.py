@@ -43,7 +43,6 @@ from instructpt.training.shapes import SHAPES
 from instructpt.training.stages import Train
 from instructpt.words.vocabulary import load
 
-SHIPPED = "shipped:synthesizer"
 INSTRUCTIONS = [
     {"dataset": "mine", "context": "", "question": "Name three rivers.", "answer": "Rhine, Loire, Ebro."},
     {"dataset": "mine", "context": "The Cole is short.", "question": "How long is the Cole?", "answer": "Short"},
@@ -167,23 +166,25 @@ def test_a_mistake_is_told_before_any_work(settings: dict[str, object], message:
 # domain and instruct
 
 
-def test_a_domain_gets_instructions_one_to_one_and_three_rounds(corpus: str) -> None:
-    model = domain(base=SHIPPED, files=(corpus,), corpus_size="large", precision="float32")
+def test_a_domain_gets_instructions_one_to_one_and_three_rounds(corpus: str, small_model: str) -> None:
+    model = domain(base=small_model, files=(corpus,), corpus_size="large", precision="float32")
     assert [(source.rows.name, source.share) for source in model.mixture] == [
         ("instruct-rows", 1.0),
         ("instructions-rows", 1.0),
     ]
-    assert (model.base, model.vocabulary) == (SHIPPED, SHIPPED)
+    assert (model.base, model.vocabulary) == (small_model, small_model)
     assert model.settings.steps == 4000
     (synthesis,) = stages_of(model, Synthesize)
     assert synthesis.shots == 3
     assert not [stage for stage in stages_of(model, Portion) if stage.start > 0], "all texts are augmented"
-    alone = domain(base=SHIPPED, files=(corpus,), arm="without_corpora", corpus_size="large", precision="float32")
+    alone = domain(base=small_model, files=(corpus,), arm="without_corpora", corpus_size="large", precision="float32")
     assert [source.rows.name for source in alone.mixture] == ["instructions-rows"]
 
 
-def test_pairs_apart_never_share_a_row_with_their_passage(corpus: str, tmp_path: Path) -> None:
-    model = domain(base=SHIPPED, files=(corpus,), arm="mined", pair_layout="apart", row_tokens=256, precision="float32")
+def test_pairs_apart_never_share_a_row_with_their_passage(corpus: str, tmp_path: Path, small_model: str) -> None:
+    model = domain(
+        base=small_model, files=(corpus,), arm="mined", pair_layout="apart", row_tokens=256, precision="float32"
+    )
     rows = model.mixture[0].rows
     make(rows, run(tmp_path))
     texts = {text.id: text for text in records(tmp_path / rows.texts.name, Text)}
@@ -193,18 +194,18 @@ def test_pairs_apart_never_share_a_row_with_their_passage(corpus: str, tmp_path:
         there = {origin.id for origin in packed.documents_in([row])}
         known = [texts[name].passage for name in there if texts[name].passage]
         assert len(set(known)) == len(known)
-    beside = domain(base=SHIPPED, files=(corpus,), arm="instruct", precision="float32")
-    apart = domain(base=SHIPPED, files=(corpus,), arm="instruct_apart", precision="float32")
+    beside = domain(base=small_model, files=(corpus,), arm="instruct", precision="float32")
+    apart = domain(base=small_model, files=(corpus,), arm="instruct_apart", precision="float32")
     assert stages_of(beside, Synthesize) == stages_of(apart, Synthesize), "the same pairs"
 
 
 def test_a_small_corpus_gets_what_suits_it_and_the_plan_says_why(
-    corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_model: str
 ) -> None:
-    size = small_corpora.corpus_tokens((corpus,), base=SHIPPED, reading=Reading())
+    size = small_corpora.corpus_tokens((corpus,), base=small_model, reading=Reading())
     texts = [row["text"] for row in corpus_rows(60)]
-    assert size == sum(map(len, load(SHIPPED).encode(texts)))
-    model = domain(base=SHIPPED, files=(corpus,), precision="float32")
+    assert size == sum(map(len, load(small_model).encode(texts)))
+    model = domain(base=small_model, files=(corpus,), precision="float32")
     step_tokens = model.batch_rows * model.mixture[0].rows.row_tokens
     assert model.settings.steps == 8 * size // step_tokens
     assert (model.max_epochs, step_tokens) == (16, 4096)
@@ -220,18 +221,23 @@ def test_a_small_corpus_gets_what_suits_it_and_the_plan_says_why(
     assert "Chosen for a small corpus" in told.getvalue()
     assert "so that the base forgets less" in told.getvalue()
     given = domain(
-        base=SHIPPED, files=(corpus,), training_tokens=40_960, learning_rate=1e-5, replay_share=0.0, precision="float32"
+        base=small_model,
+        files=(corpus,),
+        training_tokens=40_960,
+        learning_rate=1e-5,
+        replay_share=0.0,
+        precision="float32",
     )
     assert (given.settings.steps, given.settings.learning_rate, len(given.mixture)) == (10, 1e-5, 1)
     assert not {"budget", "highest rate", "general text again"} & {setting for setting, _, _ in given.choices}
     assert fingerprint(model, run(tmp_path)) == fingerprint(replace(model, choices=()), run(tmp_path))
     monkeypatch.setattr(small_corpora, "SMALL_CORPUS_TOKENS", size)
-    large = domain(base=SHIPPED, files=(corpus,), precision="float32")
+    large = domain(base=small_model, files=(corpus,), precision="float32")
     assert (large.settings.steps, large.choices) == (4000, ())
 
 
-def test_arms_of_a_small_corpus_get_equal_tokens(corpus: str) -> None:
-    stage = small(corpus, recipe="domain", base=SHIPPED, arms=("raw", "mixed", "instruct", "instruct_apart"), seeds=1,
+def test_arms_of_a_small_corpus_get_equal_tokens(corpus: str, small_model: str) -> None:
+    stage = small(corpus, recipe="domain", base=small_model, arms=("raw", "mixed", "instruct", "instruct_apart"), seeds=1,
                   pretraining_tokens=None, row_tokens=None, batch_tokens=None, max_epochs=None)  # fmt: skip
     assert len({cell.tokens for cell in stage.cells}) == 1
     assert len({cell.model.settings for cell in stage.cells}) == 1
@@ -240,8 +246,8 @@ def test_arms_of_a_small_corpus_get_equal_tokens(corpus: str) -> None:
     }  # fmt: skip
 
 
-def test_the_control_for_format_has_pairs_of_other_passages(corpus: str) -> None:
-    model = domain(base=SHIPPED, files=(corpus,), arm="mixed", replay_share=0.0, precision="float32")
+def test_the_control_for_format_has_pairs_of_other_passages(corpus: str, small_model: str) -> None:
+    model = domain(base=small_model, files=(corpus,), arm="mixed", replay_share=0.0, precision="float32")
     assert [(source.rows.name, source.share) for source in model.mixture] == [("mixed-rows", 1.0), ("tasks-rows", 1.0)]
     assert not stages_of(model, Synthesize)
 
@@ -254,15 +260,17 @@ def test_the_control_for_format_has_pairs_of_other_passages(corpus: str) -> None
         ({"base": "nowhere/at/all"}, "no model folder at"),
     ],
 )
-def test_a_mistake_about_a_base_is_told_before_any_work(corpus: str, settings: dict[str, object], message: str) -> None:
+def test_a_mistake_about_a_base_is_told_before_any_work(
+    corpus: str, settings: dict[str, object], message: str, small_model: str
+) -> None:
     with pytest.raises((RecipeError, InputError), match=message):
-        domain(**{"base": SHIPPED, "files": (corpus,), "precision": "float32", **settings})  # type: ignore[arg-type]
+        domain(**{"base": small_model, "files": (corpus,), "precision": "float32", **settings})  # type: ignore[arg-type]
 
 
-def test_a_users_pairs_are_tuned_on_with_loss_on_their_responses(tmp_path: Path) -> None:
+def test_a_users_pairs_are_tuned_on_with_loss_on_their_responses(tmp_path: Path, small_model: str) -> None:
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in INSTRUCTIONS))
-    model = instruct(SHIPPED, pairs=(str(pairs),), layout="plain", row_tokens=64, epochs=2, precision="float32")
+    model = instruct(small_model, pairs=(str(pairs),), layout="plain", row_tokens=64, epochs=2, precision="float32")
     rows = model.mixture[0].rows
     make(rows, run(tmp_path / "out"))
     counts = orjson.loads((tmp_path / "out" / "tuning-pairs" / "manifest.json").read_bytes())["tally"]
@@ -270,21 +278,21 @@ def test_a_users_pairs_are_tuned_on_with_loss_on_their_responses(tmp_path: Path)
     folder = tmp_path / "out" / "tuning-rows"
     packed = open_rows(folder / "joined", shards=[folder / "00000"])
     batch = packed.batch(list(range(len(packed))))
-    words = load(SHIPPED)
+    words = load(small_model)
     targets = batch.targets[batch.weights > 0]
     assert sorted(words.decode([int(t)]) for t in targets if t != words.eos) == sorted(
         words.decode([i]) for i in words.encode([" Rhine, Loire, Ebro.", " Short"])[0] + words.encode([" Short"])[0]
     )
     assert (targets == words.eos).sum() == 2, "where a response ends is learned"
-    assert (model.epochs, model.base) == (2, SHIPPED)
+    assert (model.epochs, model.base) == (2, small_model)
     assert model.settings.learning_rate == pytest.approx(0.09 * 0.46 / 256, rel=0.05)
 
 
-def test_instructions_need_a_file_and_tuning_something_to_tune_on() -> None:
+def test_instructions_need_a_file_and_tuning_something_to_tune_on(small_model: str) -> None:
     with pytest.raises(RecipeError, match="give files in the neutral layout"):
         Instructions(name="instructions", files=())
     with pytest.raises(RecipeError, match="nothing to tune on"):
-        instruct(SHIPPED, tasks=(), precision="float32")
+        instruct(small_model, tasks=(), precision="float32")
 
 
 # compare
@@ -426,8 +434,8 @@ def test_a_mistake_in_a_comparison_is_told_before_any_work(
         small(corpus, **settings)
 
 
-def test_arms_of_a_domain_are_arms(corpus: str) -> None:
+def test_arms_of_a_domain_are_arms(corpus: str, small_model: str) -> None:
     check_arms(DOMAIN_ARMS)
-    stage = small(corpus, recipe="domain", base=SHIPPED, arms=DOMAIN_ARMS, seeds=1, corpus_size="large")
+    stage = small(corpus, recipe="domain", base=small_model, arms=DOMAIN_ARMS, seeds=1, corpus_size="large")
     assert {cell.arm for cell in stage.cells} == set(DOMAIN_ARMS)
-    assert all(cell.model.base == SHIPPED for cell in stage.cells)
+    assert all(cell.model.base == small_model for cell in stage.cells)
