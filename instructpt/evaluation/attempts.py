@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from instructpt.artifacts import Run, Stage
@@ -198,6 +198,8 @@ class Trial:
     """An `Attempt` in mode "pairs"."""
     answers: Stage[Group] | None = None
     """An `Attempt` in mode "answers"."""
+    read: Stage[Group] | None = field(default=None, metadata={"later": True})
+    """The pairs, after a reader has answered their questions again."""
     judged: Stage[Score] | None = None
     """What a judge made of the pairs."""
     by_domain: bool = False
@@ -224,7 +226,7 @@ class Quality(Stage[Score]):
     def shard(self, index: int, run: Run) -> Iterator[Score]:
         """The scores of one trial."""
         from instructpt.evaluation.bootstrap import scores
-        from instructpt.evaluation.quality import answer_measures, pair_measures
+        from instructpt.evaluation.quality import answer_measures, pair_measures, reading_measures
 
         trial = self.trials[index]
         answers = prompting_of(self.synthesizer, run).answers if self.synthesizer is not None else {}
@@ -234,6 +236,9 @@ class Quality(Stage[Score]):
             yield from _asked_shares(trial, task, len(outputs))
         for task, outputs in _by_task(trial, _outputs(trial, trial.answers, run)):
             yield from scores(answer_measures(outputs), task=task, model_name=trial.model, seed=self.seed)
+        for task, outputs in _by_task(trial, _outputs(trial, trial.read, run)):
+            measures = reading_measures([output.written for output in outputs])
+            yield from scores(measures, task=task, model_name=trial.model, seed=self.seed)
         if trial.judged is not None:
             for score in run.records(trial.judged):
                 yield replace(score, task=trial.task, model=trial.model)

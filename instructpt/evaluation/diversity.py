@@ -25,7 +25,7 @@ GRAM_LENGTHS = (1, 2, 3)
 
 
 def diversity_measures(shots: Sequence[Shot]) -> Iterator[Measure]:
-    """Duplicates within and across passages, distinct n-grams, and categories where pairs have any."""
+    """Duplicates within and across passages, distinct n-grams, first words, and categories where pairs have any."""
     keys = [[question_key(pair) for pair in shot.pairs] for shot in shots]
     yield measure("duplicate_questions", (_seen_before(asked) for asked in keys))
     yield _by_frequency("repeated_questions", keys, lambda count, _: float(count > 1))
@@ -33,6 +33,8 @@ def diversity_measures(shots: Sequence[Shot]) -> Iterator[Measure]:
         for length in GRAM_LENGTHS:
             runs = [[run for pair in shot.pairs for run in grams(getattr(pair, field), length)] for shot in shots]
             yield _by_frequency(f"distinct_{length}_{field}s", runs, lambda count, _: 1.0 / count)
+    first = [[found[0] for pair in shot.pairs if (found := words(pair.question))] for shot in shots]
+    yield _by_frequency("first_word_entropy_bits", first, lambda count, total: math.log2(total / count))
     categories = [[pair.category for pair in shot.pairs if pair.category] for shot in shots]
     yield _by_frequency("category_entropy_bits", categories, lambda count, total: math.log2(total / count))
     for name in sorted({category for found in categories for category in found}):

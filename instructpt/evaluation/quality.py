@@ -21,6 +21,8 @@ from instructpt.evaluation.assignment import best_assignment
 from instructpt.evaluation.bootstrap import Measure, measure
 from instructpt.evaluation.diversity import diversity_measures
 from instructpt.records import Pair, Reject, Shot
+from instructpt.verification.consistency import INCONSISTENT
+from instructpt.words.evidence import bearing, coverage, sentences
 from instructpt.words.overlap import exact_match, f1, is_span, looks_extractive, supported, words
 
 CUT_OFF = "cut_off"
@@ -52,7 +54,10 @@ METRICS = {
     "distinct_1_answers": "different words, of all words of answers",
     "distinct_2_answers": "different runs of two words, of all in answers",
     "distinct_3_answers": "different runs of three words, of all in answers",
+    "first_word_entropy_bits": "bits of the distribution of the questions' first words",
     "category_entropy_bits": "bits of the distribution of categories; its standard error by the delta method",
+    "sentences_covered": "sentences of the passages that bear some pair's answer out",
+    "confirmed": "pairs whose question a reader, asked again, answers in the same way",
     "question_words": "words a question, options aside",
     "answer_words": "words an answer, rationale aside",
     "yes_no_answers": "answers that are yes, no, true or false and nothing else",
@@ -70,6 +75,8 @@ HEADLINES = (
     "pairs_per_passage",
     "grounded",
     "duplicate_questions",
+    "confirmed",
+    "sentences_covered",
     "response_f1",
     "similarity_to_gold",
     "judged_accurate",
@@ -110,6 +117,17 @@ def pair_measures(
         *_questions(shots),
         *diversity_measures(shots),
         *_formats(shots),
+        measure("sentences_covered", (_covered(shot) for shot in shots)),
+    ]
+
+
+def reading_measures(read: Sequence[Shot]) -> list[Measure]:
+    """How many pairs are confirmed. read: with the pairs that a reader agreed with, and rejects for the others."""
+    return [
+        measure(
+            "confirmed",
+            ([1.0] * len(shot.pairs) + [0.0 for r in shot.rejects if r.reason == INCONSISTENT] for shot in read),
+        )
     ]
 
 
@@ -185,6 +203,14 @@ def _grounding(shots: Sequence[Shot], *, answers_by_category: Mapping[str, str])
         "answer_among_options",
         ([float(pair.answer in pair.options) for pair in shot.pairs if pair.options] for shot in shots),
     )
+
+
+def _covered(shot: Shot) -> list[float]:
+    """1 for each sentence of the passage that some pair needs, 0 for the others."""
+    passage, within = shot.document.text, sentences(shot.document.text)
+    found = [bearing(passage, question=pair.question, answer=pair.answer, within=within) for pair in shot.pairs]
+    num_covered, num_sentences = coverage(passage, [span for span in found if span is not None])
+    return [1.0] * num_covered + [0.0] * (num_sentences - num_covered)
 
 
 def _numbers_found(shot: Shot) -> list[float]:
