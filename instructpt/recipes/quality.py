@@ -27,6 +27,7 @@ from instructpt.models.folders import local_folder
 from instructpt.recipes.flags import SAMPLE_TASKS, Asking, Catalog, Reading, Seed, recipe
 from instructpt.records import Document, Group
 from instructpt.synthesis.mix import mix_of
+from instructpt.verification.consistency import Consistency
 
 PARTS: tuple[Literal["seen", "unseen"], ...] = ("seen", "unseen")
 
@@ -44,7 +45,8 @@ def quality(
     max_questions: int = 4,
     num_passages: int = 500,
     examples: int = 3,
-    categories: str = "",
+    categories: str | None = None,
+    reader: str | None = None,
     asking: Asking = Asking(pairs=5),
     answer_tokens: int = 64,
     judge: str | None = None,
@@ -64,7 +66,10 @@ def quality(
         max_questions: Gold questions a context that the model is to answer.
         num_passages: Raw passages, shared equally among domains.
         examples: Contexts with their gold pairs before each in few-shot exams; 0 leaves these exams out.
-        categories: Also ask for a mix, "summarization=1,numerical reasoning=2", and set it beside what is written.
+        categories: Also ask for a mix, "summarization=1,numerical reasoning=2", and set it beside what is written. By
+            default the model's own, where it has one; "" for none.
+        reader: A model that answers each pair's question on raw passages again. By default the one that the model
+            names; "" for none.
         answer_tokens: The longest answer to a gold question.
         judge: URL of an OpenAI-compatible endpoint (http://localhost:8000/v1) that judges pairs on raw passages, or
             several with commas. The key is read from the environment, INSTRUCTPT_JUDGE_KEY, and goes over https or to
@@ -75,7 +80,7 @@ def quality(
     if base == model:
         raise RecipeError(f"the base is {base}, the model itself: give the model that it was tuned from")
     folder = local_folder(model, files=DESCRIPTION)
-    prompting = asking.prompting(read_prompting(folder), mix=categories)
+    prompting = asking.prompting(read_prompting(folder), mix=categories, reader=reader)
     mix_of(prompting)  # refuses now what cannot be asked for
     examination = Examination(
         prompting=prompting, answer_tokens=answer_tokens, max_questions=max_questions, examples=examples, seed=seed
@@ -136,6 +141,11 @@ class Examination:
             max_new_tokens=self.prompting.max_new_tokens,
             seed=self.seed,
         )
+
+    def read(self, name: str, written: Attempt) -> Consistency | None:
+        """The pairs with their questions asked again, if there is somebody to ask."""
+        reader = self.prompting.reader
+        return Consistency(name=name, groups=written, model=reader) if reader else None
 
     def answers(self, name: str, *, exam: Stage[Group], model: Model, examples: int = 0) -> Attempt:
         """The model answers gold questions."""
@@ -216,10 +226,12 @@ def _on_passages(
             model=model_name(model),
             exam=exam,
             pairs=written,
+            read=examination.read(f"{prefix}passages-read", written),
             judged=judged(name=f"{prefix}passages-judged", outputs=written) if judged else None,
             by_domain=True,
         )
     if examination.prompting.mix:
         model = models[""]
         written = examination.attempt("steered-pairs", exam=exam, model=model, steered=True)
-        yield Trial(task="steered", model=model_name(model), exam=exam, pairs=written)
+        read = examination.read("steered-read", written)
+        yield Trial(task="steered", model=model_name(model), exam=exam, pairs=written, read=read)

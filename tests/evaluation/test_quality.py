@@ -20,6 +20,7 @@ from instructpt.evaluation.quality import (
     answer_measures,
     numbers,
     pair_measures,
+    reading_measures,
     similarity_to_gold,
     well_formed,
 )
@@ -179,11 +180,23 @@ def test_every_metric_says_what_it_is() -> None:
     pair = Pair("When was the bridge built?", "in the year 1843", category="dates")
     choice = Pair("Which one?", "a", ("a", "b"), category="choices")
     written = {*values(Output(shot(pair, choice), (pair,)))}
-    written |= {item.metric for item in answer_measures([])}
+    written |= {item.metric for item in [*answer_measures([]), *reading_measures([])]}
     named = {metric for metric in written if "/" not in metric}
     judged = {"judged_accurate", "judged_relevant"}
     assert named | judged == {*METRICS}
     assert {*HEADLINES} <= {*METRICS}
+
+
+def test_pairs_that_a_reader_confirms_are_counted_among_those_that_it_read() -> None:
+    read = [shot(WHEN, WHO, rejects=("inconsistent", "duplicate_question")), shot(rejects=("inconsistent",))]
+    (confirmed,) = scores(reading_measures(read), task="t", model_name="m", seed=0)
+    assert (confirmed.metric, confirmed.value, confirmed.count) == ("confirmed", pytest.approx(2 / 4), 4)
+
+
+def test_sentences_that_a_pair_needs_are_covered() -> None:
+    text = "The bridge was built in 1843. Mary Ashworth was its engineer. It is long."
+    covered = values(Output(Shot(Document("1", text, "s"), (WHEN, WHEN, WHO))))["sentences_covered"].value
+    assert covered == pytest.approx(2 / 3)
 
 
 # The statistics below them
