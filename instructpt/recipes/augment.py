@@ -26,6 +26,8 @@ from instructpt.verification.stages import Verify
 
 WRITTEN_PER_PAIR = 1.75
 """Pairs that are written for each that is wanted, where a reader leaves some out."""
+MINED_PAIRS = 3
+"""That rules may add to a passage, each of another kind."""
 PAIRS_PER_SENTENCE = 2
 """More of them ask the same things again."""
 
@@ -101,7 +103,8 @@ def synthesized(
 ) -> Stage[Group]:
     """Passages with the pairs that a model writes, asked as `prompting` says.
 
-    If it names a reader, more are written than are wanted, and the best of those that the reader confirms are kept.
+    If it names a reader, more are written than are wanted, and the best of those that the reader confirms are kept;
+    rules add pairs about what is left.
     dialect: as it is written down; AUTO for the model's own, which a Hub model that is not here yet names later.
     """
     wanted, reader = prompting.pairs, prompting.reader
@@ -121,7 +124,9 @@ def synthesized(
     )
     if not reader:
         return written
-    return Best(name=name, groups=Consistency(name=f"{name}-read", groups=written, model=reader), pairs=wanted)
+    read = Consistency(name=f"{name}-read", groups=written, model=reader)
+    mined = Mine(name=f"{name}-mined", passages=passages, shots=shots, max_pairs=MINED_PAIRS, max_per_kind=1, seed=seed)
+    return Best(name=name, groups=read, mined=mined, pairs=wanted)
 
 
 def is_known(model: str) -> bool:

@@ -5,7 +5,8 @@
     best 2                 b             c                                    a sentence at a time, then what is left
     best 3         a       b             c
 
-Writing more than is wanted and keeping the best is how a small model gives pairs that a large one would.
+Writing more than is wanted and keeping the best is how a small model gives pairs that a large one would. Pairs that
+rules mined may stand beside them: they have no agreement, so they fill the sentences that nothing else is about.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from instructpt.artifacts.pair_counts import count_pairs
 from instructpt.errors import RecipeError
 from instructpt.records import Group, Pair, Reject, Shot
 from instructpt.verification.consistency import count_covered
-from instructpt.words.evidence import Span, sentences
+from instructpt.words.evidence import Span, bearing, sentences
 
 SURPLUS = "surplus"
 """The reason of rejects that are right as far as anybody knows, but more than were wanted."""
@@ -39,6 +40,8 @@ class Best(Stage[Group]):
     groups: Stage[Group]
     pairs: int
     """A passage."""
+    mined: Stage[Group] | None = None
+    """The same passages in the same chains, with pairs that rules found."""
 
     def __post_init__(self) -> None:
         if self.pairs < 1:
@@ -46,8 +49,12 @@ class Best(Stage[Group]):
 
     def shard(self, index: int, run: Run) -> Iterator[Group]:
         """The same groups; pairs that are too many become rejects."""
+        mined = run.records(self.mined, index) if self.mined is not None else None
         for group in run.take(self.groups, index):
-            chosen = Group(group.id, tuple(best(shot, most=self.pairs) for shot in group.shots))
+            shots = group.shots
+            if mined is not None:
+                shots = tuple(map(_with_mined, shots, next(mined).shots))
+            chosen = Group(group.id, tuple(best(shot, most=self.pairs) for shot in shots))
             missing = [self.pairs - len(shot.pairs) for shot in chosen.shots if len(shot.pairs) < self.pairs]
             run.tally.count("passages_short", len(missing))
             run.tally.count("pairs_missing", sum(missing))
@@ -77,6 +84,17 @@ def best(shot: Shot, *, most: int) -> Shot:
         if number not in chosen
     )
     return replace(shot, pairs=kept, rejects=(*shot.rejects, *left))
+
+
+def _with_mined(shot: Shot, mined: Shot) -> Shot:
+    """The shot with pairs that rules found in its passage, each with the place that bears it out."""
+    passage, within = shot.document.text, sentences(shot.document.text)
+    assert mined.document.text == passage, f"{mined.document.id} is not {shot.document.id}"
+    placed = (
+        replace(pair, span=bearing(passage, question=pair.question, answer=pair.answer, within=within))
+        for pair in mined.pairs
+    )
+    return replace(shot, pairs=(*shot.pairs, *placed))
 
 
 def _sentence(pair: Pair, within: Sequence[Span]) -> int | None:
