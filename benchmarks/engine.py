@@ -122,7 +122,7 @@ async def _ours(
 async def _held() -> tuple[float, float]:
     """Tokens a second with a form and without."""
     words, dialect, stream = vocabulary.load("shipped:synthesizer"), Steered(), rng(0, "passages")
-    asked = ["narrative QA", "fill the blank", "words to sentence", "true or false"]
+    asked = ["narrative QA", "extractive QA", "title writing", "keywords"]
     passages = [" ".join(stream.choices(_SENTENCE.split(), k=stream.randint(60, 180))) for _ in range(NUM_PROMPTS)]
     prompts = [words.sequence(dialect.prompt([], passage, categories=asked)) for passage in passages]
     engine = open_engine("transformers", "shipped:synthesizer", max_batch=NUM_PROMPTS)

@@ -133,7 +133,7 @@ class Setting:
     words: vocabulary.Vocabulary
     prompting: Prompting
 
-    def categories(self, number: int) -> tuple[str, ...]:
+    def categories(self, number: int, passage: str) -> tuple[str, ...]:
         """To ask for at a passage: one or two."""
         mix = mix_of(self.prompting)
         assert mix is not None, "the model that ships asks for categories by itself"
@@ -225,7 +225,7 @@ def rounds(setting: Setting) -> Turn:
                 dialect=dialect,
                 vocabulary=setting.words,
                 budget_tokens=WINDOW_TOKENS - SAMPLING.max_new_tokens,
-                categories=setting.categories(chain * SHOTS + number),
+                categories=setting.categories(chain * SHOTS + number, document.text),
                 guided=True,
             )
             assert prompt is not None

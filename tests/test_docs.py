@@ -20,8 +20,8 @@ from instructpt.records import Document, Group, Item, Match, Score, Step, Text
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SAMPLE = ROOT / "instructpt/sample/passages.jsonl.zst"
-SMALL = {"documents": 4, "characters": 1200}
-"""The shipped synthesizer reads it twice."""
+SMALL = {"documents": 3, "characters": 700}
+"""The models that ship write and read pairs for it."""
 _BLOCK = re.compile(r"^```(sh|sh parse)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FENCE = re.compile(r"^```(|sh|sh parse|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
