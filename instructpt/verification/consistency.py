@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 _UNANSWERED = "unanswered/"
 INCONSISTENT = "inconsistent"
+UNKNOWN_CATEGORY = "unknown_category"
+"""Why a reader is not asked about a pair."""
 JUDGED_WRONG = "judged_wrong"
 MIN_F1 = 0.5
 """Of an answer with the second one. Half of the words: "the hut" and "in the old hut" agree, two names do not."""
@@ -56,7 +58,7 @@ class Consistency(Stage[Group]):
     The model sees one passage and one question, no examples and no other pairs. It may be the one that wrote the pairs
     or another, best a reader (`recipes.reader`); what a model does not know it cannot confirm, so a weak one rejects
     much that is right. A reader is asked for answers without reasons, and its word that the passage does not say is
-    another answer.
+    another answer. It is not asked about categories that it was not tuned on, such as titles: these pairs are kept.
     """
 
     takes: ClassVar[str] = "passages"
@@ -108,7 +110,7 @@ class Consistency(Stage[Group]):
             num_pairs, started = 0, time.monotonic()
             for groups in _batches(run.take(self.groups, index)):
                 asked = _pairs(groups)
-                verdicts = self._verdicts(asked, synthesis, unanswerable=prompting.unanswerable)
+                verdicts = self._verdicts(asked, synthesis, prompting)
                 num_pairs += len(asked)
                 rate = num_pairs / (time.monotonic() - started)
                 run.progress.news(self.name, {"asked": f"{num_pairs:,}", "pairs/s": f"{rate:.1f}"})
@@ -117,14 +119,19 @@ class Consistency(Stage[Group]):
                     yield group
 
     def _verdicts(
-        self, asked: Sequence[tuple[Document, Pair]], synthesis: Synthesis, *, unanswerable: str
+        self, asked: Sequence[tuple[Document, Pair]], synthesis: Synthesis, prompting: Prompting
     ) -> list[Pair | Reject]:
         """Each pair with its agreement, a reject if it is doubtful, or one `unanswered/...` if nothing can be said."""
         from instructpt.synthesis.responses import fit_question, respond
 
         dialect = synthesis.dialect
-        questions = [replace(pair, rationale=None) if unanswerable else pair for _, pair in asked]
-        refused = [dialect.refuse(question) for question in questions]
+        is_reader = bool(prompting.unanswerable)
+        known = {None, *prompting.categories} if is_reader and prompting.categories else None
+        questions = [replace(pair, rationale=None) if is_reader else pair for _, pair in asked]
+        refused = [
+            dialect.refuse(question) if known is None or question.category in known else UNKNOWN_CATEGORY
+            for question in questions
+        ]
         prompts = [
             fit_question(
                 (),

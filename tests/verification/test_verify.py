@@ -39,6 +39,19 @@ GROUPS = (
 )
 
 
+def same(group: Group) -> Group:
+    return group
+
+
+def with_categories(group: Group) -> Group:
+    """Every second pair of a kind that a reader does not know, the others of one that it does, or of none."""
+    names = ("title writing", "extractive QA", "title writing", None)
+    shots = [
+        replace(s, pairs=tuple(replace(p, category=names[i % 4]) for i, p in enumerate(s.pairs))) for s in group.shots
+    ]
+    return replace(group, shots=tuple(shots))
+
+
 def with_reasons(group: Group) -> Group:
     shots = [replace(s, pairs=tuple(replace(p, rationale="It says so.") for p in s.pairs)) for s in group.shots]
     return replace(group, shots=tuple(shots))
@@ -61,7 +74,7 @@ class Written(Stage[Any]):
         for group in GROUPS:
             run.tally.take()
             run.tally.keep()
-            yield group if self.kind == "groups" else with_reasons(group)
+            yield {"with reasons": with_reasons, "with categories": with_categories}.get(self.kind, same)(group)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,6 +263,31 @@ def test_a_reader_is_asked_for_the_answer_alone_and_may_say_that_there_is_none(
     assert {pair.rationale for pair in as_they_are(found)} == {"It says so."}
     assert {pair.agreement for pair in as_they_are(found)} == {1.0}
     assert not any("step by step" in prompt for prompt in asked)
+
+
+def test_a_reader_is_not_asked_about_kinds_of_pairs_that_it_was_not_tuned_on(
+    tmp_path: Path, vocabulary_folder: Path
+) -> None:
+    folder = tmp_path / "reader"
+    shutil.copytree(vocabulary_folder, folder)
+    categories = {"extractive QA": {"share": 1, "answers": "span"}}
+    said = {"dialect": "tags", "categories": categories, "unanswerable": "The text does not say."}
+    (folder / "synthesizer.json").write_text(json.dumps(said))
+    written = Written(name="groups", kind="with categories")
+    stage = Consistency(name="consistent", groups=written, model=str(folder), guided=False)
+    run = Run(
+        root=str(tmp_path),
+        workers=1,
+        engine="scripted",
+        engine_options={"script": lambda _: " The text does not say. </END>"},
+    )
+    make(stage, run)
+    kept = as_they_are(load_one(str(tmp_path / "consistent")))
+    assert {pair.category for pair in kept} == {"title writing"}
+    assert {pair.agreement for pair in kept} == {None}
+    counts = run.manifest(stage)["tally"]["counts"]
+    assert counts["unanswered/unknown_category"] == len(kept) > 0
+    assert counts["left_out/inconsistent"] > 0
 
 
 def test_a_judge_scores_with_a_rubric_of_the_users(corpus: Path, tmp_path: Path) -> None:
