@@ -135,6 +135,7 @@ class Setting:
 
     def categories(self, number: int, passage: str) -> tuple[str, ...]:
         """To ask for at a passage: one or two."""
+        del passage
         mix = mix_of(self.prompting)
         assert mix is not None, "the model that ships asks for categories by itself"
         return draw(mix, num_pairs=rng(0, "pairs", number).randint(1, MAX_PAIRS), seed=0, place=(0, number))

@@ -110,27 +110,40 @@ class Attempt(Stage[Group]):
                 yield count_pairs(Group(group.id, (shot,)), run.tally)
 
     def _write(self, groups: Sequence[Group], synthesis: Synthesis, mix: Mix | None, run: Run) -> list[Shot]:
-        from instructpt.synthesis.chains import fit
+        from instructpt.synthesis.chains import fit, joined, turns
         from instructpt.synthesis.responses import read_pairs
 
-        def prompt(number: int, group: Group) -> Prompt | None:
-            return fit(
-                self._examples(group),
-                passage=group.shots[-1].document.text,
-                dialect=synthesis.dialect,
-                vocabulary=synthesis.vocabulary,
-                budget_tokens=synthesis.budget_tokens,
-                categories=draw(mix, num_pairs=self.pairs, seed=self.seed, place=(0, number)) if mix else (),
-                guided=self.guided,
-                field_characters=synthesis.field_characters,
-                answers=synthesis.answers,
-            )
+        def prompts(number: int, group: Group) -> list[Prompt | None]:
+            passage = group.shots[-1].document.text
+            categories = draw(mix, num_pairs=self.pairs, seed=self.seed, place=(0, number)) if mix else ()
+            return [
+                fit(
+                    self._examples(group),
+                    passage=passage,
+                    dialect=synthesis.dialect,
+                    vocabulary=synthesis.vocabulary,
+                    budget_tokens=synthesis.budget_tokens,
+                    categories=asked,
+                    within=within,
+                    guided=self.guided,
+                    field_characters=synthesis.field_characters,
+                    answers=synthesis.answers,
+                )
+                for asked, within in turns(
+                    categories, passage=passage, dialect=synthesis.dialect, answers=synthesis.answers
+                )
+            ]
 
-        prompts = [prompt(number, group) for number, group in enumerate(groups)]
-        responses = self._respond(prompts, synthesis, run)
+        asked = [prompts(number, group) for number, group in enumerate(groups)]
+        responses = iter(self._respond([prompt for found in asked for prompt in found], synthesis, run))
         return [
-            read_pairs(group.shots[-1].document, asked, response, dialect=synthesis.dialect)
-            for group, asked, response in zip(groups, prompts, responses, strict=True)
+            joined(
+                [
+                    read_pairs(group.shots[-1].document, prompt, next(responses), dialect=synthesis.dialect)
+                    for prompt in found
+                ]
+            )
+            for group, found in zip(groups, asked, strict=True)
         ]
 
     def _answer(self, groups: Sequence[Group], synthesis: Synthesis, run: Run) -> list[Shot]:

@@ -6,14 +6,15 @@ A small model writes better pairs if it names something in the passage first and
 own trial: 40 of 44 answers of a base of 135 M parameters were spans after 300,000 tokens). Pairs stand in the order in
 which the passage bears them out, whatever their category, so that they spread over it.
 
-While an answer is decoded, `form` holds it to a substring of the passage, in categories whose answers are spans. So
-many spans as are asked for lie in so many parts of the passage, one after the other: a model that chose freely asked
-six times about the first sentence, and nothing about the rest.
+While an answer is decoded, `form` holds it to a substring of the passage, in categories whose answers are spans:
 
-    start: s_2_1                                      two spans and one free answer, in any order
-    s_2_1: P0_0 "\n\n" s_1_1 | P1 "\n\n" s_2_0
-    P0_0: "<CAT> c1 <ANS> " HELD0 " <QUE> question </END>"
-    HELD0: %regex {"substring_chunks": ["The", " ", "heron", ...]}        of the first half of the sentences
+A model that writes several pairs in a row copies the pattern of the first ("What is the prize ...?", eight times): so each
+pair that is asked for is written by itself (`chains.turns`), beside the passage alone, about a part of it.
+
+    start: s_1_1                                      one pair of each of two categories, in any order
+    s_1_1: P0 "\n\n" s_0_1 | P1 "\n\n" s_1_0
+    P0: "<CAT> c1 <ANS> " SPAN " <QUE> question </END>"
+    SPAN: %regex {"substring_chunks": ["The", " ", "heron", ...]}
 
 A question that is to be answered (`ask`) is asked as in `tags`: the question first.
 """  # noqa: E501  (the drawn line)
@@ -24,7 +25,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import ClassVar
@@ -43,8 +44,11 @@ _CHUNK = re.compile(
     r"\d+(?:[.,:]\d+)*|[^\W\d\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]+|.", re.S
 )
 """What a span is made of: words, numbers, and single characters of all else, also of scripts without blanks."""
+_WORD = re.compile(r"\w")
 _SPAN = r"/[^\s\x1c-\x1f](?:(?:.|\n)*[^\s\x1c-\x1f])?/"
 """Not empty, and no blank at either end: what Python strips and a grammar does not call a blank is named."""
+_WITH_WORD = r"/(?:.|\n)*\w(?:.|\n)*/"
+"""Something to ask for: a full stop is a span, too."""
 _TAGS = Tags()
 
 
@@ -52,6 +56,7 @@ class Answers(Steered):
     """The contract is `dialects.Dialect`. Stateless."""
 
     markup: ClassVar[Markup] = Markup(MARKS, answer_first=True)
+    asks_apart: ClassVar[bool] = True
 
     def arrange(self, shot: Shot) -> Shot:
         """See `Dialect.arrange`. In the order in which the passage bears them out; others come last."""
@@ -69,43 +74,29 @@ class Answers(Steered):
         categories: Sequence[str] = (),
         *,
         passage: str = "",
+        within: str = "",
         field_characters: int | None = None,
         answers: Mapping[str, str] = NOTHING_KNOWN,
     ) -> Form:
         """See `Dialect.form`. Pairs of the categories asked for come in any order; unasked, of those in `answers`.
 
-        An answer is a span of the passage, where it has a word and `answers` calls its category's answers spans.
+        An answer is a span of the passage, where it has a word and `answers` calls its category's answers spans; with
+        `within`, of that part of it.
         """
         check_categories(categories)
         asked = counts(categories) or Counter(dict.fromkeys(answers, 1))
-        names, numbers = list(asked) or [""], list(asked.values())
-        has_words = bool(passage.strip())
-        spans = {place for place, name in enumerate(names) if has_words and answers.get(name) == "span"}
-        is_counted = bool(categories) and math.prod(number + 1 for number in numbers) <= _MAX_RULES
-        hidden = self.markup.hide(passage)
-        num_spans = sum(numbers[place] for place in spans)
-        part_of_span = _parts(hidden, num_spans) if is_counted else [hidden]
-        parts = list(dict.fromkeys(part_of_span))
         begin, free, end = self.markup.form_parts(passage=passage, field_characters=field_characters)
-        lines = ["%llguidance {}"]
-        if not categories:
-            lines += _any_number(len(asked))
-        elif is_counted:
-            lines += _so_many(numbers, spans=spans, part_of=list(map(parts.index, part_of_span)))
-        else:
-            lines += _so_many_in_all(numbers)
-        for place, name in enumerate(names):
+        lines = ["%llguidance {}", *(_any_number(len(asked)) if not categories else _so_many(asked))]
+        hidden = self.markup.hide(within or passage)
+        has_spans = bool(_WORD.search(hidden)) and any(answers.get(name) == "span" for name in asked)
+        for number, name in enumerate(asked or [""]):
+            is_span = has_spans and answers.get(name) == "span"
             opening = f"<CAT> {literal(name) if name else NAME} {begin}"
-            if place not in spans:
-                lines.append(f"P{place}: {_regex(opening)} {_regex(free)} {_regex(end)}")
-                continue
-            for number in range(len(parts)):
-                mark = f"P{place}_{number}" if is_counted else f"P{place}"
-                lines.append(f"{mark}: {_regex(opening)} HELD{number} {_regex(end)}")
-        if spans:
-            for number, part in enumerate(parts):
-                chunks = json.dumps({"substring_chunks": _CHUNK.findall(part)}, ensure_ascii=False)
-                lines += [f"SUBSTRING{number}: %regex {chunks}", f"HELD{number}: SUBSTRING{number} & {_SPAN}"]
+            held = "HELD" if is_span else _regex(free)
+            lines.append(f"P{number}: {_regex(opening)} {held} {_regex(end)}")
+        if has_spans:
+            chunks = json.dumps({"substring_chunks": _CHUNK.findall(hidden)}, ensure_ascii=False)
+            lines += [f"SUBSTRING: %regex {chunks}", f"HELD: SUBSTRING & {_SPAN} & {_WITH_WORD}"]
         return Form("grammar", "\n".join(lines))
 
     def ask(self, earlier: Sequence[Shot], passage: str, pair: Pair) -> list[str]:
@@ -129,43 +120,23 @@ def _any_number(num_categories: int) -> Iterator[str]:
     yield f"ASKED: {_regex(ASK_LINE_FORM)}"
 
 
-def _so_many(numbers: Sequence[int], *, spans: Set[int], part_of: Sequence[int]) -> Iterator[str]:
-    """Rules for as many pairs of each category as are asked for, in any order: one for each count of what is left.
-
-    spans: which of the categories have spans for answers; the n-th span of all lies in part `part_of[n]`.
-    """
-    num_spans = sum(numbers[place] for place in spans)
+def _so_many(asked: Mapping[str, int]) -> Iterator[str]:
+    """Rules for as many pairs of each category as are asked for, in any order: one for each count of what is left."""
+    numbers = list(asked.values())
+    if math.prod(number + 1 for number in numbers) > _MAX_RULES:
+        pair = " | ".join(f"P{number}" for number in range(len(numbers)))
+        yield rf'start: pair ("\n\n" pair){{{sum(numbers) - 1}}}'
+        yield f"pair: {pair}"
+        return
     yield f"start: {_rule(numbers)}"
     for left in product(*(range(number + 1) for number in numbers)):
         ways = []
         for place, number in enumerate(left):
             if number:
                 rest = [*left[:place], number - 1, *left[place + 1 :]]
-                written = num_spans - sum(left[other] for other in spans)
-                pair = f"P{place}_{part_of[written]}" if place in spans else f"P{place}"
-                ways.append(rf'{pair} "\n\n" {_rule(rest)}' if any(rest) else pair)
+                ways.append(rf'P{place} "\n\n" {_rule(rest)}' if any(rest) else f"P{place}")
         if ways:
             yield f"{_rule(left)}: {' | '.join(ways)}"
-
-
-def _so_many_in_all(numbers: Sequence[int]) -> Iterator[str]:
-    """Rules for as many pairs as are asked for, of any of the categories."""
-    yield rf'start: pair ("\n\n" pair){{{sum(numbers) - 1}}}'
-    yield f"pair: {' | '.join(f'P{place}' for place in range(len(numbers)))}"
-
-
-def _parts(passage: str, num_spans: int) -> list[str]:
-    """The passage in as many runs of sentences as there are spans to be named, in order; a sentence for each, at least.
-
-    Where there are more spans than sentences some parts are the same.
-    """
-    bounds = sentences(passage)
-    parts = []
-    for number in range(num_spans):
-        first = number * len(bounds) // num_spans
-        last = max(first + 1, (number + 1) * len(bounds) // num_spans)
-        parts.append(passage[bounds[first][0] : bounds[last - 1][1]])
-    return parts
 
 
 def _rule(left: Sequence[int]) -> str:

@@ -27,6 +27,7 @@ from instructpt.errors import RecipeError
 from instructpt.records import Document, Shot
 from instructpt.synthesis.dialects import Dialect
 from instructpt.synthesis.markup import NOTHING_KNOWN
+from instructpt.words.evidence import sentences
 from instructpt.words.vocabulary import Vocabulary
 
 MESSAGE_TOKENS = 8
@@ -34,6 +35,10 @@ MESSAGE_TOKENS = 8
 CONVERSATION_TOKENS = 40
 """Allowed for what it adds once: begin of text, the opening of the reply (with an empty thought: 8), the dates that
 Llama 3.1 writes into the system's turn (25)."""
+
+
+TOO_LONG = "passage_too_long"
+"""The reason of a reject for a passage that does not fit, so that no model saw it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,47 @@ def measure(
     return Prompt(ids, len(ids), follows, form)
 
 
+def turns(
+    categories: Sequence[str],
+    *,
+    passage: str,
+    dialect: Dialect,
+    answers: Mapping[str, str] = NOTHING_KNOWN,
+) -> list[tuple[tuple[str, ...], str]]:
+    """What a passage is asked for at a time: the categories, and the part of it that spans are to come from ("": all).
+
+    All at once, as a rule. A dialect that `asks_apart` is asked for one pair after the other; those whose `answers` are
+    spans come first and share the passage out among them, sentence by sentence, so that pairs spread over all of it.
+    """
+    if not dialect.asks_apart or not categories:
+        return [(tuple(categories), "")]
+    spans = [name for name in categories if answers.get(name) == "span"]
+    others = [name for name in categories if answers.get(name) != "span"]
+    parts = _parts(passage, len(spans))
+    return [*(((name,), part) for name, part in zip(spans, parts, strict=True)), *(((name,), "") for name in others)]
+
+
+def _parts(passage: str, number: int) -> list[str]:
+    """The passage in so many runs of sentences, in order; where it has fewer sentences some are the same."""
+    bounds = sentences(passage)
+    if not bounds:
+        return [""] * number
+    parts = []
+    for place in range(number):
+        first = place * len(bounds) // number
+        last = max(first + 1, (place + 1) * len(bounds) // number)
+        parts.append(passage[bounds[first][0] : bounds[last - 1][1]])
+    return parts
+
+
+def joined(parts: Sequence[Shot]) -> Shot:
+    """What was written at each turn of one passage, together. A passage that is too long is so once."""
+    rejects = tuple(dict.fromkeys(reject for part in parts for reject in part.rejects if reject.reason == TOO_LONG))
+    rejects += tuple(reject for part in parts for reject in part.rejects if reject.reason != TOO_LONG)
+    pairs = tuple(pair for part in parts for pair in part.pairs)
+    return Shot(parts[0].document, pairs, min(part.follows for part in parts), rejects)
+
+
 def fit(
     earlier: Sequence[Shot],
     *,
@@ -95,6 +141,7 @@ def fit(
     vocabulary: Vocabulary,
     budget_tokens: int,
     categories: Sequence[str] = (),
+    within: str = "",
     guided: bool = False,
     field_characters: int | None = None,
     answers: Mapping[str, str] = NOTHING_KNOWN,
@@ -103,7 +150,7 @@ def fit(
 
     earlier: oldest first; shots without pairs are not carried. budget_tokens: the window less the room for an answer,
     counted as `measure` does, ids for begin and end of text included. categories: to ask for, as in `Dialect.prompt`.
-    guided: whether an engine is to hold the answer to `Dialect.form`; field_characters, answers: as there.
+    guided: whether an engine is to hold the answer to `Dialect.form`; within, field_characters, answers: as there.
 
     The paper keeps all of the history or none, by an estimated length (`Dialect`s of other markup may count
     differently, so whole prompts are measured here).
@@ -111,7 +158,9 @@ def fit(
     carried = [shot for shot in earlier if shot.pairs]
     form = None
     if guided:
-        form = dialect.form(categories, passage=passage, field_characters=field_characters, answers=answers)
+        form = dialect.form(
+            categories, passage=passage, within=within, field_characters=field_characters, answers=answers
+        )
     best: Prompt | None = None
     low, high = 0, len(carried)
     follows = high  # all of them fits as a rule; only then is it worth a search

@@ -50,6 +50,7 @@ class Chat:
 
     marks: ClassVar[tuple[str, ...]] = ()
     can_steer: ClassVar[bool] = True
+    asks_apart: ClassVar[bool] = False
 
     def __init__(self, variant: str = "english") -> None:
         """`variant`: "json" or "lines", the layout of replies; a language or a file as `prompts.load` takes it; or both
@@ -96,11 +97,12 @@ class Chat:
         categories: Sequence[str] = (),
         *,
         passage: str = "",
+        within: str = "",
         field_characters: int | None = None,
         answers: Mapping[str, str] = NOTHING_KNOWN,
     ) -> Form:
         """See `Dialect.form`, and `form` of the layout: `json_replies`, `line_replies`."""
-        del passage, answers
+        del passage, within, answers
         return self._replies.form(categories, field_characters=field_characters)
 
     def ask(self, earlier: Sequence[Shot], passage: str, pair: Pair) -> Conversation:

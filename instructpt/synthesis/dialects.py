@@ -28,6 +28,8 @@ class Dialect(Protocol):
     """Its tags, for a vocabulary that is made for it."""
     can_steer: ClassVar[bool]
     """Whether pairs carry their category, and a prompt may ask for categories."""
+    asks_apart: ClassVar[bool]
+    """Whether each pair that is asked for is best written by itself (`chains.turns`)."""
 
     def write(self, group: Group) -> Text:
         """The group as one training text of kind "task", with loss on what the model is to write.
@@ -58,6 +60,7 @@ class Dialect(Protocol):
         categories: Sequence[str] = (),
         *,
         passage: str = "",
+        within: str = "",
         field_characters: int | None = None,
         answers: Mapping[str, str] = NOTHING_KNOWN,
     ) -> Form | None:
@@ -67,7 +70,8 @@ class Dialect(Protocol):
         that servers take. It asks for as many pairs as `categories` (in their order, if the dialect can say that), and
         for at least one pair where none are given. passage: what the pairs are about; a form may hang on it (markup
         lets a `<` through only where the passage has one). field_characters: about how long a question, an option, a
-        reason or an answer may get, so that a model in a loop comes to an end; a form may be unable to say it. answers:
+        reason or an answer may get, so that a model in a loop comes to an end; a form may be unable to say it. within:
+        the part of the passage that answers are to be taken from, where they are spans; all of it by default. answers:
         of categories, what `Category.answers` says; a form may hold those that are spans to what the passage says.
         """
         ...

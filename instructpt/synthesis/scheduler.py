@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -27,7 +27,7 @@ from instructpt.errors import BudgetError, EngineError, EngineGoneError
 from instructpt.records import Document, Group, Reject, Shot
 from instructpt.synthesis.asking import Progress, Session, Synthesis, ask, refusal
 from instructpt.synthesis.capacity import READ_AHEAD, Capacity
-from instructpt.synthesis.chains import fit
+from instructpt.synthesis.chains import TOO_LONG, Prompt, fit, joined, turns
 from instructpt.verification.checks import apply_checks
 
 T = TypeVar("T")
@@ -235,31 +235,57 @@ async def _chain(session: Session, chain: tuple[Document, ...], group_id: str, f
 
 async def _shot(session: Session, document: Document, earlier: Sequence[Shot], number: int) -> Shot:
     synthesis = session.synthesis
-    prompt = fit(
-        earlier,
-        passage=document.text,
-        dialect=synthesis.dialect,
-        vocabulary=synthesis.vocabulary,
-        budget_tokens=synthesis.budget_tokens,
-        categories=synthesis.categories(number, document.text) if synthesis.categories else (),
-        guided=synthesis.guided,
-        field_characters=synthesis.field_characters,
-        answers=synthesis.answers,
+    categories = synthesis.categories(number, document.text) if synthesis.categories else ()
+    prompts = [
+        fit(
+            earlier,
+            passage=document.text,
+            dialect=synthesis.dialect,
+            vocabulary=synthesis.vocabulary,
+            budget_tokens=synthesis.budget_tokens,
+            categories=asked,
+            within=within,
+            guided=synthesis.guided,
+            field_characters=synthesis.field_characters,
+            answers=synthesis.answers,
+        )
+        for asked, within in turns(
+            categories, passage=document.text, dialect=synthesis.dialect, answers=synthesis.answers
+        )
+    ]
+    if len(prompts) == 1:  # as a rule: no task is made for it
+        written = [await _written(session, document, prompts[0])]
+    else:
+        written = await _together([_written(session, document, prompt) for prompt in prompts])
+    shot = apply_checks(joined([part for part, _, _ in written]), synthesis.checks, answers=synthesis.answers)
+    session.count(
+        shot,
+        replayed=all(replayed for _, replayed, _ in written),
+        failed=all(failed for _, _, failed in written),
     )
+    return shot
+
+
+async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all, in order; where one fails, the others are stopped first."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _written(session: Session, document: Document, prompt: Prompt | None) -> tuple[Shot, bool, bool]:
+    """What a model writes at a prompt, whether the ledger had it, and whether the engine failed."""
     if prompt is None:
-        shot = Shot(document, rejects=(Reject("", "passage_too_long"),))
-        session.count(shot)
-        return shot
+        return Shot(document, rejects=(Reject("", TOO_LONG),)), False, False
     try:
         completion, replayed = await ask(session, prompt)
     except EngineGoneError:
         raise
     except EngineError as error:
-        shot = Shot(document, rejects=(refusal(error),))
-        session.count(shot, failed=True)
-        return shot
-    pairs, rejects = synthesis.dialect.parse(completion.text)
-    shot = Shot(document, tuple(pairs), prompt.follows, tuple(rejects))
-    shot = apply_checks(shot, synthesis.checks, answers=synthesis.answers)
-    session.count(shot, replayed=replayed)
-    return shot
+        return Shot(document, rejects=(refusal(error),)), False, True
+    pairs, rejects = session.synthesis.dialect.parse(completion.text)
+    return Shot(document, tuple(pairs), prompt.follows, tuple(rejects)), replayed, False

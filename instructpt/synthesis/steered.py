@@ -44,6 +44,7 @@ class Steered:
 
     marks: ClassVar[tuple[str, ...]] = MARKS
     can_steer: ClassVar[bool] = True
+    asks_apart: ClassVar[bool] = False
     markup: ClassVar[Markup] = Markup(MARKS)
     """How one pair is written, after its category."""
 
@@ -69,6 +70,7 @@ class Steered:
         categories: Sequence[str] = (),
         *,
         passage: str = "",
+        within: str = "",
         field_characters: int | None = None,
         answers: Mapping[str, str] = NOTHING_KNOWN,
     ) -> Form:
@@ -76,7 +78,7 @@ class Steered:
 
         Pairs of one category come together, as the line `<ASK>` counts them and training text has them.
         """
-        del answers  # the answer follows its question: a span of the passage would be a pair of another kind
+        del within, answers  # the answer follows its question: a span of the passage would be a pair of another kind
         check_categories(categories)
         pair = self.markup.form(passage=passage, field_characters=field_characters)
         if not categories:

@@ -29,6 +29,7 @@ class Tags:
 
     marks: ClassVar[tuple[str, ...]] = _MARKS
     can_steer: ClassVar[bool] = False
+    asks_apart: ClassVar[bool] = False
 
     def arrange(self, shot: Shot) -> Shot:
         """See `Dialect.arrange`. Any order will do."""
@@ -48,11 +49,12 @@ class Tags:
         categories: Sequence[str] = (),
         *,
         passage: str = "",
+        within: str = "",
         field_characters: int | None = None,
         answers: Mapping[str, str] = NOTHING_KNOWN,
     ) -> Form:
         """See `Dialect.form`; what a field may hold is said at `Markup.form`."""
-        del answers
+        del within, answers
         _refuse_categories(categories)
         pair = _MARKUP.form(passage=passage, field_characters=field_characters)
         return Form("regex", rf"(?:{pair}\n\n)*{pair}")

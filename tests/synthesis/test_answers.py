@@ -121,6 +121,18 @@ def test_what_the_passage_does_not_say_may_not_be_one(answer: str) -> None:
     assert not answer.strip() or may_be_written(written(answer), ANSWERS.form(["extractive QA"], passage=PASSAGE))
 
 
+def test_a_span_may_be_held_to_a_part_of_the_passage() -> None:
+    form = ANSWERS.form(["extractive QA"], passage=PASSAGE, within="It eats fish, frogs\nand eels.", answers=KINDS)
+    assert may_be_written(written("frogs"), form)
+    assert not may_be_written(written("ash"), form)
+
+
+@pytest.mark.parametrize("answer", [".", "—", "(", "%"])
+def test_a_span_has_a_word(answer: str) -> None:
+    assert answer in PASSAGE
+    assert not may_be_written(written(answer), ANSWERS.form(["extractive QA"], passage=PASSAGE, answers=KINDS))
+
+
 def test_only_categories_whose_answers_are_spans_are_held() -> None:
     form = ANSWERS.form(["maths", "boolean QA"], passage=PASSAGE, answers=KINDS)
     assert may_be_written(f"{written('no', 'boolean QA')}\n\n{written('3', 'maths')}", form)
@@ -128,32 +140,11 @@ def test_only_categories_whose_answers_are_spans_are_held() -> None:
 
 def test_pairs_that_are_asked_for_come_in_any_order_and_number_of_each_is_held() -> None:
     form = ANSWERS.form(["extractive QA", "maths", "extractive QA"], passage=PASSAGE, answers=KINDS)
-    pieces = [written("water"), written("3", "maths"), written("ash")]
+    pieces = [written("fish"), written("3", "maths"), written("ash")]
     for order in itertools.permutations(pieces):
-        is_in_order = order.index(pieces[0]) < order.index(pieces[2])
-        assert may_be_written("\n\n".join(order), form) == is_in_order
+        assert may_be_written("\n\n".join(order), form)
     for wrong in (pieces[:2], [*pieces, pieces[0]], [pieces[1], pieces[1], pieces[0]]):
         assert not may_be_written("\n\n".join(wrong), form)
-
-
-def test_spans_that_are_asked_for_lie_in_as_many_parts_of_the_passage_one_after_the_other() -> None:
-    two = ANSWERS.form(["extractive QA"] * 2, passage=PASSAGE, answers=KINDS)
-    assert may_be_written(f"{written('heron')}\n\n{written('eels')}", two)
-    assert not may_be_written(f"{written('heron')}\n\n{written('water')}", two)
-    three = ANSWERS.form(["extractive QA"] * 3, passage=PASSAGE, answers=KINDS)
-    assert may_be_written("\n\n".join(map(written, ("heron", "fish", "ash"))), three)
-    assert not may_be_written("\n\n".join(map(written, ("heron", "fish", "eels"))), three)
-
-
-def test_more_spans_than_sentences_share_sentences() -> None:
-    form = ANSWERS.form(["extractive QA"] * 5, passage=PASSAGE, answers=KINDS)
-    assert may_be_written("\n\n".join(map(written, ("heron", "water", "fish", "eels", "ash"))), form)
-    assert not may_be_written("\n\n".join(map(written, ("heron", "water", "light", "eels", "ash"))), form)
-
-
-def test_a_passage_without_words_holds_no_answer_back() -> None:
-    for passage in ("", " \n"):
-        assert may_be_written(written("x"), ANSWERS.form(["extractive QA"], passage=passage, answers=KINDS))
 
 
 def test_of_many_categories_the_number_of_pairs_is_held() -> None:

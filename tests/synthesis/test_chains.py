@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from instructpt.engines import Conversation
 from instructpt.errors import RecipeError
-from instructpt.records import Document, Pair, Shot
-from instructpt.synthesis.chains import CONVERSATION_TOKENS, MESSAGE_TOKENS, Prompt, chains, fit, measure
+from instructpt.records import Document, Pair, Reject, Shot
+from instructpt.synthesis.chains import CONVERSATION_TOKENS, MESSAGE_TOKENS, Prompt, chains, fit, joined, measure, turns
 from instructpt.synthesis.chat import Chat
-from instructpt.synthesis.dialects import Dialect
+from instructpt.synthesis.dialects import Dialect, open_dialect
 from instructpt.synthesis.steered import Steered
 from instructpt.synthesis.tags import Tags
 from instructpt.words.vocabulary import Vocabulary
@@ -136,3 +136,40 @@ def test_a_guided_prompt_carries_the_form_of_its_answer(dialect: Dialect, small_
     assert guided.form == dialect.form(["maths"], field_characters=90) != dialect.form()
     assert free.form is None
     assert guided.content == free.content
+
+
+PASSAGE = "The heron waits. It eats fish and eels. Its nest is made of sticks. It is grey."
+KINDS = {"spans": "span", "titles": "free"}
+
+
+def test_most_dialects_are_asked_for_all_pairs_at_once() -> None:
+    asked = ["spans", "titles", "spans"]
+    for dialect in (Steered(), open_dialect("chat")):
+        assert turns(asked, passage=PASSAGE, dialect=dialect, answers=KINDS) == [(tuple(asked), "")]
+    assert turns([], passage=PASSAGE, dialect=open_dialect("answers"), answers=KINDS) == [((), "")]
+
+
+def test_pairs_that_are_asked_for_apart_share_the_passage_out_among_them() -> None:
+    answers = open_dialect("answers")
+    found = turns(["spans", "titles", "spans"], passage=PASSAGE, dialect=answers, answers=KINDS)
+    assert found == [
+        (("spans",), "The heron waits. It eats fish and eels."),
+        (("spans",), "Its nest is made of sticks. It is grey."),
+        (("titles",), ""),
+    ]
+    six = [part for _, part in turns(["spans"] * 6, passage=PASSAGE, dialect=answers, answers=KINDS)]
+    assert list(dict.fromkeys(six)) == [
+        "The heron waits.",
+        "It eats fish and eels.",
+        "Its nest is made of sticks.",
+        "It is grey.",
+    ]
+    assert turns(["spans"], passage=" \n", dialect=answers, answers=KINDS) == [(("spans",), "")]
+
+
+def test_what_was_written_apart_is_one_shot() -> None:
+    one, two = Pair("Who?", "the heron"), Pair("What?", "eels")
+    too_long, broken = Reject("", "passage_too_long"), Reject("x", "no_end_tag")
+    where = document(PASSAGE)
+    parts = [Shot(where, (one,), 1), Shot(where, (), 0, (too_long, broken)), Shot(where, (two,), 1, (too_long, broken))]
+    assert joined(parts) == Shot(where, (one, two), 0, (too_long, broken, broken))

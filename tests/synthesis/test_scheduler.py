@@ -147,6 +147,25 @@ def test_each_passage_is_asked_for_its_own_categories(make: Make) -> None:
     assert follows in synthesis.engine.asked  # type: ignore[attr-defined]
 
 
+def test_pairs_that_are_asked_for_apart_come_out_together_in_order(make: Make) -> None:
+    """The model sees no pair of the same passage, and those of earlier passages."""
+    answers = open_dialect("answers")
+
+    def answer(prompt: str) -> str:
+        name = prompt.rpartition("<ASK> 1 ")[2].partition(" </ASK>")[0]
+        return f"<CAT> {name} <ANS> A heron. <QUE> What is {name}? </END>"
+
+    synthesis = make(answer, dialect=answers, categories=lambda *_: ("law", "maths", "fables"))
+    groups = collect(chains(passages(4), shots=2), synthesis)
+    shots = [shot for group in groups for shot in group.shots]
+    assert [[pair.category for pair in shot.pairs] for shot in shots] == [["law", "maths", "fables"]] * 4
+    assert [shot.follows for shot in shots] == [0, 1, 0, 1]
+    asked = synthesis.engine.asked  # type: ignore[attr-defined]
+    assert len(asked) == 12
+    assert all(prompt.rpartition("<CON>")[2].count("<QUE>") == 0 for prompt in asked)
+    assert sum(prompt.count("<QUE>") for prompt in asked) == 3 * 3 * 2
+
+
 def test_a_dialect_that_cannot_steer_is_refused(make: Make) -> None:
     with pytest.raises(RecipeError, match="cannot ask for categories"):
         make(categories=lambda number, _: ("maths",))
