@@ -18,8 +18,10 @@ template makes the tokens, later and elsewhere: there its texts are counted, and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from instructpt import engines
 from instructpt.engines import Conversation, Form
@@ -37,6 +39,7 @@ CONVERSATION_TOKENS = 40
 Llama 3.1 writes into the system's turn (25)."""
 
 
+_WORD = re.compile(r"\S+")
 TOO_LONG = "passage_too_long"
 """The reason of a reject for a passage that does not fit, so that no model saw it."""
 
@@ -113,16 +116,27 @@ def turns(
 
 
 def _parts(passage: str, number: int) -> list[str]:
-    """The passage in so many runs of sentences, in order; where it has fewer sentences some are the same."""
+    """The passage in so many parts, in order: runs of sentences, or pieces of them where there are fewer sentences.
+
+    The same span would get the same question: with 7 spans in 4 sentences, whole ones, 3 of 7 questions were asked
+    twice. "" stands for the whole passage where even words are fewer.
+    """
     bounds = sentences(passage)
-    if not bounds:
+    if number > len(bounds):
+        bounds = [piece for start, stop in bounds for piece in _pieces(passage, start, stop, -(-number // len(bounds)))]
+    if number > len(bounds):
         return [""] * number
-    parts = []
-    for place in range(number):
-        first = place * len(bounds) // number
-        last = max(first + 1, (place + 1) * len(bounds) // number)
-        parts.append(passage[bounds[first][0] : bounds[last - 1][1]])
-    return parts
+    cuts = [place * len(bounds) // number for place in range(number + 1)]
+    return [passage[bounds[first][0] : bounds[last - 1][1]] for first, last in pairwise(cuts)]
+
+
+def _pieces(passage: str, start: int, stop: int, number: int) -> Iterator[tuple[int, int]]:
+    """A sentence in at most so many pieces of about as many words."""
+    words = [match.span() for match in _WORD.finditer(passage, start, stop)]
+    cuts = [place * len(words) // number for place in range(number + 1)]
+    for first, last in pairwise(cuts):
+        if first < last:
+            yield words[first][0], words[last - 1][1]
 
 
 def joined(parts: Sequence[Shot]) -> Shot:

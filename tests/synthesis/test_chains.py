@@ -157,14 +157,28 @@ def test_pairs_that_are_asked_for_apart_share_the_passage_out_among_them() -> No
         (("spans",), "Its nest is made of sticks. It is grey."),
         (("titles",), ""),
     ]
-    six = [part for _, part in turns(["spans"] * 6, passage=PASSAGE, dialect=answers, answers=KINDS)]
-    assert list(dict.fromkeys(six)) == [
-        "The heron waits.",
-        "It eats fish and eels.",
-        "Its nest is made of sticks.",
-        "It is grey.",
+    eight = [part for _, part in turns(["spans"] * 8, passage=PASSAGE, dialect=answers, answers=KINDS)]
+    assert eight == [
+        "The",
+        "heron waits.",
+        "It eats",
+        "fish and eels.",
+        "Its nest is",
+        "made of sticks.",
+        "It",
+        "is grey.",
     ]
+    assert {part for _, part in turns(["spans"] * 99, passage=PASSAGE, dialect=answers, answers=KINDS)} == {""}
     assert turns(["spans"], passage=" \n", dialect=answers, answers=KINDS) == [(("spans",), "")]
+
+
+@given(number=st.integers(1, 30))
+def test_parts_follow_one_another_and_differ(number: int) -> None:
+    found = turns(["spans"] * number, passage=PASSAGE, dialect=open_dialect("answers"), answers=KINDS)
+    parts = [part for _, part in found]
+    assert len(parts) == number
+    if "" not in parts:
+        assert " ".join(parts).split() == PASSAGE.split()
 
 
 def test_what_was_written_apart_is_one_shot() -> None:
