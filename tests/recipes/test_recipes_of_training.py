@@ -108,12 +108,18 @@ def test_arms_differ_in_their_texts_alone() -> None:
         assert model.settings == models["raw"].settings
         assert model.vocabulary == models["raw"].vocabulary
     assert {arm for arm, model in models.items() if stages_of(model, Synthesize)} == {
-        "instruct", "instruct_apart", "one_round", "without_tasks", "share_half", "share_all"
-    }  # fmt: skip
+        "instruct",
+        "instruct_apart",
+        "one_round",
+        "without_tasks",
+        "share_half",
+        "share_all",
+    }
     assert stages_of(models["one_round"], Synthesize)[0].shots == 1
     assert {arm for arm, model in models.items() if "tasks" not in [stage.name for stage in tree(model)]} == {
-        "raw", "without_tasks"
-    }  # fmt: skip
+        "raw",
+        "without_tasks",
+    }
 
 
 def test_a_share_of_tasks_is_one_of_tokens() -> None:
@@ -214,8 +220,14 @@ def test_a_small_corpus_gets_what_suits_it_and_the_plan_says_why(
     assert shares[1] / sum(shares) == pytest.approx(0.1)
     assert model.settings.learning_rate == pytest.approx(3 * 0.09 * 0.46 / 256, rel=0.05)
     assert {setting for setting, _, _ in model.choices} == {
-        "budget", "a step", "a row", "highest rate", "general instructions", "general text again", "most passes"
-    }  # fmt: skip
+        "budget",
+        "a step",
+        "a row",
+        "highest rate",
+        "general instructions",
+        "general text again",
+        "most passes",
+    }
     told = io.StringIO()
     print_plan(model, run(tmp_path), Wishes(sample_documents=5), console=Console(file=told, width=200))
     assert "Chosen for a small corpus" in told.getvalue()
@@ -237,13 +249,27 @@ def test_a_small_corpus_gets_what_suits_it_and_the_plan_says_why(
 
 
 def test_arms_of_a_small_corpus_get_equal_tokens(corpus: str, small_model: str) -> None:
-    stage = small(corpus, recipe="domain", base=small_model, arms=("raw", "mixed", "instruct", "instruct_apart"), seeds=1,
-                  pretraining_tokens=None, row_tokens=None, batch_tokens=None, max_epochs=None)  # fmt: skip
+    stage = small(
+        corpus,
+        recipe="domain",
+        base=small_model,
+        arms=("raw", "mixed", "instruct", "instruct_apart"),
+        seeds=1,
+        pretraining_tokens=None,
+        row_tokens=None,
+        batch_tokens=None,
+        max_epochs=None,
+    )
     assert len({cell.tokens for cell in stage.cells}) == 1
     assert len({cell.model.settings for cell in stage.cells}) == 1
     assert {source.rows.name for cell in stage.cells for source in cell.model.mixture} == {
-        "raw-rows", "mixed-rows", "tasks-rows", "instruct-rows", "instruct_apart-rows", "replay-rows"
-    }  # fmt: skip
+        "raw-rows",
+        "mixed-rows",
+        "tasks-rows",
+        "instruct-rows",
+        "instruct_apart-rows",
+        "replay-rows",
+    }
 
 
 def test_the_control_for_format_has_pairs_of_other_passages(corpus: str, small_model: str) -> None:
@@ -301,12 +327,24 @@ def test_instructions_need_a_file_and_tuning_something_to_tune_on(small_model: s
 def small(corpus: str, **settings: object):
     return compare(
         **{
-            "files": (corpus,), "arms": ("raw", "mined"), "seeds": 2, "shape": "1m", "vocabulary_size": 400,
-            "pretraining_tokens": 1024, "row_tokens": 64, "batch_tokens": 256, "max_epochs": 1000, "task_share": 0.1,
-            "augmented_share": 0.5, "held_out_share": 0.1, "tasks": (), "unseen_contexts": 0, "precision": "float32",
+            "files": (corpus,),
+            "arms": ("raw", "mined"),
+            "seeds": 2,
+            "shape": "1m",
+            "vocabulary_size": 400,
+            "pretraining_tokens": 1024,
+            "row_tokens": 64,
+            "batch_tokens": 256,
+            "max_epochs": 1000,
+            "task_share": 0.1,
+            "augmented_share": 0.5,
+            "held_out_share": 0.1,
+            "tasks": (),
+            "unseen_contexts": 0,
+            "precision": "float32",
             **settings,
         }  # type: ignore[arg-type]
-    )  # fmt: skip
+    )
 
 
 def test_cells_are_artifacts_that_are_made_once(corpus: str, tmp_path: Path) -> None:
@@ -362,8 +400,10 @@ def test_what_models_are_trained_on_is_told_by_source(corpus: str, tmp_path: Pat
     before = mixtures(stage, run(tmp_path))
     assert before is not None
     assert [row[:2] for row in before.rows] == [
-        ("raw-seed0 (+1)", "raw-rows"), ("mined-seed0 (+1)", "mined-rows"), ("", "tasks-rows")
-    ]  # fmt: skip
+        ("raw-seed0 (+1)", "raw-rows"),
+        ("mined-seed0 (+1)", "mined-rows"),
+        ("", "tasks-rows"),
+    ]
     assert [row[3:5] for row in before.rows] == [("4,096", "100.0%"), ("3,686", "90.0%"), ("410", "10.0%")]
     assert {row[2] for row in before.rows} == {row[5] for row in before.rows} == {"-"}
 
@@ -383,9 +423,16 @@ def test_what_models_are_trained_on_is_told_by_source(corpus: str, tmp_path: Pat
 
 def test_copies_of_a_part_are_its_epochs(corpus: str, tmp_path: Path) -> None:
     stage = general(
-        files=(corpus,), shape="1m", arm="mixed", task_copies=2, row_tokens=64, batch_tokens=256, vocabulary_size=400,
-        pretraining_tokens=4096, precision="float32",
-    )  # fmt: skip
+        files=(corpus,),
+        shape="1m",
+        arm="mixed",
+        task_copies=2,
+        row_tokens=64,
+        batch_tokens=256,
+        vocabulary_size=400,
+        pretraining_tokens=4096,
+        precision="float32",
+    )
     make(stage.mixture[0].rows, run(tmp_path))
     found = mixtures(stage, run(tmp_path))
     assert found is not None
@@ -405,8 +452,11 @@ def test_seeds_draw_other_weights_and_the_same_texts(corpus: str) -> None:
 def test_tuned_models_are_scored_again(corpus: str) -> None:
     stage = small(corpus, tuned=True, seeds=1)
     assert [(cell.arm, cell.phase) for cell in stage.cells] == [
-        ("raw", ""), ("raw", "tuned"), ("mined", ""), ("mined", "tuned")
-    ]  # fmt: skip
+        ("raw", ""),
+        ("raw", "tuned"),
+        ("mined", ""),
+        ("mined", "tuned"),
+    ]
     assert stage.cells[1].model.base == stage.cells[0].model
 
 
