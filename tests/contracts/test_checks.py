@@ -35,6 +35,10 @@ EXAMPLES: dict[str, tuple[Pair, Pair]] = {
         Pair("What happens after the heron waits in shallow water?", "The heron waits in shallow water."),
         Pair("What happens after the heron waits in shallow water?", "The heron waits."),
     ),
+    "wrong_kind_of_answer": (
+        Pair("How many herons nest there?", "in tall trees"),
+        Pair("How many herons nest there?", "often several pairs"),
+    ),
     "unsafe_markup": (Pair("Where?", "in <script>top</script> trees"), Pair("Where?", "in a <b>tall</b> tree")),
     "language_mismatch": (
         Pair("Wo nisten die Reiher?", "In hohen Bäumen, oft viele Paare zusammen, und das in jedem Jahr wieder."),

@@ -4,6 +4,7 @@
             |
             +-- form.py        what a pair looks like: empty, too long, in circles, copied, unsafe
             +-- grounding.py   the answer's words, numbers and names against the passage (numerals.py reads numbers)
+            +-- kinds.py       a time for when, a number for how many, a name for who
             +-- exercises.py   exercises with a key of their own: gaps, words to use, statements to judge
             +-- speech.py      the passage's language; nothing said before (nearness.py compares with all before it)
 
@@ -35,6 +36,7 @@ from instructpt.verification.checks.form import (
     unsafe_markup,
 )
 from instructpt.verification.checks.grounding import grounded, unsupported_name, unsupported_number
+from instructpt.verification.checks.kinds import wrong_kind_of_answer
 from instructpt.verification.checks.nearness import Seen
 from instructpt.verification.checks.passage import Check, Passage, question_key
 from instructpt.verification.checks.speech import language_mismatch, near_duplicate, remember
@@ -97,6 +99,7 @@ CHECKS: dict[str, Check] = {
     "copied_context": copied_context,
     "leaked_markup": leaked_markup,
     "repeated_question": repeated_question,
+    "wrong_kind_of_answer": wrong_kind_of_answer,
     "unsafe_markup": unsafe_markup,
     "language_mismatch": language_mismatch,
     "wrong_gap": wrong_gap,
@@ -114,6 +117,7 @@ MODEL_CHECKS = (
     *DEFAULT_CHECKS,
     "leaked_markup",
     "repeated_question",
+    "wrong_kind_of_answer",
     "unsafe_markup",
     "wrong_gap",
     "words_not_used",
