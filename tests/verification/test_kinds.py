@@ -49,6 +49,4 @@ def test_only_short_free_answers_to_english_questions_are_looked_at() -> None:
     assert wrong_kind_of_answer(Pair(question, answer), GERMAN) is None
     assert wrong_kind_of_answer(Pair(question, answer, options=(answer, "1887")), ENGLISH) is None
     assert wrong_kind_of_answer(Pair(question, answer, rationale="It says so."), ENGLISH) is None
-    assert (
-        wrong_kind_of_answer(Pair(question, f"{answer} of the town, and all that came with it there"), ENGLISH) is None
-    )
+    assert wrong_kind_of_answer(Pair(question, f"{answer} of the town, and all that came with it"), ENGLISH) is None
