@@ -274,7 +274,7 @@ def measure(*, num_chains: int = NUM_CHAINS, num_repetitions: int = NUM_REPETITI
     prompting = read_prompting(Path(MODEL)).wished(pairs=MAX_PAIRS)
     os.environ["VLLM_SERVER_DEV_MODE"] = "1"  # so that it can be told to empty its cache
     flags = f"--num-gpu-blocks-override {CACHE_TOKENS // BLOCK_TOKENS}"
-    with serve(SHIPPED, settings=Settings(cache_gib=1, requests=IN_FLIGHT, flags=flags)) as servers:
+    with serve(SHIPPED, Settings(cache_gib=1, requests=IN_FLIGHT, flags=flags)) as servers:
         setting = Setting(servers.urls[0], make_chains(words, number=num_chains), words, prompting)
         turns = take_turns(setting, num_repetitions=num_repetitions)
     return told(turns)

@@ -12,10 +12,11 @@ import asyncio
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from instructpt.engines import Completion, EngineState, Prompt, Sampling
 from instructpt.engines.http import HttpEngine
-from instructpt.engines.serving.presets import GPU_MEMORY_SHARE, Settings
+from instructpt.engines.serving.presets import Settings
 from instructpt.engines.serving.vllm import serve
 from instructpt.errors import EngineError, EngineGoneError
 
@@ -28,51 +29,16 @@ _GONE_SECONDS = 15.0
 class VllmEngine:
     """The contract is `engines.Engine`. Constructing it starts the servers, which takes from half a minute on.
 
-    context_tokens, dtype, requests, batch_tokens, memory_share, tensor_parallel, guess_tokens, cache_gib, cores, flags:
-    see `presets.Settings`.
-    environment, log_folder, start_seconds: see `vllm.serve`. timeout_seconds: for a whole answer.
+    timeout_seconds: for a whole answer. settings: those of `presets.Settings`.
 
     Raises what `vllm.serve` does.
     """
 
-    def __init__(
-        self,
-        model: str,
-        *,
-        context_tokens: int | None = None,
-        dtype: str = "auto",
-        requests: int | None = None,
-        batch_tokens: int | None = None,
-        memory_share: float = GPU_MEMORY_SHARE,
-        tensor_parallel: int = 1,
-        guess_tokens: int = 0,
-        cache_gib: int | None = None,
-        cores: str = "auto",
-        flags: str = "",
-        environment: str | None = None,
-        log_folder: str | None = None,
-        start_seconds: float = 1800.0,
-        timeout_seconds: float = 600.0,
-    ) -> None:
-        settings = Settings(
-            context_tokens=context_tokens,
-            dtype=dtype,
-            requests=requests,
-            batch_tokens=batch_tokens,
-            memory_share=memory_share,
-            tensor_parallel=tensor_parallel,
-            guess_tokens=guess_tokens,
-            cache_gib=cache_gib,
-            cores=str(cores),
-            flags=flags,
-        )
-        self._servers = serve(
-            model,
-            settings=settings,
-            environment=environment,
-            log_folder=None if log_folder is None else Path(log_folder),
-            start_seconds=start_seconds,
-        )
+    def __init__(self, model: str, *, timeout_seconds: float = 600.0, **settings: Any) -> None:
+        for name, kind in (("cores", str), ("log_folder", Path)):  # an option such as cores=0 comes as a number
+            if settings.get(name) is not None:
+                settings[name] = kind(settings[name])
+        self._servers = serve(model, Settings(**settings))
         self._http = HttpEngine(
             model,
             endpoints=self._servers.urls,

