@@ -165,7 +165,8 @@ class Stage(Generic[R_co]):
     A stage of records overrides `shard`; one that makes files (`product = "folder"`) overrides `build`. A setting that
     comes to a stage later is a `field(default=..., metadata={"later": True})` that changes nothing at its default: it
     is no part of what the stage is then, so that artifacts from before it stay valid. A field for people alone, such as
-    why settings are what they are, is a `field(compare=False, metadata={"note": True})`: never part of what a stage is.
+    why settings are what they are, or of where it is made, such as the address of a judge, is a `field(compare=False,
+    metadata={"note": True})`: never part of what a stage is.
     """
 
     name: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import InitVar, dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from instructpt.artifacts import Run, Stage
@@ -34,13 +34,15 @@ class Judge(Stage[Score]):
     language: str = LANGUAGE
     """Of the prompt."""
     seed: int = 0
-    url: InitVar[str]
-    """Where it answers, with commas if there are several. Where is not what: a judge that moves is the same
-    judge, so this is no field."""
-    _server: ClassVar[Server]
+    url: str = field(repr=False, compare=False, metadata={"note": True})
+    """Where it answers, with commas if there are several. Where is not what: a judge that moves is the same judge."""
 
-    def __post_init__(self, url: str) -> None:
-        object.__setattr__(self, "_server", Server(url, self.model))
+    def __post_init__(self) -> None:
+        self.server()  # what cannot be asked is refused before anything is made
+
+    def server(self) -> Server:
+        """Where it answers. Raises RecipeError, as `Server` does."""
+        return Server(self.url, self.model)
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The prompt by content."""
@@ -63,7 +65,7 @@ class Judge(Stage[Score]):
             run.progress.news(self.name, {"judged": f"{num_done:,}/{len(items):,}", "left": left})
 
         replies = run.workspace(self, index) / "ledger.sqlite"
-        opinions = judge(items, server=self._server, replies=replies, language=self.language, on_progress=tell)
+        opinions = judge(items, server=self.server(), replies=replies, language=self.language, on_progress=tell)
         by_passage: dict[int, list[Verdict]] = {}
         for (number, _), opinion in zip(chosen, opinions, strict=True):
             if isinstance(opinion, Reject):

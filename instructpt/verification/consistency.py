@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import InitVar, dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from instructpt.artifacts import Run, Stage
@@ -209,15 +209,17 @@ class Judged(Stage[Group]):
     """A file with {passage}, {question} and {answer} that asks for {"score": ...}; "" is the one that ships."""
     min_score: float = MIN_SCORE
     """Pairs below it are left out."""
-    url: InitVar[str]
-    """Where it answers, with commas if there are several. Where is not what: a judge that moves is the same
-    judge, so this is no field."""
-    _server: ClassVar[Server]
+    url: str = field(repr=False, compare=False, metadata={"note": True})
+    """Where it answers, with commas if there are several. Where is not what: a judge that moves is the same judge."""
 
-    def __post_init__(self, url: str) -> None:
+    def __post_init__(self) -> None:
+        self.server()  # what cannot be asked is refused before anything is made
+
+    def server(self) -> Server:
+        """Where it answers. Raises RecipeError, as `Server` does."""
         from instructpt.verification.judge.replies import Server
 
-        object.__setattr__(self, "_server", Server(url, self.model))
+        return Server(self.url, self.model)
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The rubric by content."""
@@ -234,7 +236,7 @@ class Judged(Stage[Group]):
         for groups in _batches(run.take(self.groups, index)):
             scores = rate(
                 _pairs(groups),
-                server=self._server,
+                server=self.server(),
                 replies=folder / "ledger.sqlite",
                 rubric=load_rubric(self.rubric),
             )

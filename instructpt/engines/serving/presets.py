@@ -75,7 +75,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class LaunchPart:
     """Of a command line; what stands in braces is filled in."""
 
     reason: str
@@ -127,10 +127,10 @@ class Machine:
 
 
 @cache
-def presets() -> Mapping[str, Part]:
+def presets() -> Mapping[str, LaunchPart]:
     """The parts by name."""
     tables = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
-    return {name: Part(**table) for name, table in tables.items()}
+    return {name: LaunchPart(**table) for name, table in tables.items()}
 
 
 def launches(
