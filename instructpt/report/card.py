@@ -25,7 +25,7 @@ class TaskSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Corpus:
+class CardCorpus:
     """Raw text that the model was trained on."""
 
     name: str
@@ -36,7 +36,7 @@ class Corpus:
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class CardTraining:
     """One run of the training loop."""
 
     name: str
@@ -51,7 +51,7 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
+class CardFacts:
     """What there is to say about a synthesizer."""
 
     title: str
@@ -71,8 +71,8 @@ class Card:
     task_sets: tuple[TaskSet, ...]
     task_totals: tuple[int, int, int]
     """Contexts, pairs and tokens; a context that several sets share counts once."""
-    corpora: tuple[Corpus, ...]
-    trainings: tuple[Training, ...]
+    corpora: tuple[CardCorpus, ...]
+    trainings: tuple[CardTraining, ...]
     scores: tuple[Score, ...]
     mined_share: float
     """Share of the tuning tokens whose pairs were mined by rules."""
@@ -84,7 +84,7 @@ class Card:
     """Data sets read from the Hub."""
 
 
-def render(card: Card) -> str:
+def render(card: CardFacts) -> str:
     """The card as Markdown with its YAML header."""
     names = list(dict.fromkeys(name for training in card.trainings for name, _ in training.settings))
     rows = [("begins from", *(training.begins for training in card.trainings))]

@@ -31,7 +31,7 @@ from instructpt.words import vocabulary
 
 if TYPE_CHECKING:
     from instructpt.collection.catalog import Catalog
-    from instructpt.report.card import Corpus, TaskSet, Training
+    from instructpt.report.card import CardCorpus, CardTraining, TaskSet
 
 UNNAMED = "not named"
 """What the card says of documents whose row has no licence."""
@@ -197,7 +197,7 @@ class Release(Stage[Any]):
     def _card(
         self, groups: Sequence[Group], run: Run, *, parameters: int, path: Path, categories: tuple[str, ...]
     ) -> Any:
-        from instructpt.report.card import Card
+        from instructpt.report.card import CardFacts
         from instructpt.synthesis.dialects import open_dialect
 
         catalog, trainings = self._catalog(), _chain(self.model)
@@ -211,7 +211,7 @@ class Release(Stage[Any]):
         used = {item.name for item in sets}
         hubs = {e.hub.id for name, e in catalog.entries.items() if self.tasks.hub and e.hub and name in used}
         unseen = {name for name, entry in catalog.entries.items() if entry.part == "unseen" and name not in used}
-        return Card(
+        return CardFacts(
             title=self.title,
             note=self.note,
             licence=self.licence or _licence(sets, corpora, base_name),
@@ -292,22 +292,22 @@ def _task_sets(groups: Sequence[Group], catalog: Catalog, tokens: Tokens) -> lis
     return sets
 
 
-def _licence(sets: Sequence[TaskSet], corpora: Sequence[Corpus], base: str | None) -> str:
+def _licence(sets: Sequence[TaskSet], corpora: Sequence[CardCorpus], base: str | None) -> str:
     unclear = any(item.redistribution in ("no", "unknown") for item in sets)
     if base is not None or unclear or any(UNNAMED in corpus.licences for corpus in corpora):
         return "other"
     return "cc-by-sa-4.0" if _is_share_alike(sets, corpora) else "apache-2.0"
 
 
-def _is_share_alike(sets: Sequence[TaskSet], corpora: Sequence[Corpus]) -> bool:
+def _is_share_alike(sets: Sequence[TaskSet], corpora: Sequence[CardCorpus]) -> bool:
     named = (licence for corpus in corpora for licence in corpus.licences)
     return any(item.redistribution == "share-alike" for item in sets) or any(
         re.search(r"\bSA\b", licence) for licence in named
     )
 
 
-def _corpus(stage: Stage[Document], run: Run) -> Corpus:
-    from instructpt.report.card import Corpus
+def _corpus(stage: Stage[Document], run: Run) -> CardCorpus:
+    from instructpt.report.card import CardCorpus
 
     licences: dict[str, int] = {}
     documents = characters = 0
@@ -316,7 +316,7 @@ def _corpus(stage: Stage[Document], run: Run) -> Corpus:
         licence = str(document.meta.get("licence") or document.meta.get("license") or UNNAMED)
         licences[licence] = licences.get(licence, 0) + 1
     names = sorted(licences, key=lambda name: (-licences[name], name))
-    return Corpus(stage.name.removesuffix("-filtered"), tuple(names), documents, characters)
+    return CardCorpus(stage.name.removesuffix("-filtered"), tuple(names), documents, characters)
 
 
 def _chain(model: Train) -> list[Train]:
@@ -324,8 +324,8 @@ def _chain(model: Train) -> list[Train]:
     return [*(_chain(model.base) if isinstance(model.base, Train) else []), model]
 
 
-def _training(train: Train, run: Run) -> Training:
-    from instructpt.report.card import Training
+def _training(train: Train, run: Run) -> CardTraining:
+    from instructpt.report.card import CardTraining
     from instructpt.training.metrics import read
 
     folder = run.product(train, "00000")
@@ -347,7 +347,7 @@ def _training(train: Train, run: Run) -> Training:
         ("seed", str(settings["seed"])),
     )
     begins = f"random weights, shape {train.shape}" if train.base is None else _public_name(train.base)
-    return Training(train.name, begins, shown, steps[-1].tokens, sum(step.loss for step in last) / len(last))
+    return CardTraining(train.name, begins, shown, steps[-1].tokens, sum(step.loss for step in last) / len(last))
 
 
 def _lora_shown(lora: Mapping[str, Any]) -> str:

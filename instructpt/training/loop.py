@@ -52,7 +52,7 @@ _NO_HOST_MEMORY = "can't allocate memory"
 _LOGIT_FIELDS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 
 
-class Order(Protocol):
+class BatchOrder(Protocol):
     """What is trained on at which step: pure functions of the step, so that resuming needs one integer."""
 
     def batch(self, step: int, *, rank: int = 0, world_size: int = 1) -> Batch:
@@ -68,7 +68,7 @@ def train(
     settings: TrainSettings,
     *,
     model: PreTrainedModel,
-    order: Order,
+    order: BatchOrder,
     vocabulary_folder: Path,
     folder: Path,
     execution: Execution | None = None,
@@ -108,7 +108,7 @@ def train(
 def _steps(
     settings: TrainSettings,
     model: PreTrainedModel,
-    order: Order,
+    order: BatchOrder,
     vocabulary_folder: Path,
     folder: Path,
     execution: Execution,
@@ -313,7 +313,7 @@ def _trouble(loss: float, norm: float, steps: Sequence[Step], settings: TrainSet
     return f"the loss exploded to {loss:.3f} from a median of {median:.3f}" if exploded else None
 
 
-def _explain(trouble: str, index: int, order: Order, folder: Path) -> str:
+def _explain(trouble: str, index: int, order: BatchOrder, folder: Path) -> str:
     names = list(dict.fromkeys(order.documents(index)))  # a text in several rows is named once
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     last = checkpoints.latest(folder)

@@ -17,7 +17,7 @@ from instructpt.artifacts import Run, Stage
 from instructpt.errors import RecipeError
 from instructpt.executors.make import make
 from instructpt.records import Score
-from instructpt.report.card import Card, Corpus, TaskSet, Training, render
+from instructpt.report.card import CardCorpus, CardFacts, CardTraining, TaskSet, render
 from instructpt.report.release import Release
 
 
@@ -109,7 +109,7 @@ def test_a_release_is_the_same_bytes_every_time(recipe: Release, root: Path, fol
         assert path.read_bytes() == (root / "again" / "00000" / path.name).read_bytes(), path.name
 
 
-def card(**changes: Any) -> Card:
+def card(**changes: Any) -> CardFacts:
     values: dict[str, Any] = {
         "title": "One",
         "note": "",
@@ -124,14 +124,14 @@ def card(**changes: Any) -> Card:
         "task_sets": (TaskSet("plain", "c", "g", "MIT", "yes", "a/b@c", 3, 4, 50),),
         "task_totals": (3, 4, 50),
         "corpora": (),
-        "trainings": (Training("tuned", "a base", (("steps", "8"),), 4096, 2.5),),
+        "trainings": (CardTraining("tuned", "a base", (("steps", "8"),), 4096, 2.5),),
         "scores": (),
         "mined_share": 0.0,
         "unseen": (),
         "share_alike": False,
         "hub_ids": (),
     }
-    return Card(**(values | changes))
+    return CardFacts(**(values | changes))
 
 
 def test_what_was_not_measured_is_said_so() -> None:
@@ -158,5 +158,5 @@ def test_only_a_dialect_that_can_ask_tells_what_to_ask_for() -> None:
 
 
 def test_a_table_is_not_broken_by_what_stands_in_it() -> None:
-    shown = render(card(corpora=(Corpus("a|b\nc", ("CC BY 4.0",), 1, 2_000_000),)))
+    shown = render(card(corpora=(CardCorpus("a|b\nc", ("CC BY 4.0",), 1, 2_000_000),)))
     assert "| a\\|b c | CC BY 4.0 | 1 | 2.0 |" in shown
