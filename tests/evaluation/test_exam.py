@@ -9,18 +9,20 @@ from typing import Any
 import orjson
 import pytest
 from conftest import corpus_rows, write_corpus
+from written_artifact import write_artifact
 
 from instructpt.artifacts import Run
 from instructpt.cli.commands import main
-from instructpt.errors import InputError
+from instructpt.errors import InputError, RecipeError
 from instructpt.evaluation import questioning
 from instructpt.evaluation.answers import Reader, load_reader, prompt
-from instructpt.evaluation.exam import Questions, marked, read_questions
+from instructpt.evaluation.exam import Questions, is_control, marked, read_questions
 from instructpt.evaluation.greedy import write
 from instructpt.evaluation.perplexity import perplexity
 from instructpt.executors.make import make
 from instructpt.recipes.exam import exam
-from instructpt.records import Document, Group, Item, Pair, Score
+from instructpt.recipes.hold_back import hold_back
+from instructpt.records import Document, Group, Item, Pair, Score, Shot
 from instructpt.report import render
 
 PASSAGES = [{**row, "title": f"Bridge {number}"} for number, row in enumerate(corpus_rows(24))]
@@ -255,3 +257,59 @@ def test_questions_on_passages_that_were_left_out_of_training_are_counted(corpus
     tally = run(tmp_path / "out").manifest(stage)["tally"]
     assert tally["dropped"] == {"passage_not_trained_on": 2, "too_few_for_a_control_set": 2}
     assert tally["kept"] == 44
+
+
+# an exam from the corpus' own pairs
+
+
+def verified(folder: Path) -> str:
+    """Groups of two passages with four pairs each, of which a reader confirmed three."""
+    shots = []
+    for number in range(60):
+        pairs = [Pair(f"How many arches has bridge {number}?", f"{number} arches", agreement=1.0)]
+        pairs += [Pair(f"Who built bridge {number}?", "Mary Ashworth", agreement=0.9)]
+        pairs += [
+            Pair("What is the text about?", "a bridge", agreement=1.0),
+            Pair(f"Why {number}?", "so", agreement=0.6),
+        ]
+        document = Document(f"doc-{number}", f"Bridge {number} has {number} arches. Mary Ashworth built it.", "s")
+        shots.append(Shot(document, tuple(pairs)))
+    groups = [Group(f"g{place}", tuple(shots[place : place + 2])) for place in range(0, 60, 2)]
+    write_artifact(folder, Group, [groups])
+    return str(folder)
+
+
+def test_held_back_pairs_are_asked_and_never_trained_on(tiny_model: Path, tmp_path: Path) -> None:
+    texts = hold_back(verified(tmp_path / "verified"), control_share=0.4, seed=1)
+    make(texts, run(tmp_path / "held"))
+    groups = {name: list(run(tmp_path / "held").records(stage, 0)) for name, stage in (
+        ("exam", texts.groups.exam), ("left", texts.groups), ("texts", texts)
+    )}  # fmt: skip
+    control = [group for group in groups["exam"] if is_control(group)]
+    asked = [group for group in groups["exam"] if not is_control(group)]
+    assert len(control) + len(asked) == 60
+    assert 15 <= len(control) <= 33
+    assert all(len(group.shots[0].pairs) == 1 for group in asked)
+    assert all(len(group.shots[0].pairs) == 2 for group in control)
+    questions = {pair.question for group in groups["exam"] for pair in group.shots[0].pairs}
+    assert not {"What is the text about?", "Why 3?"} & questions, "asked of every passage; not confirmed"
+    left = [shot for group in groups["left"] for shot in group.shots]
+    assert len(left) == len(asked)
+    assert all(len(shot.pairs) == 3 for shot in left)
+    written = "\n".join(text.text for text in groups["texts"])
+    assert not [question for question in questions if question in written]
+    assert not [group for group in control if group.shots[0].document.text in written]
+    stage = exam(str(tiny_model), on=(str(tmp_path / "held" / "exam"),), max_new_tokens=4)
+    make(stage, run(tmp_path / "scores"))
+    counts = {score.task: score.count for score in run(tmp_path / "scores").records(stage, 0) if score.metric == "f1"}
+    assert counts["closed_book"] == len(asked)
+    assert counts["closed_book/control"] == 2 * len(control)
+
+
+def test_an_exam_without_questions_or_a_reader_is_refused(tiny_model: Path, corpus: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="give files with --questions, or as --on the exam"):
+        exam(str(tiny_model), on=(corpus,))
+    shots = tuple(Shot(Document(str(i), f"Text {i}", "s"), (Pair("Who?", "I"), Pair("What?", "A"))) for i in range(30))
+    write_artifact(tmp_path / "groups", Group, [[Group("g", shots)]])
+    with pytest.raises(InputError, match="instructpt verify ARTIFACT --consistency READER first"):
+        make(hold_back(str(tmp_path / "groups")), run(tmp_path / "held"))
