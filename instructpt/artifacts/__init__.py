@@ -1,4 +1,4 @@
-"""The only framework: how a stage is run once. What a stage is stands in `stage`; all of it can be had from here.
+"""The only framework: a `stage` says what it does, its `identity` what it is, a `run` where and how it is made, once.
 
     <root>/<name>/recipe.json       written first: what this folder is (settings, inputs' fingerprints, stage version)
                   00000.open/       a shard being worked on: its unfinished files, its ledger; gone when it is sealed
@@ -17,20 +17,9 @@ sealed. Partitions of a run build shards of their own and wait for those of othe
 
 from __future__ import annotations
 
-from instructpt.artifacts.stage import (
-    Product,
-    Run,
-    Stage,
-    Table,
-    changes,
-    describe,
-    fingerprint,
-    inputs,
-    num_units,
-    read_manifest,
-    read_tally,
-    tree,
-)
+from instructpt.artifacts.identity import changes, describe, fingerprint
+from instructpt.artifacts.run import Run, read_manifest, read_tally
+from instructpt.artifacts.stage import Product, Stage, Table, inputs, num_units, tree
 from instructpt.artifacts.state import differences, is_finished, may_be_replaced
 
 __all__ = [

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import orjson
 
 from instructpt import files
-from instructpt.artifacts.stage import Run
+from instructpt.artifacts.run import Run
 from instructpt.artifacts.storage import Folder
 from instructpt.files import File
 from instructpt.files.finding import stamp

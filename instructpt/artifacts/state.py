@@ -6,12 +6,9 @@ from typing import Any
 
 import orjson
 
-from instructpt.artifacts.stage import (
-    Run,
-    Stage,
-    changes,
-    describe,
-)
+from instructpt.artifacts.identity import changes, describe
+from instructpt.artifacts.run import Run
+from instructpt.artifacts.stage import Stage
 from instructpt.artifacts.storage import damage_named
 
 UNUSED = ".unused"

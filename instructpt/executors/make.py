@@ -17,19 +17,13 @@ from typing import Any
 import orjson
 
 from instructpt import devices
+from instructpt.artifacts.identity import describe, fingerprint
 from instructpt.artifacts.locking import claimed, drop_claim, locked, locked_together
 from instructpt.artifacts.losses import nothing_left
 from instructpt.artifacts.news import Silent
 from instructpt.artifacts.partitions import own_shards, pauses
-from instructpt.artifacts.stage import (
-    Run,
-    Stage,
-    describe,
-    fingerprint,
-    inputs,
-    read_tally,
-    tree,
-)
+from instructpt.artifacts.run import Run, read_tally
+from instructpt.artifacts.stage import Stage, inputs, tree
 from instructpt.artifacts.state import UNUSED, differences, is_finished, may_be_replaced
 from instructpt.artifacts.storage import Folder, refusals_named
 from instructpt.artifacts.tally import Tally

@@ -40,7 +40,8 @@ from instructpt.executors.ray_pool import MAX_LOSSES, Pool, given_up
 from instructpt.executors.ray_worker import Job, Outcome, build, seconds_of
 
 if TYPE_CHECKING:
-    from instructpt.artifacts.stage import Run, Stage
+    from instructpt.artifacts.run import Run
+    from instructpt.artifacts.stage import Stage
     from instructpt.executors import Work
 
 STORE_BYTES = 80 * 2**20

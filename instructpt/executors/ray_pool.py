@@ -22,7 +22,8 @@ from instructpt.errors import BudgetError, RunError
 from instructpt.executors.ray_worker import EngineActor, Outcome, seconds_of
 
 if TYPE_CHECKING:
-    from instructpt.artifacts.stage import Run, Stage
+    from instructpt.artifacts.run import Run
+    from instructpt.artifacts.stage import Stage
 
 MAX_LOSSES = 5
 """So often may whoever builds a shard die and the shard be begun anew; then it is held to be the cause."""

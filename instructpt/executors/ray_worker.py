@@ -21,7 +21,8 @@ from instructpt.artifacts.news import Silent
 from instructpt.errors import ArtifactError, InstructptError, RunError
 
 if TYPE_CHECKING:
-    from instructpt.artifacts.stage import Run, Stage
+    from instructpt.artifacts.run import Run
+    from instructpt.artifacts.stage import Stage
     from instructpt.executors import Work
 
 Outcome = float | InstructptError
