@@ -23,7 +23,7 @@ from instructpt.evaluation.diversity import diversity_measures
 from instructpt.records import Pair, Reject, Shot
 from instructpt.verification.consistency import INCONSISTENT
 from instructpt.words.evidence import bearing, coverage, sentences
-from instructpt.words.overlap import exact_match, f1, is_span, looks_extractive, supported, words
+from instructpt.words.overlap import VERDICTS, exact_match, f1, is_span, looks_extractive, supported, words
 
 CUT_OFF = "cut_off"
 """The reason of a reject that is a last piece without its end, where the tokens for an answer ran out."""
@@ -85,7 +85,6 @@ HEADLINES = (
 """What a reader wants first."""
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_VERDICTS = frozenset({"yes", "no", "true", "false"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +232,7 @@ def _questions(shots: Sequence[Shot]) -> Iterator[Measure]:
 
 def _is_verdict(answer: str) -> bool:
     found = words(answer)
-    return len(found) == 1 and found[0] in _VERDICTS
+    return len(found) == 1 and found[0] in VERDICTS
 
 
 def _formats(shots: Sequence[Shot]) -> Iterator[Measure]:

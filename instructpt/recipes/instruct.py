@@ -22,7 +22,7 @@ from instructpt.engines.models import Model
 from instructpt.errors import RecipeError
 from instructpt.recipes.budgets import fast_precision, fitting_row_tokens, tuning_rate
 from instructpt.recipes.flags import SAMPLE_TASKS, Hub, Language, LoraRank, Precision, Seed, Sets, Steps, recipe
-from instructpt.recipes.tuning import LORA_RATE_FACTOR, width_of_base
+from instructpt.recipes.tuning import LORA_ALPHA_FACTOR, LORA_RATE_FACTOR, MOST_STEPS, width_of_base
 from instructpt.templates.stages import Template
 from instructpt.training.settings import Lora, TrainSettings
 from instructpt.training.stages import Source, Train
@@ -31,8 +31,6 @@ ROW_TOKENS = 2048
 BATCH_TOKENS = 16_384
 EPOCHS = 3.0
 WARMUP_STEPS = 100
-LORA_ALPHA_FACTOR = 2
-_MOST_STEPS = 10_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +151,7 @@ def tuning_for(
         for group in groups
     )
     settings = TrainSettings(
-        steps=_MOST_STEPS,
+        steps=MOST_STEPS,
         learning_rate=learning_rate,
         warmup_steps=warmup_steps,
         precision=fast_precision(precision),

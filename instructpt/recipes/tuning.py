@@ -25,7 +25,8 @@ LORA_ALPHA_FACTOR = 2
 """alpha / rank; the rate that is best then hardly depends on the rank."""
 MAX_EPOCHS = 8.0
 """Of tuning data, where a budget in tokens is given."""
-_MOST_STEPS = 10_000_000
+MOST_STEPS = 10_000_000
+"""Where `Train.epochs` ends a run."""
 LORA_RATE_FACTOR = 10
 """Adapters learn best at about ten times the rate of full tuning (Schulman et al., "LoRA Without Regret", 2025)."""
 
@@ -153,7 +154,7 @@ def tuned(
 
     rank: of adapters; 0 tunes all weights. layers: how many of the last ones have adapters; None: all.
     """
-    steps = _MOST_STEPS  # `Train.epochs` ends the run then
+    steps = MOST_STEPS
     if tokens is not None:
         steps = steps_for(tokens, row_tokens=way.row_tokens, batch_rows=way.batch_rows)
     settings = TrainSettings(

@@ -46,7 +46,7 @@ _BETWEEN_BLANKS = re.compile(r"\S+")
 _JOINS = re.compile("[\u1160-\u11ff\uff9e\uff9f]")
 """Letters that normalization joins with the one before: Korean vowels and finals, half-width voice signs."""
 _ARTICLES = frozenset({"a", "an", "the"})
-_VERDICTS = frozenset({"yes", "no", "true", "false"})
+VERDICTS = frozenset({"yes", "no", "true", "false"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ def looks_extractive(answer: str, options: Sequence[str]) -> bool:
     sought = words(answer)
     if options or not 0 < len(sought) <= MAX_EXTRACTIVE_WORDS:
         return False
-    return sought[0] not in _VERDICTS and ": " not in answer
+    return sought[0] not in VERDICTS and ": " not in answer
 
 
 def supported(answer: str, text_words: Sequence[str]) -> bool:
