@@ -10,8 +10,7 @@ The same exam serves any number of models: a base model stands beside the one th
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -23,7 +22,7 @@ from instructpt.evaluation import drawing
 from instructpt.progress.in_words import time_left
 from instructpt.records import Group, Score, Shot
 from instructpt.synthesis.mix import draw, mix_of, parse_mix
-from instructpt.synthesis.opening import Opened, begun, opened, prompt_sources
+from instructpt.synthesis.opening import ModelStage
 
 if TYPE_CHECKING:
     from instructpt.evaluation.quality import Output
@@ -35,7 +34,7 @@ Mode = Literal["pairs", "answers"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attempt(Stage[Group]):
+class Attempt(ModelStage):
     """What a model makes of an exam: a group of one shot for each of its groups, with all that was no pair as rejects.
 
     Mode "pairs": pairs for the passage, as in synthesis but unchecked. Mode "answers": its gold pairs' questions with
@@ -45,10 +44,6 @@ class Attempt(Stage[Group]):
     may_leave_nothing = True
 
     takes: ClassVar[str] = "groups"
-    makes: ClassVar[str] = "passages"
-    placement = "engine"
-    version = 2
-    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
 
     exam: Stage[Group]
     model: Model
@@ -75,35 +70,14 @@ class Attempt(Stage[Group]):
                 f"categories are {self.categories!r} in mode {self.mode!r}: only pairs are asked for by kind"
             )
 
-    def sources(self, run: Run) -> Mapping[str, str]:
-        """The model, if no stage makes it, and the dialect's wording."""
-        return prompt_sources(self.model, run, dialect=self.dialect)
-
-    def opened(self, run: Run) -> AbstractContextManager[Opened]:
-        """The engine with the model loaded. Raises RecipeError, before that, as `mix_of` does."""
-        mix_of(self._prompting(run))
-        return opened(self.model, run, name=self.name)
-
     def shard(self, index: int, run: Run) -> Iterator[Group]:
         """The exam's groups in order; what the open shard's ledger holds is not asked again."""
-        from instructpt.engines import Sampling
-
         groups = list(run.records(self.exam, index))
         run.tally.take(len(groups))
         run.tally.keep(len(groups))
-        prompting = self._prompting(run)
-        with begun(
-            self,
-            index,
-            run,
-            model=self.model,
-            window_tokens=self.window_tokens,
-            guided=self.guided,
-            sampling=Sampling(self.max_new_tokens),
-            prompting=prompting,
-        ) as synthesis:
+        with self.begun(index, run) as synthesis:
             if self.mode == "pairs":
-                shots = self._write(groups, synthesis, mix_of(prompting), run)
+                shots = self._write(groups, synthesis, mix_of(self.prompting(run)), run)
             else:
                 shots = self._answer(groups, synthesis, run)
             for group, shot in zip(groups, shots, strict=True):
@@ -193,7 +167,8 @@ class Attempt(Stage[Group]):
         earlier = group.shots[:-1]
         return earlier[len(earlier) - min(self.examples, len(earlier)) :]
 
-    def _prompting(self, run: Run) -> Prompting:
+    def prompting(self, run: Run) -> Prompting:
+        """See `ModelStage`."""
         own = prompting_of(self.model, run)
         return own.wished(dialect=self.dialect, mix=self.categories, pairs=self.pairs)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.budget import Purse, watching
@@ -27,6 +27,8 @@ from instructpt.engines.models import (
     opened_engine,
     prompting_of,
 )
+from instructpt.records import Group
+from instructpt.synthesis.mix import mix_of
 from instructpt.words import vocabulary
 
 if TYPE_CHECKING:
@@ -147,43 +149,72 @@ def opened(model: Model, run: Run, *, name: str) -> Iterator[Opened]:
             purse.close()
 
 
-@contextmanager
-def begun(
-    stage: Stage[Any],
-    index: int,
-    run: Run,
-    *,
-    model: Model,
-    window_tokens: int,
-    guided: bool,
-    sampling: Sampling,
-    prompting: Prompting,
-    checks: Sequence[str] = (),
-    categories: Callable[[int, str], Sequence[str]] | None = None,
-) -> Iterator[Synthesis]:
-    """A shard's way to ask the model of its stage, its ledger open."""
-    from instructpt.synthesis.asking import Synthesis
-    from instructpt.synthesis.dialects import open_dialect
-    from instructpt.synthesis.ledger import Ledger
+class ModelStage(Stage[Group]):
+    """A stage that asks a model about passages, the same way in all its shards. Each declares the fields named here."""
 
-    shared: Opened = run.shared
-    context = longest_text(model, run)  # of a remote model nobody knows: the server refuses what is too long
-    with Ledger(run.workspace(stage, index) / "ledger.sqlite") as ledger:
-        yield Synthesis(
-            engine=shared.engine,
-            capacity=shared.capacity,
-            dialect=open_dialect(prompting.dialect),
-            vocabulary=shared.vocabulary,
-            ledger=ledger,
-            checks=checks,
-            sampling=sampling,
-            model_identity=model_identity(model, run),
-            window_tokens=min(window_tokens, context or window_tokens),
-            rank=index,
-            guided=guided,
-            categories=categories,
-            answers=prompting.answers,
-            field_characters=prompting.field_characters,
-            stop=watching(run.budget, shared.purse),
-            pay=shared.purse.pay,
-        )
+    takes: ClassVar[str] = "passages"
+    makes: ClassVar[str] = "passages"
+    placement = "engine"
+    version = 2
+    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
+
+    model: Model
+    dialect: str
+    """How the model is talked with; "auto" asks the model's own folder (`synthesizer.json`)."""
+    window_tokens: int
+    """Prompt and answer together; the model's context, where that is less."""
+    max_new_tokens: int
+    guided: bool
+    """Whether answers are held to the dialect's form, by engines that can."""
+
+    def prompting(self, run: Run) -> Prompting:
+        """How the model is asked: as it says itself, with these settings in their place."""
+        raise NotImplementedError
+
+    def sources(self, run: Run) -> Mapping[str, str]:
+        """The model, if no stage makes it, and the dialect's wording."""
+        return prompt_sources(self.model, run, dialect=self.dialect)
+
+    def opened(self, run: Run) -> AbstractContextManager[Opened]:
+        """The engine with the model loaded, for all shards. Raises RecipeError, before that, as `mix_of` does."""
+        mix_of(self.prompting(run))
+        return opened(self.model, run, name=self.name)
+
+    @contextmanager
+    def begun(
+        self,
+        index: int,
+        run: Run,
+        *,
+        sampling: Sampling | None = None,
+        checks: Sequence[str] = (),
+        categories: Callable[[int, str], Sequence[str]] | None = None,
+    ) -> Iterator[Synthesis]:
+        """A shard's way to ask the model, its ledger open. sampling: by default the likeliest token each time."""
+        from instructpt.engines import Sampling
+        from instructpt.synthesis.asking import Synthesis
+        from instructpt.synthesis.dialects import open_dialect
+        from instructpt.synthesis.ledger import Ledger
+
+        shared: Opened = run.shared
+        prompting = self.prompting(run)
+        context = longest_text(self.model, run)  # of a remote model nobody knows: the server refuses what is too long
+        with Ledger(run.workspace(self, index) / "ledger.sqlite") as ledger:
+            yield Synthesis(
+                engine=shared.engine,
+                capacity=shared.capacity,
+                dialect=open_dialect(prompting.dialect),
+                vocabulary=shared.vocabulary,
+                ledger=ledger,
+                checks=checks,
+                sampling=sampling or Sampling(self.max_new_tokens),
+                model_identity=model_identity(self.model, run),
+                window_tokens=min(self.window_tokens, context or self.window_tokens),
+                rank=index,
+                guided=self.guided,
+                categories=categories,
+                answers=prompting.answers,
+                field_characters=prompting.field_characters,
+                stop=watching(run.budget, shared.purse),
+                pay=shared.purse.pay,
+            )

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.pair_counts import count_pairs
@@ -17,7 +15,7 @@ from instructpt.models.folders import is_local, local_folder
 from instructpt.models.inspection import context_tokens
 from instructpt.records import Document, Group
 from instructpt.synthesis.mix import mix_of
-from instructpt.synthesis.opening import Opened, begun, opened, prompt_sources
+from instructpt.synthesis.opening import ModelStage
 from instructpt.verification.checks import MODEL_CHECKS
 from instructpt.words.evidence import sentences
 
@@ -32,14 +30,8 @@ def default_checks(prompting: Prompting) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Synthesize(Stage[Group]):
+class Synthesize(ModelStage):
     """Pairs for every passage, written by a model in chains of several shots (paper, section 2)."""
-
-    takes: ClassVar[str] = "passages"
-    makes: ClassVar[str] = "passages"
-    placement = "engine"
-    version = 2
-    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
 
     passages: Stage[Document]
     model: Model
@@ -62,10 +54,6 @@ class Synthesize(Stage[Group]):
     """Whether answers are held to the dialect's form, by engines that can."""
     seed: int = 0
 
-    def sources(self, run: Run) -> Mapping[str, str]:
-        """The model, if no stage makes it, and the dialect's wording."""
-        return prompt_sources(self.model, run, dialect=self.dialect)
-
     def check(self, run: Run) -> None:
         """Raises InputError for a model that is not whole, RecipeError for one that reads less than is asked of it."""
         if not isinstance(self.model, str) or not is_local(self.model):
@@ -80,11 +68,6 @@ class Synthesize(Stage[Group]):
                 "do not fit: lower --passage-tokens or --max-new-tokens"
             )
 
-    def opened(self, run: Run) -> AbstractContextManager[Opened]:
-        """The engine with the model loaded, for all shards. Raises RecipeError, before that, as `mix_of` does."""
-        mix_of(self.prompting(run))
-        return opened(self.model, run, name=self.name)
-
     def shard(self, index: int, run: Run) -> Iterator[Group]:
         """A group a chain; what the open shard's ledger holds is not asked again."""
         from instructpt.engines import Sampling
@@ -92,8 +75,7 @@ class Synthesize(Stage[Group]):
         from instructpt.synthesis.mix import draw
         from instructpt.synthesis.scheduler import run_chains
 
-        prompting, watch = self.prompting(run), run.shared.watch
-        mix = mix_of(prompting)
+        mix, watch = mix_of(self.prompting(run)), run.shared.watch
         watch.begin(index, total=run.num_made(self.passages, index))
 
         def asked(number: int, passage: str) -> tuple[str, ...]:
@@ -103,17 +85,9 @@ class Synthesize(Stage[Group]):
                 num_pairs = max(1, min(num_pairs, self.pairs_per_sentence * len(sentences(passage))))
             return draw(mix, num_pairs=num_pairs, seed=self.seed, place=(index, number))
 
-        with begun(
-            self,
-            index,
-            run,
-            model=self.model,
-            window_tokens=self.window_tokens,
-            guided=self.guided,
-            sampling=Sampling(self.max_new_tokens, self.temperature, self.seed),
-            prompting=prompting,
-            checks=self.checks,
-            categories=asked if mix else None,
+        sampling = Sampling(self.max_new_tokens, self.temperature, self.seed)
+        with self.begun(
+            index, run, sampling=sampling, checks=self.checks, categories=asked if mix else None
         ) as synthesis:
             passages = chains(run.take(self.passages, index), shots=self.shots)
             tell = functools.partial(watch.tell, index)
@@ -122,6 +96,6 @@ class Synthesize(Stage[Group]):
                 yield count_pairs(group, run.tally)
 
     def prompting(self, run: Run) -> Prompting:
-        """How the model is asked: as it says itself, with these settings in their place."""
+        """See `ModelStage`."""
         own = prompting_of(self.model, run)
         return own.wished(dialect=self.dialect, mix=self.categories, pairs=self.pairs)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -27,8 +26,7 @@ from instructpt.engines.models import AUTO, Model, Prompting, prompting_of
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Group, Pair, Reject
 from instructpt.seeds import digest
-from instructpt.synthesis.mix import mix_of
-from instructpt.synthesis.opening import Opened, begun, opened, prompt_sources
+from instructpt.synthesis.opening import ModelStage
 from instructpt.words import overlap
 from instructpt.words.evidence import bearing, coverage
 
@@ -52,7 +50,7 @@ BATCH_PAIRS = 4_096
 
 
 @dataclass(frozen=True, kw_only=True)
-class Consistency(Stage[Group]):
+class Consistency(ModelStage):
     """Groups without the pairs whose question, asked again beside the passage, gets another answer.
 
     The model sees one passage and one question, no examples and no other pairs. It may be the one that wrote the pairs
@@ -60,12 +58,6 @@ class Consistency(Stage[Group]):
     much that is right. A reader is asked for answers without reasons, and its word that the passage does not say is
     another answer. It is not asked about categories that it was not tuned on, such as titles: these pairs are kept.
     """
-
-    takes: ClassVar[str] = "passages"
-    makes: ClassVar[str] = "passages"
-    placement = "engine"
-    version = 2
-    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
 
     groups: Stage[Group]
     model: Model
@@ -83,30 +75,10 @@ class Consistency(Stage[Group]):
         if not 0 < self.min_f1 <= 1:
             raise RecipeError(f"{self.name}: min_f1 is {self.min_f1:g}: give a share above 0, up to 1")
 
-    def sources(self, run: Run) -> Mapping[str, str]:
-        """The model, if no stage makes it, and the dialect's wording."""
-        return prompt_sources(self.model, run, dialect=self.dialect)
-
-    def opened(self, run: Run) -> AbstractContextManager[Opened]:
-        """The engine with the model loaded. Raises RecipeError, before that, as `mix_of` does."""
-        mix_of(self._prompting(run))
-        return opened(self.model, run, name=self.name)
-
     def shard(self, index: int, run: Run) -> Iterator[Group]:
         """The same groups, doubtful pairs turned into rejects; what the open shard's ledger holds is not asked."""
-        from instructpt.engines import Sampling
-
-        prompting = self._prompting(run)
-        with begun(
-            self,
-            index,
-            run,
-            model=self.model,
-            window_tokens=self.window_tokens,
-            guided=self.guided,
-            sampling=Sampling(self.max_new_tokens),
-            prompting=prompting,
-        ) as synthesis:
+        prompting = self.prompting(run)
+        with self.begun(index, run) as synthesis:
             num_pairs, started = 0, time.monotonic()
             for groups in _batches(run.take(self.groups, index)):
                 asked = _pairs(groups)
@@ -163,7 +135,8 @@ class Consistency(Stage[Group]):
                 verdicts.append(Reject(f"{pair.question}\n{pair.answer}\n{again.answer}", INCONSISTENT))
         return verdicts
 
-    def _prompting(self, run: Run) -> Prompting:
+    def prompting(self, run: Run) -> Prompting:
+        """See `ModelStage`."""
         return prompting_of(self.model, run).wished(dialect=self.dialect, mix="")
 
 
