@@ -278,7 +278,7 @@ def test_a_reader_is_not_asked_about_kinds_of_pairs_that_it_was_not_tuned_on(
     run = Run(
         root=str(tmp_path),
         workers=1,
-        engine="scripted",
+        engine=SCRIPTED,
         engine_options={"script": lambda _: " The text does not say. </END>"},
     )
     make(stage, run)
