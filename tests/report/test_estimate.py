@@ -92,7 +92,7 @@ def test_the_engine_is_asked_where_that_is_wished(tmp_path: Path, model: str) ->
     run = Run(root=str(tmp_path / "run"), engine=SCRIPTED)
     (outline,) = estimates(target, run, Wishes(measure=8))
     assert any("measured on 8 passages" in note for note in outline.notes)
-    assert any("measured here with --engine scripted" in note for note in outline.notes)
+    assert any(f"measured here with --engine {SCRIPTED}" in note for note in outline.notes)
 
 
 def test_a_training_is_told_in_operations(tmp_path: Path) -> None:
