@@ -78,6 +78,8 @@ class CardFacts:
     """Share of the tuning tokens whose pairs were mined by rules."""
     unseen: tuple[str, ...]
     """Data sets that were kept out for measuring."""
+    unanswerable: str
+    """Of a reader: what it says where a passage holds no answer."""
     share_alike: bool
     """Whether any of the data are."""
     hub_ids: tuple[str, ...]

@@ -229,6 +229,7 @@ class Release(Stage[Any]):
             scores=_shown_scores(list(_records(self.scores, run))) if self.scores else (),
             mined_share=self.mined_share,
             unseen=tuple(sorted(unseen)),
+            unanswerable=self.unanswerable,
             share_alike=_is_share_alike(sets, corpora),
             hub_ids=tuple(sorted(hubs)),
         )
