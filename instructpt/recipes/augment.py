@@ -24,11 +24,11 @@ from instructpt.verification.consistency import Consistency
 from instructpt.verification.selection import Best
 from instructpt.verification.stages import Verify
 
-WRITTEN_PER_PAIR = 1.75
+WRITTEN_PER_PAIR = 1.6
 """Pairs that are written for each that is wanted, where a reader leaves some out."""
 MINED_PAIRS = 3
 """That rules may add to a passage, each of another kind."""
-PAIRS_PER_SENTENCE = 2
+PAIRS_PER_SENTENCE = 1
 """More of them ask the same things again."""
 
 

@@ -226,6 +226,11 @@ def of_group(group: Group) -> tuple[str | None, bool]:
     return next((language for language, _ in found.most_common(1)), None), len(found) > 1
 
 
+def common_words(language: str | None) -> frozenset[str]:
+    """Words that hold sentences together and name nothing ("the", "of"), in lower case; none of unknown languages."""
+    return frozenset(_COMMON.get(language or "", "").split())
+
+
 def fingerprint() -> str:
     """Of all that a guess depends on."""
     return digest(VERSION, sorted(CODES.items()), sorted(_COMMON.items()), sorted(_SCRIPTS.items())).hex()[:32]

@@ -103,7 +103,6 @@ HELD = [
     "1.5 cm",
     "50%",
     "fish, frogs\nand eels",
-    "It's",
     "ash",
 ]
 NOT_HELD = ["", " ", "eron", "her", "5 cm", "the heron", "heron waits", "fish, frogs and eels", "Bach", "ash. A"]
@@ -131,6 +130,27 @@ def test_a_span_may_be_held_to_a_part_of_the_passage() -> None:
 def test_a_span_has_a_word(answer: str) -> None:
     assert answer in PASSAGE
     assert not may_be_written(written(answer), ANSWERS.form(["extractive QA"], passage=PASSAGE, answers=KINDS))
+
+
+ENGLISH = "The heron and the eel are in the water. It was one of the first that the town had seen, and it was grey."
+
+
+@pytest.mark.parametrize(
+    ("answer", "may"),
+    [
+        ("The heron", True),
+        ("heron", True),
+        ("grey", True),
+        ("The heron and the eel", True),
+        ("the", False),
+        ("heron and", False),
+        ("of the first", False),
+        ("and the eel", False),
+        ("one of", False),
+    ],
+)
+def test_in_english_a_span_begins_and_ends_with_words_that_name_something(answer: str, may: bool) -> None:
+    assert may_be_written(written(answer), ANSWERS.form(["extractive QA"], passage=ENGLISH, answers=KINDS)) == may
 
 
 def test_only_categories_whose_answers_are_spans_are_held() -> None:
