@@ -183,7 +183,7 @@ def test_unasked_it_writes_the_categories_that_it_knows() -> None:
 
 
 @pytest.mark.parametrize(
-    "passage", ["<CON> 1 < 2 </CON> and so on", "鹭在水中。它很灰。", 'a\\b "c" /d/ {e}', "🪿 é\u0301"]
+    "passage", ["<CON> 1 < 2 </CON> and herons", "鹭在水中。它很灰。", 'a\\b "c" /d/ {e}', "🪿 é\u0301"]
 )
 def test_whatever_a_passage_holds_its_words_may_be_answers(passage: str) -> None:
     form = ANSWERS.form(["extractive QA"], passage=passage, answers=KINDS)
