@@ -96,6 +96,7 @@ def test_pairs_come_in_the_order_in_which_the_passage_bears_them_out() -> None:
 
 
 HELD = [
+    "It's",
     "heron",
     "The heron",
     "(Ardea cinerea)",
@@ -149,8 +150,15 @@ ENGLISH = "The heron and the eel are in the water. It was one of the first that 
         ("one of", False),
     ],
 )
-def test_in_english_a_span_begins_and_ends_with_words_that_name_something(answer: str, may: bool) -> None:
-    assert may_be_written(written(answer), ANSWERS.form(["extractive QA"], passage=ENGLISH, answers=KINDS)) == may
+def test_in_english_a_span_of_a_part_begins_and_ends_with_words_that_name_something(answer: str, may: bool) -> None:
+    form = ANSWERS.form(["extractive QA"], passage=ENGLISH, within=ENGLISH, answers=KINDS)
+    assert may_be_written(written(answer), form) == may
+
+
+def test_a_part_without_such_words_is_held_to_its_words() -> None:
+    form = ANSWERS.form(["extractive QA"], passage=ENGLISH, within="that it was.", answers=KINDS)
+    assert may_be_written(written("it was"), form)
+    assert not may_be_written(written("heron"), form)
 
 
 def test_only_categories_whose_answers_are_spans_are_held() -> None:
@@ -183,7 +191,7 @@ def test_unasked_it_writes_the_categories_that_it_knows() -> None:
 
 
 @pytest.mark.parametrize(
-    "passage", ["<CON> 1 < 2 </CON> and herons", "鹭在水中。它很灰。", 'a\\b "c" /d/ {e}', "🪿 é\u0301"]
+    "passage", ["<CON> 1 < 2 </CON> and so on", "鹭在水中。它很灰。", 'a\\b "c" /d/ {e}', "🪿 é\u0301"]
 )
 def test_whatever_a_passage_holds_its_words_may_be_answers(passage: str) -> None:
     form = ANSWERS.form(["extractive QA"], passage=passage, answers=KINDS)
