@@ -35,6 +35,10 @@ EXAMPLES: dict[str, tuple[Pair, Pair]] = {
         Pair("What happens after the heron waits in shallow water?", "The heron waits in shallow water."),
         Pair("What happens after the heron waits in shallow water?", "The heron waits."),
     ),
+    "answer_in_question": (
+        Pair("How long does the grey heron wait?", "grey heron"),
+        Pair("Does the heron eat fish or frogs?", "frogs"),
+    ),
     "wrong_kind_of_answer": (
         Pair("How many herons nest there?", "in tall trees"),
         Pair("How many herons nest there?", "often several pairs"),

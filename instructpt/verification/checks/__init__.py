@@ -25,6 +25,7 @@ from instructpt.errors import RecipeError
 from instructpt.records import Pair, Reject, Shot
 from instructpt.verification.checks.exercises import words_not_used, wrong_gap, wrong_verdict
 from instructpt.verification.checks.form import (
+    answer_in_question,
     answer_not_in_options,
     copied_context,
     duplicate_question,
@@ -99,6 +100,7 @@ CHECKS: dict[str, Check] = {
     "copied_context": copied_context,
     "leaked_markup": leaked_markup,
     "repeated_question": repeated_question,
+    "answer_in_question": answer_in_question,
     "wrong_kind_of_answer": wrong_kind_of_answer,
     "unsafe_markup": unsafe_markup,
     "language_mismatch": language_mismatch,
@@ -117,6 +119,7 @@ MODEL_CHECKS = (
     *DEFAULT_CHECKS,
     "leaked_markup",
     "repeated_question",
+    "answer_in_question",
     "wrong_kind_of_answer",
     "unsafe_markup",
     "wrong_gap",
