@@ -121,6 +121,7 @@ RANGES = {
     "unanswerable_share": SHARE,
     "unseen_contexts": COUNT,
     "vocabulary_size": Range(257, 2**24),
+    "written_documents": MANY,
     "warmup_steps": COUNT_OR_NONE,
     "window_tokens": TOKENS,
     "wished_hours": POSITIVE,
