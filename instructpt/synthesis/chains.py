@@ -122,6 +122,8 @@ def _parts(passage: str, number: int) -> list[str]:
     twice. "" stands for the whole passage where even words are fewer.
     """
     bounds = sentences(passage)
+    if not number or not bounds:
+        return [""] * number
     if number > len(bounds):
         bounds = [piece for start, stop in bounds for piece in _pieces(passage, start, stop, -(-number // len(bounds)))]
     if number > len(bounds):

@@ -85,14 +85,12 @@ def groups(root: Path, name: str = "groups") -> list[Group]:
 def test_augment_works_with_nothing_but_a_file_and_keeps_what_the_reader_confirms(tmp_path: Path) -> None:
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text(json.dumps({"text": PASSAGE}) + "\n")
-    assert main(["augment", str(corpus), "--out", str(tmp_path / "out"), "--workers", "1", "--pairs", "4"]) == 0
+    assert main(["augment", str(corpus), "--out", str(tmp_path / "out"), "--workers", "1", "--pairs", "2"]) == 0
     (shot,) = [shot for group in groups(tmp_path / "out") for shot in group.shots]
-    assert 1 <= len(shot.pairs) <= 4
+    assert 1 <= len(shot.pairs) <= 2
     assert all(pair.category for pair in shot.pairs)
-    written = [
-        pair for group in groups(tmp_path / "out", "groups-written") for shot in group.shots for pair in shot.pairs
-    ]
-    assert len(written) > 4, "more is written than is wanted"
+    (written,) = [found for group in groups(tmp_path / "out", "groups-written") for found in group.shots]
+    assert len(written.pairs) + len(written.rejects) > 2, "more is written than is wanted"
     confirmed = [pair for pair in shot.pairs if pair.agreement is not None]
     assert confirmed
     assert all(pair.answer in PASSAGE for pair in confirmed if pair.category == "extractive QA")

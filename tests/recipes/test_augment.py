@@ -282,7 +282,7 @@ def test_pairs_come_in_the_shares_that_were_asked_for(tmp_path: Path, steerable:
 
 def test_unasked_the_model_chooses_in_its_own_dialect(tmp_path: Path, steerable: Path) -> None:
     corpus, out = write_corpus(tmp_path / "my.jsonl", corpus_rows(10)), tmp_path / "out"
-    steer(corpus, out, steerable, write_what_is_asked)
+    steer(corpus, out, steerable, write_what_is_asked, checks=("empty",))
     counts = manifest(out, "groups")["tally"]["counts"]
     assert counts["category/narrative QA"] == 2 * counts["category/summarization"] > 0
 

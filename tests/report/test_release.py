@@ -128,6 +128,7 @@ def card(**changes: Any) -> CardFacts:
         "scores": (),
         "mined_share": 0.0,
         "unseen": (),
+        "unanswerable": "",
         "share_alike": False,
         "hub_ids": (),
     }

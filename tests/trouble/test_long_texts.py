@@ -105,10 +105,11 @@ def test_a_vocabulary_reads_no_more_than_its_limit_of_bytes(
 ) -> None:
     read: list[tuple[int, int]] = []
 
-    def records(self: Run, stage: Any, index: int) -> Iterator[Document]:
-        for place in range(4):
-            read.append((index, place))
-            yield Document(f"{index}-{place}", text, "s")
+    def records(self: Run, stage: Any, index: int | None = None) -> Iterator[Document]:
+        for shard in range(3) if index is None else [index]:
+            for place in range(4):
+                read.append((shard, place))
+                yield Document(f"{shard}-{place}", text, "s")
 
     monkeypatch.setattr(Run, "records", records)
     monkeypatch.setattr(Run, "num_shards", lambda self, stage: 3)

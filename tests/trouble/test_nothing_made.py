@@ -52,7 +52,7 @@ def test_no_pair_at_all_is_no_success(tmp_path: Path, capfd: pytest.CaptureFixtu
     corpus, out = write_corpus(tmp_path / "corpus.jsonl", corpus_rows(4)), tmp_path / "out"
     words = ["augment", str(corpus), "--out", str(out), "--engine", SCRIPTED, "--workers", "1"]
     assert main([*words, "--engine-options", "empty_share=1"]) == 2
-    assert "groups: 0 of 4 passages have pairs" in complaint(capfd.readouterr().err)
+    assert "groups-written: 0 of 4 passages have pairs" in complaint(capfd.readouterr().err)
     assert main(words) == 0
 
 
