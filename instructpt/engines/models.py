@@ -291,7 +291,8 @@ def opened_engine(model: Model, run: Run) -> Iterator[Engine]:
     if run.engine == "transformers":
         quiet_loading()
         options.setdefault("device", run.device)
-    name = str(model_folder(model, run))
+    has_weights = run.engine in ("transformers", "vllm")  # others ask a server, which has them
+    name = str(model_folder(model, run) if has_weights else description_folder(model, run))
     if isinstance(model, str) and shipped.is_remote(model):
         if run.engine in ("transformers", "vllm"):
             raise RecipeError(f"{model} lies on a server: say where with --endpoints URL")

@@ -34,7 +34,7 @@ def converted(name: str, sources: Iterable[Path], convert: Callable[[Path], None
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    sys.stderr.write(f"instructpt: {name} is made ready once, which takes about a minute; kept in {folder.parent}\n")
+    sys.stderr.write(f"{name} is made ready once, which takes about a minute; kept in {folder.parent}\n")
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         convert(unfinished)
