@@ -51,8 +51,9 @@ def test_what_led_to_nothing_may_be_replaced(tmp_path: Path, capfd: pytest.Captu
 def test_no_pair_at_all_is_no_success(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     corpus, out = write_corpus(tmp_path / "corpus.jsonl", corpus_rows(4)), tmp_path / "out"
     words = ["augment", str(corpus), "--out", str(out), "--engine", SCRIPTED, "--workers", "1"]
+    words += ["--dialect", "tags", "--reader", ""]
     assert main([*words, "--engine-options", "empty_share=1"]) == 2
-    assert "groups-written: 0 of 4 passages have pairs" in complaint(capfd.readouterr().err)
+    assert "groups: 0 of 4 passages have pairs" in complaint(capfd.readouterr().err)
     assert main(words) == 0
 
 
