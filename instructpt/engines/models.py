@@ -291,10 +291,10 @@ def opened_engine(model: Model, run: Run) -> Iterator[Engine]:
     if run.engine == "transformers":
         quiet_loading()
         options.setdefault("device", run.device)
-    has_weights = run.engine in ("transformers", "vllm")  # others ask a server, which has them
-    name = str(model_folder(model, run) if has_weights else description_folder(model, run))
+    needs_weights = run.engine in ("transformers", "vllm")  # others ask a server, which has them
+    name = str(model_folder(model, run) if needs_weights else description_folder(model, run))
     if isinstance(model, str) and shipped.is_remote(model):
-        if run.engine in ("transformers", "vllm"):
+        if needs_weights:
             raise RecipeError(f"{model} lies on a server: say where with --endpoints URL")
         if run.engine == "http":
             options.setdefault("served_model", shipped.remote_name(model))

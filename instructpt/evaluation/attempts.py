@@ -84,31 +84,19 @@ class Attempt(ModelStage):
                 yield count_pairs(Group(group.id, (shot,)), run.tally)
 
     def _write(self, groups: Sequence[Group], synthesis: Synthesis, mix: Mix | None, run: Run) -> list[Shot]:
-        from instructpt.synthesis.chains import fit, joined, turns
+        from instructpt.synthesis.asking import prompts_for
+        from instructpt.synthesis.chains import joined
         from instructpt.synthesis.responses import read_pairs
 
-        def prompts(number: int, group: Group) -> list[Prompt | None]:
-            passage = group.shots[-1].document.text
-            categories = draw(mix, num_pairs=self.pairs, seed=self.seed, place=(0, number)) if mix else ()
-            return [
-                fit(
-                    self._examples(group),
-                    passage=passage,
-                    dialect=synthesis.dialect,
-                    vocabulary=synthesis.vocabulary,
-                    budget_tokens=synthesis.budget_tokens,
-                    categories=asked,
-                    within=within,
-                    guided=self.guided,
-                    field_characters=synthesis.field_characters,
-                    answers=synthesis.answers,
-                )
-                for asked, within in turns(
-                    categories, passage=passage, dialect=synthesis.dialect, answers=synthesis.answers
-                )
-            ]
-
-        asked = [prompts(number, group) for number, group in enumerate(groups)]
+        asked = [
+            prompts_for(
+                synthesis,
+                self._examples(group),
+                passage=group.shots[-1].document.text,
+                categories=draw(mix, num_pairs=self.pairs, seed=self.seed, place=(0, number)) if mix else (),
+            )
+            for number, group in enumerate(groups)
+        ]
         responses = iter(self._respond([prompt for found in asked for prompt in found], synthesis, run))
         return [
             joined(

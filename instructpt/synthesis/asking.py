@@ -18,7 +18,7 @@ from instructpt.errors import BudgetError, EngineError, EngineGoneError, PromptR
 from instructpt.records import Reject, Shot
 from instructpt.synthesis import ledger as ledgers
 from instructpt.synthesis.capacity import Capacity
-from instructpt.synthesis.chains import Prompt
+from instructpt.synthesis.chains import Prompt, fit, turns
 from instructpt.synthesis.dialects import Dialect
 from instructpt.synthesis.ledger import Ledger
 from instructpt.verification.checks import find_checks
@@ -193,6 +193,28 @@ class Session:
                 f"the engine answered none of {self.totals['failed']} requests: see that it works, then run again"
                 f" (the last error: {self.last_failure})"
             )
+
+
+def prompts_for(
+    synthesis: Synthesis, earlier: Sequence[Shot], *, passage: str, categories: Sequence[str]
+) -> list[Prompt | None]:
+    """What the model is asked about a passage, a prompt a turn (`chains.turns`); None for one that does not fit."""
+    dialect, answers = synthesis.dialect, synthesis.answers
+    return [
+        fit(
+            earlier,
+            passage=passage,
+            dialect=dialect,
+            vocabulary=synthesis.vocabulary,
+            budget_tokens=synthesis.budget_tokens,
+            categories=asked,
+            within=within,
+            guided=synthesis.guided,
+            field_characters=synthesis.field_characters,
+            answers=answers,
+        )
+        for asked, within in turns(categories, passage=passage, dialect=dialect, answers=answers)
+    ]
 
 
 async def ask(session: Session, prompt: Prompt) -> tuple[Completion, bool]:

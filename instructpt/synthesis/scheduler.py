@@ -25,9 +25,9 @@ from typing import Any, TypeVar
 from instructpt.engines.event_loop import event_loop
 from instructpt.errors import BudgetError, EngineError, EngineGoneError
 from instructpt.records import Document, Group, Reject, Shot
-from instructpt.synthesis.asking import Progress, Session, Synthesis, ask, refusal
+from instructpt.synthesis.asking import Progress, Session, Synthesis, ask, prompts_for, refusal
 from instructpt.synthesis.capacity import READ_AHEAD, Capacity
-from instructpt.synthesis.chains import TOO_LONG, Prompt, fit, joined, turns
+from instructpt.synthesis.chains import TOO_LONG, Prompt, joined
 from instructpt.verification.checks import apply_checks
 
 T = TypeVar("T")
@@ -236,23 +236,7 @@ async def _chain(session: Session, chain: tuple[Document, ...], group_id: str, f
 async def _shot(session: Session, document: Document, earlier: Sequence[Shot], number: int) -> Shot:
     synthesis = session.synthesis
     categories = synthesis.categories(number, document.text) if synthesis.categories else ()
-    prompts = [
-        fit(
-            earlier,
-            passage=document.text,
-            dialect=synthesis.dialect,
-            vocabulary=synthesis.vocabulary,
-            budget_tokens=synthesis.budget_tokens,
-            categories=asked,
-            within=within,
-            guided=synthesis.guided,
-            field_characters=synthesis.field_characters,
-            answers=synthesis.answers,
-        )
-        for asked, within in turns(
-            categories, passage=document.text, dialect=synthesis.dialect, answers=synthesis.answers
-        )
-    ]
+    prompts = prompts_for(synthesis, earlier, passage=document.text, categories=categories)
     if len(prompts) == 1:  # as a rule: no task is made for it
         written = [await _written(session, document, prompts[0])]
     else:
