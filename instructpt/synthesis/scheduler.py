@@ -204,6 +204,7 @@ async def _batches(line: _Line, chains: Iterable[tuple[Document, ...]]) -> Async
                 for _ in groups:
                     tasks.popleft()
                 yield groups
+        reading.result()  # it may have failed in the turn of the loop that ended us, before `read_done` was told
         session.check_answered()
         session.tell()
     finally:

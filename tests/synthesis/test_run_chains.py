@@ -192,8 +192,7 @@ def test_where_a_request_hangs_the_next_shard_goes_on_but_not_without_bound(
     wait_until(lambda: capacity.num_held == READ_AHEAD * 6)
     close_gates(engine, documents[2][0])
     futures += shards(documents[2])
-    wait_until(lambda: capacity.num_held == 2 * READ_AHEAD * 6)
-    assert engine.under_way == 2
+    wait_until(lambda: capacity.num_held == 2 * READ_AHEAD * 6 and engine.under_way == 2)
     open_gates(engine, documents[0][0], documents[2][0])
     for future, given in zip(futures, documents, strict=True):
         assert [shot.document for group in future.result(10) for shot in group.shots] == given

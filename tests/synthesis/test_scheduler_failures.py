@@ -222,3 +222,18 @@ def test_whatever_happens_all_places_come_back(make: Make) -> None:
         assert (synthesis.capacity.num_taken, synthesis.capacity.num_held) == (0, 0)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 8])
+def test_what_cannot_be_read_is_never_taken_for_the_end(make: Make, limit: int) -> None:
+    # Reading may fail in the very turn of the event loop in which the last group comes out: at one place always.
+    async def run(num_passages: int) -> None:
+        def unreadable() -> Iterator[tuple[Document, ...]]:
+            yield from chains(passages(num_passages), shots=1)
+            raise StorageError("the disk is gone")
+
+        with pytest.raises(StorageError, match="the disk is gone"):
+            [group async for group in synthesize(unreadable(), synthesis=make(limit=limit))]
+
+    for num_passages in range(12):
+        asyncio.run(run(num_passages))
