@@ -6,8 +6,15 @@ from pathlib import Path
 
 import orjson
 import pytest
+from hypothesis import settings
 
 from instructpt.words import vocabulary
+
+# How many examples a property is tried with, in one place. Each run draws others. `pytest --hypothesis-profile=thorough`
+# is for who changes a dialect or a splitter: ten times as many.
+settings.register_profile("suite", max_examples=40, deadline=None)
+settings.register_profile("thorough", max_examples=400, deadline=None)
+settings.load_profile("suite")
 
 SENTENCES = (
     "The bridge over the river Cole was built in 1843 by the engineer Mary Ashworth.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from instructpt.assembly import packing
@@ -29,7 +29,6 @@ def check(plan: packing.Plan, lengths: np.ndarray, passages: np.ndarray, capacit
         assert len(np.unique(known)) == len(known), "two texts of one passage stand in a row"
 
 
-@settings(max_examples=150, deadline=None)
 @given(documents=DOCUMENTS, capacity=st.integers(1, 40), policy=st.sampled_from(["best-fit", "filled"]))
 def test_no_row_holds_two_texts_of_a_passage(documents: list[tuple[int, int]], capacity: int, policy: str) -> None:
     lengths = np.array([length for length, _ in documents], np.int64)

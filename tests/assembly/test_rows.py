@@ -47,7 +47,7 @@ def write_shard(folder: Path, *, first: int, lengths: list[int], silent: list[tu
     (folder / tokenize_module.HEAD).write_bytes(orjson.dumps(head))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), capacity=st.integers(1, 24), policy=st.sampled_from(sorted(POLICIES)))
 def test_every_place_of_every_row(tmp_path: Path, data: st.DataObject, capacity: int, policy: str) -> None:
     shards = data.draw(st.lists(st.lists(st.integers(1, 40), max_size=6), min_size=1, max_size=4))

@@ -67,7 +67,7 @@ def read(folder: Path) -> tuple[list[list[int]], list[list[bool]]]:
     return [tokens[a:b].tolist() for a, b in spans], [losses[a:b].tolist() for a, b in spans]
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(some_texts(), max_size=6), has_begin=st.booleans(), batch=st.sampled_from([1, 40, 1 << 20]))
 def test_every_token_and_every_loss_is_where_it_belongs(
     words: Vocabulary, tmp_path: Path, texts: list[Text], has_begin: bool, batch: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from task_rows import CATALOG, converted, row
 
@@ -75,7 +75,6 @@ def test_the_fullest_contexts_stay() -> None:
 SIZES = st.dictionaries(st.sampled_from(["stories", "tales", "moods", "roles"]), st.integers(1, 20), min_size=1)
 
 
-@settings(max_examples=60, deadline=None)
 @given(SIZES, st.floats(0, 1), st.sampled_from(["", "reading=2", "reading=0", "sentiment=0.1, roles=5"]))
 def test_pairs_are_kept_or_counted(sizes: dict[str, int], exponent: float, weights: str) -> None:
     shots = shots_of(**sizes)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from task_rows import converted, row
 
@@ -74,7 +74,6 @@ def test_a_file_that_is_no_json_is_named(tmp_path: Path) -> None:
 TEXTS = st.lists(st.sampled_from("abc"), max_size=3 * CONTAMINATION_GRAM).map(" ".join)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(TEXTS, max_size=3), st.lists(TEXTS, max_size=8))
 def test_found_is_what_comparing_every_run_finds(tests: list[str], texts: list[str]) -> None:
     assert {hit.text for hit in index(tests).search(texts)} == {i for i, text in enumerate(texts) if holds(text, tests)}

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from task_rows import CATALOG, WORDINGS, converted, row
 
@@ -202,7 +202,6 @@ ROWS = st.builds(
 )
 
 
-@settings(max_examples=80, deadline=None)
 @given(
     st.lists(ROWS, max_size=12),
     st.integers(1, 30),

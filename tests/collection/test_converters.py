@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from instructpt.collection.converters import CONVERTERS, MISCELLANEOUS
@@ -129,7 +129,6 @@ def test_the_stop_behind_a_copied_phrase_goes_and_that_of_an_abbreviation_stays(
 
 
 @given(st.text("ab .,", max_size=12), st.text("ab .,", max_size=4))
-@settings(max_examples=60)
 def test_a_phrase_that_stands_in_the_text_still_does_without_its_stop(text: str, phrase: str) -> None:
     found = convert("phrase_without_stop", context=text, answer=f"{phrase}.")
     assert is_span(found.answer, words(text)) == is_span(f"{phrase}.", words(text))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from task_rows import CATALOG, converted, row
 
@@ -31,7 +31,6 @@ def test_groups_are_of_one_source_full_and_the_same_again() -> None:
     assert sorted(len(group.shots) for group in groups) == [1, 1] + [4] * 12
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 12), max_size=30), st.integers(5, 20), st.none() | st.integers(1, 3))
 def test_groups_are_filled_up_to_their_capacity(sizes: list[int], capacity: int, num_shots: int | None) -> None:
     shots = some_shots(len(sizes))

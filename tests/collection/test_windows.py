@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from task_rows import converted, row
 
@@ -49,7 +49,6 @@ def test_what_cannot_be_cut_is_dropped_and_counted(text: str) -> None:
     assert reasons == {"context_too_long": 2}
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.text(alphabet="aB .!?\n|", max_size=120), st.integers(1, 40))
 def test_windows_hold_the_text_in_order(text: str, limit: int) -> None:
     found = windows(text, limit)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from llguidance import LLMatcher, LLTokenizer
 
@@ -132,7 +132,6 @@ def test_parse_undoes_write(dialect: Dialect) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=200, deadline=None)
 @given(SHOTS)
 def test_parse_undoes_write_whatever_texts_hold(name: str, shots: list[tuple[str, list[Pair]]]) -> None:
     dialect = open_dialect(name)
@@ -147,7 +146,6 @@ def test_parse_undoes_write_whatever_texts_hold(name: str, shots: list[tuple[str
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=200, deadline=None)
 @given(st.lists(HOSTILE | st.sampled_from(["<QUE> q <ANS> a </END>", "<CAT> c <QUE> q <ANS> a </END>"]), max_size=6))
 def test_every_pair_that_is_read_can_be_written(name: str, pieces: list[str]) -> None:
     dialect = open_dialect(name)
@@ -182,7 +180,6 @@ def test_a_prompt_is_what_training_saw(dialect: Dialect) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=150, deadline=None)
 @given(shots=SHOTS, last=st.tuples(HOSTILE, PAIRS))
 def test_prompts_begin_what_is_written_in_text_and_tokens(
     name: str, words: Vocabulary, shots: list[tuple[str, list[Pair]]], last: tuple[str, Pair]
@@ -259,7 +256,6 @@ PIECES = st.builds(
 
 
 @pytest.mark.parametrize("name", HELD_IN_TAGS)
-@settings(max_examples=400, deadline=None)
 @given(pieces=st.lists(PIECES, max_size=3), passage=st.sampled_from(["", "1 < 2"]), is_asked=st.booleans())
 def test_a_whole_answer_of_the_form_has_no_reject(name: str, pieces: list[str], passage: str, is_asked: bool) -> None:
     dialect = open_dialect(name)
@@ -285,7 +281,6 @@ ORDINARY = st.lists(st.sampled_from([part for part in FRAGMENTS if "<" not in pa
 
 
 @pytest.mark.parametrize("name", HELD_IN_TAGS)
-@settings(max_examples=200, deadline=None)
 @given(
     pairs=st.lists(st.builds(Pair, ORDINARY, ORDINARY, st.lists(ORDINARY, max_size=3).map(tuple), st.none() | ORDINARY))
 )

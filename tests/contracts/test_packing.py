@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from instructpt.assembly.packing import POLICIES, Plan, place
@@ -25,7 +25,6 @@ def policy(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@settings(max_examples=60, deadline=None)
 @given(lengths=LENGTHS, capacity=st.integers(1, 50))
 @pytest.mark.parametrize("policy", sorted(POLICIES))
 def test_no_token_is_lost_or_doubled_and_no_row_too_long(policy: str, lengths: list[int], capacity: int) -> None:
@@ -69,7 +68,6 @@ def test_only_documents_longer_than_a_row_are_cut_by_best_fit() -> None:
     assert (is_cut == (lengths > 512)).all()
 
 
-@settings(max_examples=60, deadline=None)
 @given(lengths=st.lists(st.integers(1, 12), max_size=40))
 def test_best_fit_uses_as_many_rows_as_when_done_one_by_one(lengths: list[int]) -> None:
     spaces: list[int] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from instructpt.corpus.duplicates import digests, later_copies
@@ -38,7 +38,6 @@ def test_a_digest_is_sixteen_bytes_and_the_same_on_any_machine() -> None:
     assert array[0].tobytes() == hashlib.blake2b(b"two words", digest_size=16).digest()
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=8), max_size=6))
 def test_what_remains_is_each_text_once_in_order(shards: list[list[str]]) -> None:
     dropped = copies(shards)

@@ -6,7 +6,7 @@ import inspect
 from dataclasses import fields
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from instructpt.corpus import filters, readers, splitting
@@ -96,7 +96,6 @@ def test_thresholds_that_make_no_sense_are_refused(settings: dict[str, float]) -
         Thresholds(**settings)  # type: ignore[arg-type]
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_gets_the_same_short_reason_twice(text: str) -> None:
     reason = first_reason(_doc(text), Thresholds(min_characters=0))
@@ -104,7 +103,6 @@ def test_any_text_gets_the_same_short_reason_twice(text: str) -> None:
     assert first_reason(_doc(text), Thresholds(min_characters=0)) == reason
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.text(st.sampled_from("ab 😀\n𐌰."), min_size=1, max_size=60))
 def test_character_rules_count_what_they_say(text: str) -> None:
     solid = [character for character in text if not character.isspace()]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from instructpt.corpus.near_duplicates import bands, near_copies, signatures
@@ -84,7 +84,6 @@ def test_bands_miss_few(share: float) -> None:
     assert (1 - share**num_places) ** num_bands <= 0.01
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(st.lists(st.sampled_from(["a b c", "b c d e f g", "x", "A, b c.", ""]), max_size=5), max_size=5))
 def test_equal_texts_are_near_and_the_first_of_them_stays(shards: list[list[str]]) -> None:
     dropped = near(shards, share=1.0)

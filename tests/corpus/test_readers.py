@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from instructpt.corpus.readers import FORMATS, read, shards, sources
@@ -272,7 +272,6 @@ LINES = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(lines=LINES, ending=st.sampled_from([b"\n", b"\r\n"]), last=st.booleans(), shard_bytes=st.integers(1, 200))
 def test_parts_of_plain_and_compressed_files_hold_each_row_once(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], ending: bytes, last: bool, shard_bytes: int

@@ -9,7 +9,7 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
@@ -84,7 +84,6 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=80, deadline=None)
 @given(pieces=st.lists(PIECES, max_size=30), budget=st.sampled_from([64, 65, 100]))
 @example(pieces=["ﷺ"] * 7, budget=64)
 @example(pieces=[" "] * 7, budget=64)
@@ -96,7 +95,6 @@ def test_nothing_is_lost_and_no_passage_is_too_long(
         check(document, split(document, vocabulary=known, budget_tokens=budget), known, budget)
 
 
-@settings(max_examples=60, deadline=None)
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=300))
 def test_any_text_at_the_smallest_budget(byte_level: Vocabulary, text: str) -> None:
     document = Document("d", text, "")

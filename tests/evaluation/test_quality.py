@@ -6,7 +6,7 @@ import itertools
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from instructpt.evaluation.assignment import best_assignment
@@ -223,7 +223,6 @@ def test_what_cannot_be_estimated_is_none_or_left_out() -> None:
     assert [(score.metric, score.stderr) for score in found] == [("one", None), ("rare", 0.0)]
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 4), st.integers(1, 5), st.data())
 def test_the_best_assignment_is_the_best_of_all(num_rows: int, num_columns: int, data: st.DataObject) -> None:
     gains = [[data.draw(st.integers(0, 8)) / 8 for _ in range(num_columns)] for _ in range(num_rows)]

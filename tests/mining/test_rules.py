@@ -9,7 +9,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from instructpt.errors import RecipeError
@@ -178,7 +178,6 @@ def test_braces_in_a_passage_are_only_braces():
         assert all("KeyError" not in pair.question for pair in mine(document(text), seed=seed).pairs)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.sampled_from([*PASSAGE.split(), "\n\n", "\n", "(a)", "1)", "<s>", "-", "\u201c", "{x}"]), max_size=80)
 )

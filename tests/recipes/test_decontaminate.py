@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from instructpt.artifacts import Run, Stage
@@ -256,7 +256,6 @@ def test_a_set_without_text_is_named(tmp_path: Path, exam: str) -> None:
 RANGES = st.lists(st.integers(0, 30), max_size=8, unique=True).map(sorted)
 
 
-@settings(max_examples=200, deadline=None)
 @given(RANGES, RANGES | st.none(), st.lists(st.integers(1, 29), max_size=3, unique=True))
 def test_loss_and_breaks_keep_their_characters_around_masks(
     cuts: list[int], loss: list[int] | None, breaks: list[int]

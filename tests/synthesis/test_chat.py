@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from llguidance import LLMatcher, LLTokenizer
 
@@ -106,7 +106,6 @@ def test_golden_conversation() -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@settings(max_examples=150, deadline=None)
 @given(SHOTS)
 def test_parse_gives_back_what_write_put_there(language: str, shots: list[tuple[str, list[Pair]]]) -> None:
     dialect = Chat(language)
@@ -118,7 +117,6 @@ def test_parse_gives_back_what_write_put_there(language: str, shots: list[tuple[
     assert not any(rejects for _, rejects in found)
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.lists(HOSTILE | st.just('{"question": "q", "answer": "a"}'), max_size=6).map(" ".join))
 def test_no_answer_is_an_error_and_every_pair_read_can_be_written(answer: str) -> None:
     pairs, rejects = CHAT.parse(answer)
@@ -132,7 +130,6 @@ def test_every_kind_of_pair_is_written() -> None:
     assert [CHAT.refuse(pair) for pair in (*FOUR, braces, Pair("誰?", "鹭"))] == [None] * 6
 
 
-@settings(max_examples=200, deadline=None)
 @given(HOSTILE)
 def test_a_passage_is_only_material(passage: str) -> None:
     """It stands there as it is, between two lines that it does not hold; what it spells changes nothing else."""
@@ -215,7 +212,6 @@ def has_form(answer: str, form: Form) -> bool:
     return matcher.try_consume_tokens(ids) == len(ids) and matcher.is_accepting()
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(PAIRS, max_size=3), st.booleans())
 def test_what_is_written_has_the_form_that_is_asked_for(pairs: list[Pair], with_categories: bool) -> None:
     pairs = [replace(pair, category="facts" if with_categories else None) for pair in [FREE, BOTH, *pairs]]
@@ -345,7 +341,6 @@ def test_endless_brackets_end_in_rejects(answer: str) -> None:
     assert len(rejects) == 1
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.text())
 def test_objects_are_looked_for_in_any_text(text: str) -> None:
     assert bool(read_objects(text, inside="pairs")) or not text.strip() or "{" in text or "[" in text

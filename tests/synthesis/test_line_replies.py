@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from llguidance import LLMatcher, LLTokenizer
 
@@ -75,7 +75,6 @@ def test_every_language_has_examples_whose_answers_stand_in_their_passages(langu
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@settings(max_examples=150, deadline=None)
 @given(st.lists(PAIRS, max_size=4))
 def test_what_is_written_is_read_again(language: str, pairs: list[Pair]) -> None:
     dialect = Chat(f"lines:{language}")
@@ -87,7 +86,6 @@ def test_what_is_written_is_read_again(language: str, pairs: list[Pair]) -> None
     assert bool(written.spans) == bool(kept)
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.lists(HOSTILE | st.just("\nQ: who?\nA: me\n"), max_size=6).map("".join))
 def test_no_reply_is_an_error_and_every_pair_read_can_be_written(reply: str) -> None:
     pairs, rejects = LINES.parse(reply)
@@ -156,7 +154,6 @@ def test_the_form_takes_what_is_written_and_as_many_pairs_as_categories() -> Non
     assert matcher.is_accepting()
 
 
-@settings(max_examples=100, deadline=None)
 @given(data=st.data(), is_asked=st.booleans())
 def test_a_whole_reply_of_the_form_has_no_reject(data: st.DataObject, is_asked: bool) -> None:
     asked = ["facts", "places"] if is_asked else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from instructpt.errors import RecipeError
@@ -50,7 +50,6 @@ MIXES = st.lists(st.integers(1, 40), min_size=1, max_size=12).map(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(MIXES, st.integers(1, 8), st.integers(0, 5), st.integers(0, 3))
 def test_a_block_has_what_was_asked_and_each_passage_nearly(mix: Mix, num_pairs: int, seed: int, block: int) -> None:
     rows = range(block * BLOCK_PASSAGES, (block + 1) * BLOCK_PASSAGES)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from instructpt.synthesis.patterns import literal, text_without
@@ -12,7 +12,6 @@ SETS = [["</", "<Q", "<A"], ["<Q", "\n"], ["<Q", "\nab", "\nba"], ["abb", "acc",
 
 
 @pytest.mark.parametrize("strings", SETS)
-@settings(max_examples=400, deadline=None)
 @given(text=st.text(st.sampled_from("abcxyQA</\\n^-] \n\t\u3000é"), max_size=9))
 def test_a_text_is_any_that_begins_with_no_blank_and_holds_none_of_the_strings(strings: list[str], text: str) -> None:
     lines = [string for string in strings if string.startswith("\n") and len(string) > 1]
@@ -22,7 +21,6 @@ def test_a_text_is_any_that_begins_with_no_blank_and_holds_none_of_the_strings(s
 
 
 @pytest.mark.parametrize("strings", SETS)
-@settings(max_examples=400, deadline=None)
 @given(text=st.text(st.sampled_from("abcxyQA</\\n^-] \n"), max_size=12))
 def test_a_bound_only_takes_texts_away_and_leaves_the_short_ones(strings: list[str], text: str) -> None:
     free, bounded = (re.fullmatch(text_without(strings, most=most), text) is not None for most in (None, 5))

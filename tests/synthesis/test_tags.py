@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from instructpt.records import Document, Group, Pair, Reject, Shot
@@ -173,7 +173,6 @@ def trimmed(pair: Pair) -> Pair:
     return Pair(pair.question.strip(), pair.answer.strip(), tuple(o.strip() for o in pair.options), rationale)
 
 
-@settings(max_examples=300, deadline=None)
 @given(HOSTILE, st.lists(PAIRS, max_size=3))
 def test_parse_gives_back_what_write_put_there(passage: str, pairs: list[Pair]) -> None:
     written = TAGS.write(Group("g", (Shot(Document("d", passage, "s"), tuple(pairs)),)))
@@ -188,7 +187,6 @@ def test_parse_gives_back_what_write_put_there(passage: str, pairs: list[Pair]) 
         assert written.text.count("<CON>") == written.text[:start].count("</CON>\n\n") == 1
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.lists(HOSTILE | st.just("<QUE> q <ANS> a </END>"), max_size=6).map(" ".join))
 def test_every_pair_that_parse_finds_can_be_written(answer: str) -> None:
     pairs, rejects = TAGS.parse(answer)

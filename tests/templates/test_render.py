@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from drawn_groups import groups, only
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from instructpt.records import Document, Group, Pair, Shot
@@ -18,7 +18,6 @@ from instructpt.templates.style import draw
 
 
 @pytest.mark.parametrize(("mode", "inverted"), [(mode, inverted) for mode in MODES for inverted in (False, True)])
-@settings(max_examples=60, deadline=None)
 @given(group=groups(), seed=st.integers(0, 2**40))
 def test_every_piece_stands_in_the_text_exactly_once(mode: Mode, inverted: bool, group: Group, seed: int) -> None:
     catalog = only(mode, inverted=inverted)
@@ -45,7 +44,6 @@ def test_every_piece_stands_in_the_text_exactly_once(mode: Mode, inverted: bool,
                 assert text.count(pair.answer) == (1 if style.items.marks else 2)
 
 
-@settings(max_examples=100, deadline=None)
 @given(group=groups(), seed=st.integers(0, 2**40))
 def test_a_label_is_that_of_the_right_option(group: Group, seed: int) -> None:
     style = draw(load(), seed=seed, group=group)
@@ -56,7 +54,6 @@ def test_a_label_is_that_of_the_right_option(group: Group, seed: int) -> None:
             assert style.items.line(labels[parts.answer], pair.answer) in parts.options
 
 
-@settings(max_examples=60, deadline=None)
 @given(group=groups(), seed=st.integers(0, 2**40))
 def test_apart_every_pair_is_a_text_in_the_wording_that_it_has_beside(group: Group, seed: int) -> None:
     catalog = only("classic", inverted=False)

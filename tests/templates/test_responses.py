@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 from drawn_groups import groups, only
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from instructpt.records import Document, Group, Pair, Shot
@@ -22,7 +22,6 @@ def learned(text) -> list[str]:
 
 
 @pytest.mark.parametrize("mode", FORWARDS)
-@settings(max_examples=60, deadline=None)
 @given(group=groups(), seed=st.integers(0, 2**40))
 def test_every_response_carries_loss_and_no_question_does(mode: Mode, group: Group, seed: int) -> None:
     catalog = only(mode)
@@ -43,7 +42,6 @@ def test_every_response_carries_loss_and_no_question_does(mode: Mode, group: Gro
             assert pair.options or said.count(pair.answer) == 1
 
 
-@settings(max_examples=100, deadline=None)
 @given(group=groups(), seed=st.integers(0, 2**40))
 def test_spans_are_in_order_and_the_last_one_ends_the_text(group: Group, seed: int) -> None:
     (rendered,) = render(group, catalog=load(), seed=seed, loss="responses")

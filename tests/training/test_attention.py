@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from transformers import MistralConfig, MistralForCausalLM
 
@@ -109,7 +109,6 @@ def test_models_with_other_attention_are_refused():
         documents_attention(torch.nn.Module(), part, part, part, None)
 
 
-@settings(max_examples=30)
 @given(st.lists(st.lists(st.integers(1, 6), min_size=1, max_size=4), min_size=1, max_size=4))
 def test_starts_cut_the_rows_exactly_where_documents_change(rows):
     row_tokens = max(sum(row) for row in rows) + 1

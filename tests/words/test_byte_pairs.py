@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
@@ -74,7 +74,6 @@ def opened(tokenizer: Tokenizer) -> BytePairs:
     return found
 
 
-@settings(max_examples=150, deadline=None)
 @given(texts=st.lists(TEXTS, max_size=4))
 def test_any_text_has_the_ids_of_the_tokenizer(words: Vocabulary, texts: list[str]) -> None:
     assert as_lists(words.encode_arrays(texts)) == words.encode(texts)
@@ -99,7 +98,6 @@ def test_without_tiktoken_the_ids_are_the_same(words: Vocabulary, monkeypatch: p
     assert as_lists(slow.encode(ODD)) == words.encode(ODD)
 
 
-@settings(max_examples=80, deadline=None)
 @given(text=TEXTS, size=st.integers(1, 30))
 def test_a_text_may_be_encoded_in_parts(words: Vocabulary, text: str, size: int) -> None:
     parts = byte_pairs.windows(text, size)
@@ -119,7 +117,6 @@ def test_runs_that_overflow_tiktoken_go_to_the_tokenizer(words: Vocabulary) -> N
     assert as_lists(words.encode_arrays(texts)) == words.encode(texts)
 
 
-@settings(max_examples=80, deadline=None)
 @given(text=TEXTS)
 def test_starts_are_those_of_the_tokenizer(words: Vocabulary, text: str) -> None:
     ((ids, starts),) = words.encode_with_starts([text])

@@ -6,7 +6,7 @@ import unicodedata
 from collections import Counter
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from instructpt.seeds import rng
@@ -202,7 +202,6 @@ def plain_search(items: list[str], texts: list[str], *, length: int, min_words: 
 TEXTS = st.lists(st.text(alphabet="ab AB.,'é\u0301ß½京城\n…ﬁ\u00adǅ㋀", max_size=40), max_size=12)
 
 
-@settings(max_examples=100, deadline=None)
 @given(TEXTS, TEXTS, st.integers(1, 4))
 @example(["a b"] + [f"a b {'ab' * n}" for n in range(1, 12)], ["a b b a b a"], 2)
 def test_what_is_found_is_what_plain_comparing_finds(items: list[str], texts: list[str], length: int) -> None:
@@ -211,7 +210,6 @@ def test_what_is_found_is_what_plain_comparing_finds(items: list[str], texts: li
     assert made.search(texts) == plain_search(items, texts, length=length, min_words=min_words)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.text(max_size=80) | st.text(alphabet="ab é\u0301ß½京城…ﬁ\u00ad㋀㍿", max_size=80))
 def test_words_are_found_in_their_places_both_ways(text: str) -> None:
     found = find_words(text)

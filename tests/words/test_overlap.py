@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from instructpt.words.overlap import (
@@ -43,7 +43,6 @@ TEXTS = st.text() | st.text(
 
 
 @given(TEXTS)
-@settings(max_examples=300)
 def test_words_with_places_are_the_same_words(text: str) -> None:
     found = located_words(text)
     assert [word.word for word in found] == words(text)
@@ -76,7 +75,6 @@ def test_grams_are_all_runs_of_words() -> None:
 
 
 @given(st.text(max_size=60), st.text(max_size=20))
-@settings(max_examples=60)
 def test_measures_keep_their_bounds(text: str, answer: str) -> None:
     assert is_span(answer, words(answer)) == bool(words(answer))
     assert 0 <= share_found(answer, words(text)) <= 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from instructpt.errors import InputError
@@ -21,7 +21,6 @@ def words(vocabulary_folder: Path) -> vocabulary.Vocabulary:
     return vocabulary.load(vocabulary_folder)
 
 
-@settings(max_examples=60, deadline=None)
 @given(text=st.text())
 def test_any_text_comes_back(words: vocabulary.Vocabulary, text: str) -> None:
     (ids,) = words.encode([text])
