@@ -10,8 +10,8 @@ from hypothesis import settings
 
 from instructpt.words import vocabulary
 
-# How many examples a property is tried with, in one place. Each run draws others. `pytest --hypothesis-profile=thorough`
-# is for who changes a dialect or a splitter: ten times as many.
+# How many examples a property is tried with; each run draws others. Whoever changes a dialect or a splitter has ten
+# times as many with `pytest --hypothesis-profile=thorough`.
 settings.register_profile("suite", max_examples=40, deadline=None)
 settings.register_profile("thorough", max_examples=400, deadline=None)
 settings.load_profile("suite")

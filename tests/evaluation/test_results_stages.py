@@ -83,7 +83,7 @@ def test_a_task_that_was_answered_is_not_answered_again(rated: Rate, root: Path,
 
 def test_items_in_the_training_text_are_scored_apart(root: Path, tmp_path: Path, small_model: str) -> None:
     """Row 3 of the sample's BoolQ is planted in a text; every other score stays what it is."""
-    rows = [dict(row) for row in load_parts("boolq")["boolq"].eval_docs]
+    rows = [dict(row) for row in load_parts("boolq")["boolq"].eval_docs][:12]
     texts = [f"Before. {rows[3]['passage']} After.", "A text that no test knows."]
     file = tmp_path / "trained.jsonl"
     file.write_bytes(b"".join(orjson.dumps({"id": str(i), "text": text}) + b"\n" for i, text in enumerate(texts)))

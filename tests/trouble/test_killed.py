@@ -11,7 +11,7 @@ from disturbed import script
 from benchmarks.reports import contents, passages
 from benchmarks.storm import storm
 
-NUM_PASSAGES = int(os.environ.get("INSTRUCTPT_STORM_PASSAGES", "1500"))
+NUM_PASSAGES = int(os.environ.get("INSTRUCTPT_STORM_PASSAGES", "400"))
 NUM_KILLS = int(os.environ.get("INSTRUCTPT_STORM_KILLS", "5"))
 
 WHOLE = """
