@@ -34,6 +34,6 @@ def test_a_native_call_does_not_hold_up_a_signal() -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
     process.terminate()
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=180)
     assert said == "stopped\n"
     assert process.returncode == 0

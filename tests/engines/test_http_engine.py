@@ -46,7 +46,7 @@ def use(model: str, endpoints: Any, work: Callable[[HttpEngine], Awaitable[T]], 
     async def run() -> T:
         engine = HttpEngine(model, endpoints=endpoints, **{"retry_seconds": 0.02, "health_seconds": 0.5} | options)
         try:
-            return await asyncio.wait_for(work(engine), timeout=30)
+            return await asyncio.wait_for(work(engine), timeout=60)
         finally:
             await engine.close()
 

@@ -250,7 +250,7 @@ def test_no_error_tells_a_secret_even_if_the_server_repeats_it(
         engine = HttpEngine(model, endpoints=address, retries=0, api_key_variable="CANNED_KEY", **QUICK)
         try:
             with pytest.raises(EngineError) as caught:
-                await asyncio.wait_for(engine.complete(PROMPTS[0], Sampling(5)), timeout=20)
+                await asyncio.wait_for(engine.complete(PROMPTS[0], Sampling(5)), timeout=60)
             return [str(caught.value), repr(caught.value), repr(engine.state())]
         finally:
             await engine.close()

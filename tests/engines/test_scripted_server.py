@@ -22,7 +22,7 @@ IDS = [0, *range(40, 90)]
 @contextmanager
 def connection(server: StartedServer) -> Iterator[http.client.HTTPConnection]:
     host, port = server.url.removeprefix("http://").removesuffix("/v1").split(":")
-    with closing(http.client.HTTPConnection(host, int(port), timeout=20)) as opened:
+    with closing(http.client.HTTPConnection(host, int(port), timeout=60)) as opened:
         yield opened
 
 

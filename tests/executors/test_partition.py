@@ -153,7 +153,7 @@ def test_who_needs_others_waits_and_says_for_what(tmp_path: Path) -> None:
     assert news.awaited[0] == "2 of 5 shards of count, of other partitions"
     assert not done.is_set()
     make(target, part(tmp_path, 2))
-    thread.join(30)
+    thread.join(90)
     assert done.is_set()
     assert is_finished(target, part(tmp_path, 1))
     make(target, alone(tmp_path, "plain"))
@@ -170,7 +170,7 @@ def test_what_is_made_in_one_piece_is_left_to_the_one_that_makes_it(tmp_path: Pa
         while not news.awaited:
             assert thread.is_alive()
             time.sleep(0.01)
-    thread.join(30)  # the claim is free: its owner is taken for dead
+    thread.join(90)  # the claim is free: its owner is taken for dead
     assert news.awaited[0] == "1 of 1 shards of single, of other partitions"
     assert is_finished(single, part(tmp_path, 1))
 

@@ -188,7 +188,7 @@ def test_near_duplicates_are_counted_and_the_same_whatever_the_workers(tmp_path:
 
 
 def test_strange_documents_go_through(tmp_path: Path, vocabulary_folder: Path) -> None:
-    """A line of 2 MB, a text without blanks, one that spells the markup: none is lost, none breaks the others."""
+    """A line of a megabyte, a text without blanks, one that spells the markup: none is lost, none breaks the others."""
     markup = "He typed <s> <CON> a text </CON>\n\n<QUE> who? <ANS> me </END></s> and nothing else happened. "
     unspaced = "".join(chr(0x4E00 + i * 7919 % 20000) for i in range(3000))
     rows = corpus_rows(4)
@@ -198,11 +198,11 @@ def test_strange_documents_go_through(tmp_path: Path, vocabulary_folder: Path) -
     assert_everything_is_accounted_for(out)
     everything = "".join(row["text"] for row in texts(out))
     assert everything.count("He typed <s> <CON> a text </CON>") >= 3
-    long = [{"id": "long", "text": " ".join(f"Sentence number {i} of a very long line." for i in range(50_000))}]
-    assert len(long[0]["text"]) > 2_000_000, "more than is read at once"
+    long = [{"id": "long", "text": " ".join(f"Sentence number {i} of a very long line." for i in range(30_000))}]
+    assert len(long[0]["text"]) > 1_200_000, "more than is read at once"
     assert augment([write_corpus(tmp_path / "long.jsonl", long)], tmp_path / "long") == 0
     assert_everything_is_accounted_for(tmp_path / "long")
-    assert manifest(tmp_path / "long", "passages")["tally"]["made"] > 500
+    assert manifest(tmp_path / "long", "passages")["tally"]["made"] > 300
 
 
 @pytest.mark.parametrize("fault", ["garbage", "empty", "error"])
@@ -367,18 +367,18 @@ def start(corpus: Path, out: Path, vocabulary_folder: Path, log: Path, *options:
 
 
 def finish(process: subprocess.Popen[bytes]) -> None:
-    _, error = process.communicate(timeout=120)
+    _, error = process.communicate(timeout=180)
     assert process.returncode == 0, error.decode()
 
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path, vocabulary_folder: Path) -> None:
     corpus, out = write_corpus(tmp_path / "my.jsonl", corpus_rows(60)), tmp_path / "out"
     process = start(corpus, out, vocabulary_folder, tmp_path / "asked.log", "delay_seconds=0.2")
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "asked.log").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    while not (tmp_path / "asked.log").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=180)
     assert process.returncode == 130
     assert b"the same command goes on from there" in error
     assert b"Traceback" not in error

@@ -38,11 +38,12 @@ def test_the_engine_goes_on_while_the_caller_is_busy_but_not_without_bound(make:
     groups = run_chains(chains(passages(500), shots=1), synthesis=synthesis)
     next(groups)
     asked = synthesis.engine.asked  # type: ignore[attr-defined]
+    wait_until(lambda: len(asked) > 4)
     num_held = -1
     while len(asked) > num_held:  # until it waits for us
         num_held = len(asked)
         time.sleep(0.2)
-    assert 4 < num_held <= (READ_AHEAD + 1) * 4 + 2
+    assert num_held <= (READ_AHEAD + 1) * 4 + 2
     assert len([*groups]) == 499
 
 
@@ -137,7 +138,7 @@ def shards(make: Make, engine: GatedEngine, capacity: Capacity, tmp_path: Path) 
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    for _ in range(2_000):
+    for _ in range(12_000):
         if condition():
             return
         time.sleep(0.005)
@@ -169,16 +170,16 @@ def test_the_next_shard_takes_what_the_tail_of_the_first_leaves(shards: Shards, 
     assert engine.most_under_way == 6
     open_gates(engine, *first[32:40:2])
     wait_until(lambda: engine.under_way == 6 and sum(" q" in prompt for prompt in engine.asked) == 6)
-    assert futures[0].result(10)
+    assert futures[0].result(60)
     open_gates(engine, *second[::2])
     for future, given in zip(futures, (first, second), strict=True):
-        assert [shot.document for group in future.result(10) for shot in group.shots] == given
+        assert [shot.document for group in future.result(60) for shot in group.shots] == given
 
 
 def test_shards_with_equal_prompts_do_not_mix(shards: Shards, make: Make) -> None:
     futures = shards(passages(30), passages(30), passages(30))
     expected = collect(chains(passages(30), shots=2), make())
-    assert [future.result(10) for future in futures] == [expected] * 3
+    assert [future.result(60) for future in futures] == [expected] * 3
 
 
 def test_where_a_request_hangs_the_next_shard_goes_on_but_not_without_bound(
@@ -187,7 +188,7 @@ def test_where_a_request_hangs_the_next_shard_goes_on_but_not_without_bound(
     documents = [passages(400, prefix=f"s{i}-") for i in range(3)]
     close_gates(engine, documents[0][0])
     futures = shards(*documents[:2])
-    assert futures[1].result(10)
+    assert futures[1].result(60)
     assert engine.under_way == 1
     wait_until(lambda: capacity.num_held == READ_AHEAD * 6)
     close_gates(engine, documents[2][0])
@@ -195,7 +196,7 @@ def test_where_a_request_hangs_the_next_shard_goes_on_but_not_without_bound(
     wait_until(lambda: capacity.num_held == 2 * READ_AHEAD * 6 and engine.under_way == 2)
     open_gates(engine, documents[0][0], documents[2][0])
     for future, given in zip(futures, documents, strict=True):
-        assert [shot.document for group in future.result(10) for shot in group.shots] == given
+        assert [shot.document for group in future.result(60) for shot in group.shots] == given
 
 
 def test_a_stop_in_one_shard_stops_all_and_loses_no_answer(shards: Shards, engine: GatedEngine, tmp_path: Path) -> None:
@@ -205,7 +206,7 @@ def test_a_stop_in_one_shard_stops_all_and_loses_no_answer(shards: Shards, engin
     futures = shards(passages(500), passages(500, prefix="q"), passages(500, prefix="r"), stop=stop)
     for future in futures:
         with pytest.raises(BudgetError, match="enough"):
-            future.result(10)
+            future.result(60)
     counts = []
     for rank in range(3):
         with Ledger(tmp_path / f"shard-{rank}") as ledger:
@@ -223,7 +224,7 @@ def test_cancelling_ends_all_shards_also_those_that_begin_later(
     cancel(capacity)
     for future in [*futures, *shards(passages(3, prefix="late"))]:
         with pytest.raises(asyncio.CancelledError):
-            future.result(10)
+            future.result(60)
     assert engine.under_way == 0
 
 

@@ -47,7 +47,7 @@ class Started:
         return self.out.read_text().splitlines()
 
     def wait_for_step(self, step):
-        until = time.monotonic() + 60
+        until = time.monotonic() + 180
         while not (lines := self.lines()) or int(lines[-1].split()[0]) < step:
             assert time.monotonic() < until, self.error.read_text()
             assert self.process.is_alive(), self.error.read_text()
@@ -58,7 +58,7 @@ class Started:
 
     def end(self):
         """Exit status and what it wrote on standard error."""
-        self.process.join(timeout=90)
+        self.process.join(timeout=180)
         assert self.process.exitcode is not None, "it hangs"
         return self.process.exitcode, self.error.read_text() if self.error.exists() else ""
 

@@ -19,7 +19,7 @@ from conftest import corpus_rows, write_corpus
 
 RECIPE = f"{Path(__file__).parents[1] / 'fixtures' / 'two_trainings.py'}:two"
 STEPS = 20
-PATIENCE_SECONDS = 90
+PATIENCE_SECONDS = 180
 
 
 @dataclass(frozen=True)

@@ -56,13 +56,13 @@ def disturb(corpus: Path, out: Path, number: signal.Signals, *more: str, after_s
         text=True,
     )
     metrics = out / "model" / "00000.open" / "00000" / "metrics.jsonl"
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline and process.poll() is None:
         if metrics.exists() and metrics.read_bytes().count(b"\n") >= after_steps:
             break
         time.sleep(0.01)
     process.send_signal(number)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=180)
     return process.returncode, error
 
 

@@ -88,7 +88,7 @@ def test_troubled_servers_give_what_healthy_ones_would(town: Ground, tmp_path: P
 
 def metrics(server: StartedServer) -> str:
     """What a server counted."""
-    with urllib.request.urlopen(f"{server.url.removesuffix('/v1')}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"{server.url.removesuffix('/v1')}/metrics", timeout=60) as answer:
         counts: str = answer.read().decode()
     return counts
 

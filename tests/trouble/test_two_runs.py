@@ -34,7 +34,7 @@ def test_a_second_run_on_the_same_folder_refuses_and_the_first_goes_on(
                 assert "another run works in" in complaint(said)
                 assert "wait for it, or give another output folder" in said
         first.send_signal(signal.SIGCONT)
-        _, said = first.communicate(timeout=60)
+        _, said = first.communicate(timeout=180)
         assert first.returncode == 0, said
     assert contents(out) == contents(tmp_path / "whole")
     asked = log.read_text().splitlines()
