@@ -56,6 +56,12 @@ _ENGLISH_WORDS = """a also although always among any being both cannot each eith
     were where whether while whose why within without would yet"""
 _ENGLISH = frozenset(_ENGLISH_WORDS.split())
 """More of them than `languages.common_words` has, which lists what tells languages apart."""
+_ENGLISH_CLAUSE_WORDS = """am are be been being can could did do does had has have he her him i is it may me might must shall she
+    should that them these they this those us was we were which who whom will would you"""
+_ENGLISH_CLAUSE = frozenset(_ENGLISH_CLAUSE_WORDS.split())
+"""A span that holds one is a clause and no answer: of 14,637 answers of SQuAD up to eight words long 1.9 % do."""
+_BREAK = re.compile(r"[;:!?]\s|\n")
+"""What a span does not go across: where another clause, or an item of a list, begins."""
 MAX_SPAN_WORDS = 8
 """Of an answer that is taken from a part of a passage; 96 in 100 of SQuAD's are as short."""
 _ARTICLES = frozenset({"a", "an", "the"})
@@ -126,24 +132,30 @@ class Answers(Steered):
 
 
 def _spans(part: str, *, language: str | None) -> list[str]:
-    """What in a part of a passage may be asked for: runs of words that neither end nor, in English, begin with a word
-    that names nothing ("the", "and"), without half of a pair of brackets.
+    """What in a part of a passage may be asked for: runs of words of one sentence that neither end nor, in English, begin
+    with a word that names nothing ("the", "and"), nor hold a verb that makes them a clause; without half of a pair of
+    brackets.
 
     A model that is held to a part about which it has nothing to ask takes the first word that may follow: without this,
     about a third of the spans that a tuned one named were such words. (Said as a grammar, "a substring but none of
     these", it is more than llguidance takes.)
     """
-    bare = common_words(language) | (_ENGLISH if language == "english" else frozenset())
-    never_first = bare - _ARTICLES if language == "english" else frozenset[str]()
-    words = [found for found in _CHUNK.finditer(part) if _WORD.search(found[0])]
+    is_english = language == "english"
+    bare = common_words(language) | (_ENGLISH if is_english else frozenset())
+    never_first = bare - _ARTICLES if is_english else frozenset[str]()
+    never_inside = _ENGLISH_CLAUSE if is_english else frozenset[str]()
     spans: dict[str, None] = {}
-    for first, word in enumerate(words):
-        if word[0].casefold() in never_first:
-            continue
-        for last in words[first : first + MAX_SPAN_WORDS]:
-            text = part[word.start() : last.end()]
-            if last[0].casefold() not in bare and text.count("(") == text.count(")"):
-                spans.setdefault(text)
+    for start, stop in sentences(part):
+        words = [found for found in _CHUNK.finditer(part, start, stop) if _WORD.search(found[0])]
+        for first, word in enumerate(words):
+            if word[0].casefold() in never_first:
+                continue
+            for last in words[first : first + MAX_SPAN_WORDS]:
+                text = part[word.start() : last.end()]
+                if last[0].casefold() in never_inside or _BREAK.search(text):
+                    break
+                if last[0].casefold() not in bare and text.count("(") == text.count(")"):
+                    spans.setdefault(text)
     return list(spans)
 
 

@@ -133,7 +133,10 @@ def test_a_span_has_a_word(answer: str) -> None:
     assert not may_be_written(written(answer), ANSWERS.form(["extractive QA"], passage=PASSAGE, answers=KINDS))
 
 
-ENGLISH = "The heron and the eel are in the water. It was one of the first that the town had seen, and it was grey."
+ENGLISH = (
+    "The heron and the eel are in the water. It was one of the first that the town had seen, and it was grey. "
+    "Its nest: sticks, reeds; a hollow."
+)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +146,11 @@ ENGLISH = "The heron and the eel are in the water. It was one of the first that 
         ("heron", True),
         ("grey", True),
         ("The heron and the eel", True),
+        ("The heron and the eel are in the water", False),
+        ("water. It was one of the first", False),
+        ("sticks, reeds", True),
+        ("nest: sticks", False),
+        ("reeds; a hollow", False),
         ("the", False),
         ("heron and", False),
         ("of the first", False),
