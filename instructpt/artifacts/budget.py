@@ -31,16 +31,18 @@ COMMAND_STARTED = time.monotonic()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What a run may take; without limits all it wants."""
+    """What a run may take. There is no limit by default."""
 
     max_hours: float | None = None
-    """Stop asking and training after so many hours of this command."""
+    """Stop this command after so many hours."""
     max_cost: float | None = None
-    """Stop when so much is spent, by all commands on this output folder together; in the currency of the prices."""
+    """Stop when all commands on this output folder together have spent this much, in the currency of the prices."""
     price_per_hour: float = 0.0
-    """Of one accelerator; each that answers is counted (`Purse.num_accelerators`)."""
+    """Price of one accelerator for an hour. All accelerators that answer are counted."""
     price_per_million_prompt_tokens: float = 0.0
+    """Price of a million tokens that a model reads."""
     price_per_million_output_tokens: float = 0.0
+    """Price of a million tokens that a model writes."""
 
     def __post_init__(self) -> None:
         """Raises RecipeError for numbers below zero, and for a limit without prices."""

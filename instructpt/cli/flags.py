@@ -32,36 +32,36 @@ NOWHERE = "memory://plan"
 
 @dataclass(frozen=True, kw_only=True)
 class Where:
-    """Where and how to run; none of it changes what is made."""
+    """Where and how to run. None of these flags changes what is made."""
 
     out: str
-    """Output folder or URL. An interrupted run goes on when the same command is given again."""
+    """Output folder or URL. To continue an interrupted run, give the same command again."""
     workers: int = os.cpu_count() or 1
-    """Processes for the stages that need no model."""
+    """Processes for stages that need no model."""
     device: str = "auto"
     """auto, cpu or cuda."""
     executor: str = "local"
-    """Where shards run: local (processes here), or ray (a Ray cluster, the one at RAY_ADDRESS or one of its own)."""
+    """Where shards run: local (processes on this machine), or ray (the Ray cluster at RAY_ADDRESS, or a new one)."""
     executor_options: tuple[str, ...] = ()
-    """The executor's own settings as name=value; for ray address, engines, cpus, gpus."""
+    """Settings of the executor, as name=value. For ray: address, engines, cpus, gpus."""
     scratch: str = "~/.cache/instructpt"
-    """A folder on a disk of this machine's own, for open shards where several machines work on one output folder."""
+    """A folder on a local disk, for unfinished shards when several machines work on one output folder."""
     partition: str = "1/1"
-    """Only this part of the shards, as 3/64: one command each on many machines with one output folder."""
+    """Make only this part of the shards, such as 3/64. For many machines with one output folder."""
     engine: str = "transformers"
-    """What answers prompts: transformers (in process), http (servers at --endpoints), vllm (starts its own), or a
-    class of yours as module:Class."""
+    """What runs the model: transformers (in this process), http (servers at --endpoints), vllm (starts a server), or
+    your own class, as module:Class."""
     endpoints: tuple[str, ...] = ()
-    """OpenAI-compatible servers that answer prompts, such as http://gpu1:8000/v1; implies --engine http."""
+    """Addresses of OpenAI-compatible servers, such as http://gpu1:8000/v1. Implies --engine http."""
     engine_options: tuple[str, ...] = ()
-    """The engine's own settings as name=value, for example max_batch=32."""
+    """Settings of the engine, as name=value, such as max_batch=32."""
     chains_in_flight: int = 1024
-    """Most requests under way at once; how many are best is found by itself."""
+    """The most requests in flight at once. The best number is found during the run."""
     training_options: tuple[str, ...] = ()
-    """How models are trained, as name=value: micro_batch_rows, compile, checkpoint_activations, shard_size,
-    checkpoint_every_steps, keep_checkpoints. Start with torchrun to train on many processes."""
+    """Settings of training, as name=value: micro_batch_rows, compile, checkpoint_activations, shard_size,
+    checkpoint_every_steps, keep_checkpoints. To train in several processes, start the command with torchrun."""
     track: tuple[str, ...] = ()
-    """Where trainings are shown besides metrics.jsonl: tensorboard, wandb, trackio."""
+    """Where to log training besides metrics.jsonl: tensorboard, wandb, trackio."""
     budget: Annotated[Budget, tyro.conf.arg(name="")] = field(default_factory=Budget)
     debug: bool = False
     """Show tracebacks."""
@@ -72,7 +72,7 @@ class Planned(Where):
     """Where and how it would run."""
 
     out: str = NOWHERE
-    """The output folder that is looked at for what is there already; without it nothing is."""
+    """The output folder of the run; artifacts that are there already are not planned again."""
 
 
 def parse(recipe: Recipe, words: list[str], *, prog: str) -> tuple[Stage[Any], Where]:
@@ -93,7 +93,7 @@ def parse_words(recipe: Recipe, words: list[str], *, prog: str, **groups: type[A
         return functools.partial(recipe, *args, **options)
 
     parts = [("make", Annotated[Any, tyro.conf.arg(name="", constructor=later)])]
-    parts += [(name, Annotated[group, tyro.conf.arg(name="")]) for name, group in groups.items()]
+    parts += groups.items()
     description = (recipe.__doc__ or "").split("Args:")[0].strip()
     command = make_dataclass("Command", parts)
     parsed: Any = tyro.cli(command, args=words, prog=prog, description=description, config=(tyro.conf.OmitArgPrefixes,))

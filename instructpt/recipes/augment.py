@@ -58,19 +58,18 @@ def augment(
     Args:
         files: Files, folders, globs, URLs, or - for standard input: .jsonl, .json, .csv, .tsv, .parquet, .txt, .md,
             .tar (then .gz, .bz2, .xz or .zst), hf://owner/name:split; more formats: docs/own-corpus.md.
-        model: A synthesizer, as a folder or Hub id; by default the small one that ships. remote:NAME is an instruct
-            model that the servers at --endpoints know by this name; any instruct model works with --dialect chat.
-        mine: Let rules mine the pairs instead, which needs no model.
-        categories: What to ask for, as "summarization=1,numerical reasoning=2" (name and weight). The model's
-            synthesizer.json has the names, and what is asked for by default; "" leaves the choice to the model.
-        reader: A model that answers each pair's question again from the passage; pairs with another answer are left
-            out. By default the one that the model's synthesizer.json names, "" for none.
-        shots: Passages a chain; each sees the passages and pairs before it. 2 by default, and 1 for a model that
-            writes each pair by itself.
-        checks: What a pair must pass, in order; see docs/adding.md. By default all of them, but grounded (what should
-            stand in the passage does) only for a model that names its categories.
-        near_duplicates: Drop a document that nearly repeats an earlier one: of the runs of five words that the two
-            have, so large a share is in both (0.8, say). By default only copies are dropped.
+        model: The synthesizer: a folder or a Hub id. By default the small one in this package. Any instruct model
+            works with --dialect chat. remote:NAME is an instruct model that the servers at --endpoints serve as NAME.
+        mine: Find pairs by rules instead, without a model.
+        categories: Kinds of pairs to ask for, with weights: "summarization=1,numerical reasoning=2". The model's
+            synthesizer.json lists the kinds and the default; "" leaves the choice to the model.
+        reader: A model that answers each question again from the passage; pairs whose answers differ are left out. By
+            default the one that the model's synthesizer.json names; "" for none.
+        shots: Passages per chain. The model sees the chain's earlier passages with their pairs. By default 2, and 1
+            for a model that writes each pair by itself.
+        checks: Checks that a pair must pass, in this order (docs/verification.md). By default all that suit the model.
+        near_duplicates: Drop documents that share at least this much of their runs of five words with an earlier one,
+            such as 0.8. By default only exact copies are dropped.
     """
     if categories and mine:
         raise RecipeError(f"categories are {categories!r} for mined pairs, which cannot be asked for: leave --mine out")

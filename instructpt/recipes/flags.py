@@ -29,28 +29,29 @@ PairLayout = Literal["beside", "apart"]
 PairLayoutFlag = Annotated[
     PairLayout,
     arg(
-        help="Where pairs stand: beside their passage in one text, as in the paper; or apart, each a text of its own "
-        "and never in a row with its passage or with another pair of it."
+        help="beside: a passage and its pairs form one text, as in the paper. apart: each pair is a text of its own, "
+        "never in the same row as its passage or another of its pairs."
     ),
 ]
-Seed = Annotated[int, arg(help="Of every draw.")]
+Seed = Annotated[int, arg(help="Seed of everything that is drawn at random.")]
 Language = Annotated[
-    str, arg(help="Of the templates: english, german... (docs/languages.md), or auto for each group's own.")
+    str,
+    arg(help="Language of the templates: english, german... (docs/languages.md); auto uses the language of each text."),
 ]
 PrecisionFlag = Annotated[
     Precision,
-    arg(help="Of training; auto is bfloat16 where this machine computes in it, and is written down as what it is."),
+    arg(help="Number format in training. auto is bfloat16 if the device is fast at it, else float32."),
 ]
 LoraRank = Annotated[
     int,
-    arg(help="Tune adapters of this rank (LoRA) and merge them in; 0 tunes all weights."),
+    arg(help="Rank of LoRA adapters, which are merged into the model at the end. 0 tunes all weights."),
 ]
 RawText = Annotated[tuple[str, ...], arg(help="Raw text: files, folders, globs or URLs.")]
-Hub = Annotated[bool, arg(help="Also stream the catalog's sets that lie on the Hugging Face Hub.")]
-Sets = Annotated[tuple[str, ...], arg(help="Only these task sets: names of sets, categories or groups.")]
-Catalog = Annotated[str | None, arg(help="A catalog of task sets of your own (docs/formats.md).")]
+Hub = Annotated[bool, arg(help="Also stream those sets of the catalog that are on the Hugging Face Hub.")]
+Sets = Annotated[tuple[str, ...], arg(help="Use only these task sets: names of sets, categories or groups.")]
+Catalog = Annotated[str | None, arg(help="Your own catalog of task sets (docs/formats.md).")]
 SynthesizerFlag = Annotated[
-    str, arg(help="What writes the pairs: a folder, a Hub id, or by default the small one that ships.")
+    str, arg(help="The model that writes the pairs: a folder or a Hub id. By default the small one in this package.")
 ]
 
 SAMPLE_PASSAGES = "sample:passages.jsonl.zst"
@@ -89,13 +90,13 @@ class Reading:
     """How files of raw text are read."""
 
     text_field: str = "text"
-    """Field or column that holds the text; a path with dots reaches into objects (content.text)."""
+    """Field or column that holds the text. Use dots for nested fields: content.text."""
     id_field: str = "id"
     """Field or column that holds the id."""
     limit: int | None = None
-    """Only the first so many rows."""
+    """Read only this many rows, from the beginning."""
     shard_bytes: int = SHARD_BYTES
-    """Text a shard, the unit of resuming and of sharing work among machines."""
+    """Size of a shard. Runs resume, and machines share work, shard by shard."""
 
     def read(self, files: tuple[str, ...], *, name: str = "documents") -> Read:
         """Their documents."""
@@ -111,22 +112,22 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Asking:
-    """How the model is asked. What is not given is as the model's synthesizer.json says, else the usual."""
+    """How the model is asked. The defaults come from the model's synthesizer.json, if it has one."""
 
     dialect: str = AUTO
-    """How the model is talked with: tags, steered, answers, or chat (chat:german, chat:chinese, chat:my.toml) for
-    instruct models. chat asks models below 3 billion parameters for plain lines, others for JSON; chat:lines and
-    chat:json say which. auto is what its synthesizer.json says; without one, chat for a model that was tuned to chat
-    and for remote:NAME, else tags."""
+    """How passages and pairs are written for the model: tags, steered or answers for synthesizers, chat for instruct
+    models (chat:german, chat:my.toml). chat asks models with fewer than 3 billion parameters for plain lines and
+    larger ones for JSON; chat:lines and chat:json force one. auto takes what the model's synthesizer.json says;
+    without one, chat for chat models and remote:NAME, else tags."""
     pairs: int | None = None
-    """How many to ask for a passage, where categories are asked for; usually 5."""
+    """Pairs to ask for per passage, if categories are asked for; usually 5."""
     passage_tokens: int | None = None
-    """The longest passage; longer documents are split at paragraphs, then sentences. Usually what the model was tuned
-    on, else 512."""
+    """Length limit of a passage. Longer documents are split at paragraphs, then at sentences. By default what the model
+    was tuned on, else 512."""
     window_tokens: int | None = None
-    """Prompt and answer together, usually 4,096; the model's context, where that is less."""
+    """Length limit of prompt and answer together: usually 4,096, or the model's context if that is shorter."""
     max_new_tokens: int | None = None
-    """The longest answer a passage, usually 400."""
+    """Length limit of an answer; usually 400."""
 
     def prompting(self, own: Prompting, *, mix: str | None = None, reader: str | None = None) -> Prompting:
         """What the model says of itself, with what is given in its place.
@@ -152,45 +153,45 @@ class Asking:
 
 @dataclass(frozen=True, kw_only=True)
 class Steps:
-    """In which steps a model is trained; what is not given is what suits it."""
+    """The steps in which a model is trained. By default they are chosen to suit it."""
 
     row_tokens: int | None = None
-    """Tokens a row. 2,048 for the paper's shapes and instruction tuning, 4,096 for a base, or what the base reads, 512
-    for small shapes."""
+    """Tokens per row. By default 2,048 for the paper's shapes and for instruction tuning, 4,096 (or the context, if
+    shorter) for a base, 512 for small shapes."""
     batch_tokens: int | None = None
-    """Tokens a step. The paper's 2**19 for 500m, 2**20 for 1.3b and 2**18 for a base, 2**14 for instruction tuning, for
-    small shapes by the budget."""
+    """Tokens per step. By default the paper's 2**19 for 500m, 2**20 for 1.3b and 2**18 for a base; 2**14 for
+    instruction tuning; for small shapes it depends on the budget."""
     learning_rate: float | None = None
-    """The highest. From random weights what suits the shape; of a trained model 1e-5 at a width of 4,096 as in the
-    paper, more for narrower ones, ten times that with LoRA."""
+    """The peak learning rate. By default, from random weights, it follows from the shape; for a trained model it is
+    1e-5 at a width of 4,096 as in the paper, higher for narrower models, and ten times that with LoRA."""
     warmup_steps: int = WARMUP_STEPS
-    """At most a tenth of the steps."""
+    """Warm-up, at most a tenth of all steps."""
     precision: PrecisionFlag = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training(Steps):
-    """How a model is pre-trained; what is not given is what suits it."""
+    """How a model is pre-trained. By default the settings are chosen to suit it."""
 
     attend_across_documents: bool = False
-    """Let a token see the documents before its own in a row, as plain packing does."""
+    """Let tokens attend to earlier documents in the same row, as plain packing does."""
     max_epochs: float | None = None
-    """How often a text may be seen at most; a budget that asks for more is refused. Usually 4, 16 where a base goes on
-    with a small corpus."""
+    """The most passes over a text; a budget that needs more is refused. Usually 4, and 16 for a base on a small
+    corpus."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Continuing:
-    """How a base goes on with a corpus."""
+    """How a base model is trained further on a corpus."""
 
     corpus_size: Literal["auto", "small", "large"] = "auto"
-    """Whose settings are taken where nothing is given: the paper's (large), or those that suit less than ten million
-    tokens (small): docs/own-models.md. auto counts the tokens."""
+    """Which defaults to use: the paper's (large), or those for fewer than ten million tokens (small;
+    docs/own-models.md). auto counts the tokens."""
     replay: tuple[str, ...] = (SAMPLE_PASSAGES,)
-    """General text that is mixed in, so that the base forgets less of what it knew; the sample that ships is 0.6
-    million tokens."""
+    """General text that is mixed in, so that the base forgets less. The sample in this package has 0.6 million
+    tokens."""
     replay_share: float | None = None
-    """Of all tokens; 0.1 for a small corpus, else none."""
+    """Share of the tokens that are replayed text: by default 0.1 for a small corpus, else none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,63 +200,63 @@ class Augmentation:
 
     synthesizer: SynthesizerFlag = SHIPPED
     augmented_share: float | None = None
-    """Of the documents, drawn to be augmented: the paper's 1/5 from random weights, all where a base goes on."""
+    """Share of the documents that get pairs: by default the paper's 1/5 for random weights, all for a base."""
     rounds: int | None = None
-    """Passages a chain, M: the paper's 2 from random weights, 3 where a base goes on."""
+    """Passages per chain, the paper's M: by default 2 for random weights, 3 for a base."""
     pair_layout: PairLayoutFlag = "beside"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskCollection:
-    """The task collection that is mixed into the raw text."""
+    """Task data that is mixed into the raw text."""
 
     hub: Hub = False
     sets: Sets = ()
     task_copies: int = 4
-    """How often it is seen for each pass over the raw text; with the paper's 4 it is 0.7 % of the paper's tokens. Of a
-    small corpus it would be most: then give task_share."""
+    """Passes over the task data for each pass over the raw text. The paper's 4 make 0.7 % of the paper's tokens; for a
+    small corpus they would be most of the tokens, so give --task-share instead."""
     task_share: float | None = None
-    """Of the tokens that are task collection, instead of task_copies."""
+    """Share of the tokens that are task data, instead of --task-copies."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomWeights:
-    """A model from random weights."""
+    """A model trained from random weights."""
 
     shape: str = "500m"
-    """Of the model; a name in instructpt/training/shapes.py. The paper has 500m and 1.3b."""
+    """Size of the model, a name in instructpt/training/shapes.py. The paper's are 500m and 1.3b."""
     vocabulary: str | None = None
-    """A model folder or Hub id whose tokenizer is used; one is trained on the texts without it."""
+    """A model folder or Hub id whose tokenizer is used. By default one is trained on the texts."""
     vocabulary_size: int | None = None
-    """Of the vocabulary that is trained; what suits the shape by default."""
+    """Size of the vocabulary that is trained; by default it follows from the shape."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Collecting:
-    """Which task data are taken; what is not given suits what is made of them."""
+    """Which task data are used. The defaults suit what is made of them."""
 
     hub: Hub = False
     catalog: Catalog = None
     sets: Sets = ()
-    """Only these task sets: names of sets, categories or groups. By default all; of a reader, and with answers first,
-    those that the catalog says suit it, and those that it does not know."""
+    """Use only these task sets: names of sets, categories or groups. By default all. For a reader, or with answers
+    first, only those that suit it according to the catalog, and those that the catalog does not know."""
     benchmarks: bool = False
-    """Also take the sets that are parts of scored benchmarks."""
+    """Also use sets that are parts of benchmarks."""
     redistributable: bool = False
-    """Only sets whose licence lets weights trained on them be passed on."""
+    """Use only sets whose licence allows weights trained on them to be passed on."""
     evaluation: tuple[str, ...] = ()
-    """Files of test items: task records that share 13 words in a row with one are left out."""
+    """Files of test items. Task records that share 13 words in a row with an item are left out."""
     max_contexts: int = 10_000
-    """Contexts a set, those with the most pairs; the paper's number."""
+    """The most contexts per set, as in the paper; those with the most pairs are used."""
     unanswerable_share: float | None = None
-    """Which part of the questions that their text does not answer is kept: 0.1 of a synthesizer's, none with answers
-    first, 0.5 of a reader's."""
+    """Share of the unanswerable questions that is kept: by default 0.1 for a synthesizer, none with answers first, 0.5
+    for a reader."""
     balance: float = 1.0
-    """1 leaves groups of sets as large as they are, 0 makes them equal."""
+    """1 keeps the sizes of the groups of sets, 0 makes all groups equally large."""
     weights: str = ""
-    """More or less of a category or group, such as "narrative QA=2,NER=0.5"."""
+    """Use more or less of a category or group, such as "narrative QA=2,NER=0.5"."""
     many_pairs_weight: float | None = None
-    """How many times as often contexts with three pairs and more are taken as others; 2 with answers first, else 1."""
+    """How much more often to use contexts with three or more pairs: by default 2 with answers first, else 1."""
 
     def convert(
         self,
@@ -289,28 +290,28 @@ class Collecting:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskTuning:
-    """How a model is tuned on task data; what is not given suits the base: the paper's, or a small one's."""
+    """How a model is tuned on task data. The defaults are the paper's, or suit a small base."""
 
     tuning_tokens: int | None = None
-    """The budget, instead of epochs."""
+    """Tokens to train on, instead of --epochs."""
     epochs: float | None = None
-    """Passes over the task data; 5 by default, as in the paper, 2 for a narrow base."""
+    """Passes over the task data: by default 5 as in the paper, 2 for a narrow base."""
     learning_rate: float | None = None
-    """The highest; 5e-6 for a base (paper), 1e-4 for one narrower than 1,024, 1e-3 from random weights, ten times that
-    with LoRA."""
+    """The peak learning rate: by default 5e-6 for a base (paper), 1e-4 for one narrower than 1,024, 1e-3 for random
+    weights, and ten times that with LoRA."""
     batch_tokens: int | None = None
-    """Tokens a step; 16,384 for a base (paper), 8,192 for a narrow one, 4,096 from random weights."""
+    """Tokens per step: by default 16,384 for a base (paper), 8,192 for a narrow one, 4,096 for random weights."""
     row_tokens: int | None = None
-    """The longest sequence; 4,096 for a base (paper) or what it reads, 1,024 for others."""
+    """Tokens per row: by default 4,096 (or the context, if shorter) for a base (paper), 1,024 for others."""
     passage_tokens: int | None = None
-    """The longest context; longer ones are cut between sentences. 2,048 for a base, 448 for a narrow one, 384
-    without."""
+    """Length limit of a context; longer ones are cut between sentences. By default 2,048 for a base, 448 for a narrow
+    one, 384 for random weights."""
     lora_rank: int | None = None
-    """Tune adapters of this rank (LoRA) and merge them in; 0 tunes all weights. 32 by default
-    for a reader and for a base with answers first, else 0."""
+    """Rank of LoRA adapters, which are merged into the model at the end; 0 tunes all weights. By default 32 for a
+    reader and for a base with answers first, else 0."""
     lora_layers: int | None = None
-    """Adapters in this many of the last layers only; by default in all. Half of the layers take two thirds of the
-    time."""
+    """Put adapters only into this many of the last layers; by default into all. Half of the layers take two thirds of
+    the time."""
     precision: PrecisionFlag = "auto"
 
 
@@ -319,12 +320,12 @@ class Card:
     """What the finished model's card says."""
 
     title: str = "An instruction synthesizer"
-    """Of the model card."""
+    """Title of the model card."""
     note: str = ""
-    """A paragraph of yours on the card: how the base was made, say."""
+    """A paragraph for the card, for example on how the base was made."""
     licence: str | None = None
-    """Of the weights, as the Hub spells it; what the data ask for by default."""
+    """Licence of the weights, as the Hub spells it; by default what the data require."""
     max_bytes: int | None = None
-    """Fail if the finished folder is larger."""
+    """Fail if the finished folder is larger than this."""
     adapters_only: bool = False
-    """Pass on what LoRA learned without the base, some megabytes: who uses them needs the base, under the same name."""
+    """Write only the LoRA adapters, a few megabytes. Their users need the base, under the same name."""
