@@ -56,8 +56,8 @@ _ENGLISH_WORDS = """a also although always among any being both cannot each eith
     were where whether while whose why within without would yet"""
 _ENGLISH = frozenset(_ENGLISH_WORDS.split())
 """More of them than `languages.common_words` has, which lists what tells languages apart."""
-_ENGLISH_CLAUSE_WORDS = """am are be been being can could did do does had has have he her him i is it may me might must shall she
-    should that them these they this those us was we were which who whom will would you"""
+_ENGLISH_CLAUSE_WORDS = """am are be been being can could did do does had has have he her him i is it may me might must
+    shall she should that them these they this those us was we were which who whom will would you"""
 _ENGLISH_CLAUSE = frozenset(_ENGLISH_CLAUSE_WORDS.split())
 """A span that holds one is a clause and no answer: of 14,637 answers of SQuAD up to eight words long 1.9 % do."""
 _BREAK = re.compile(r"[;:!?]\s|\n")
@@ -132,9 +132,9 @@ class Answers(Steered):
 
 
 def _spans(part: str, *, language: str | None) -> list[str]:
-    """What in a part of a passage may be asked for: runs of words of one sentence that neither end nor, in English, begin
-    with a word that names nothing ("the", "and"), nor hold a verb that makes them a clause; without half of a pair of
-    brackets.
+    """What in a part of a passage may be asked for: runs of words of one sentence that neither end nor, in English,
+    begin with a word that names nothing ("the", "and"), nor hold a verb that makes them a clause; without half of a
+    pair of brackets.
 
     A model that is held to a part about which it has nothing to ask takes the first word that may follow: without this,
     about a third of the spans that a tuned one named were such words. (Said as a grammar, "a substring but none of

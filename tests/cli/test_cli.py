@@ -33,7 +33,7 @@ def test_a_recipes_arguments_are_flags_with_help(capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         main(["augment", "--help"])
     shown = capsys.readouterr().out
-    for words in ("--passage-tokens", "The longest passage", "--model", "--out", "--workers", "--text-field"):
+    for words in ("--passage-tokens", "Length limit of a passage", "--model", "--out", "--workers", "--text-field"):
         assert words in shown
 
 
