@@ -92,8 +92,8 @@ def parse_words(recipe: Recipe, words: list[str], *, prog: str, **groups: type[A
         # The recipe is called after parsing: its errors are ours to print, not the parser's.
         return functools.partial(recipe, *args, **options)
 
-    parts = [("make", Annotated[Any, tyro.conf.arg(name="", constructor=later)])]
-    parts += groups.items()
+    recipes = Annotated[Any, tyro.conf.arg(name="", constructor=later)]
+    parts: list[tuple[str, Any]] = [("make", recipes), *groups.items()]
     description = (recipe.__doc__ or "").split("Args:")[0].strip()
     command = make_dataclass("Command", parts)
     parsed: Any = tyro.cli(command, args=words, prog=prog, description=description, config=(tyro.conf.OmitArgPrefixes,))
