@@ -38,12 +38,12 @@ def decontaminate(
         files: Files, folders, globs or URLs, as for augment; or one finished artifact of documents, groups or texts,
             such as runs/mine/groups.
         against: Test sets: evaluation tasks (boolq), suites (general), files of rows, hf://owner/name:split.
-        action: drop leaves out documents, texts, passages and pairs that hold an item; mask puts [...] for the words
-            that are shared; report changes nothing.
-        data: Where the rows of tasks are: a folder with boolq.jsonl and so on, or hub.
-        fields: Only these fields of a test set's rows, such as question; all of them, without any.
-        words: So many words in a row are a match. Shorter items of 8 words or more are looked for as a whole.
-        min_share: Which part of an item's runs of words a text must hold; 0: one is enough.
+        action: drop leaves out documents, texts, passages and pairs that contain an item; mask replaces the shared
+            words by [...]; report changes nothing.
+        data: Where the tasks' rows are: a folder with boolq.jsonl and so on, or hub.
+        fields: Look only for these fields of a test set's rows, such as question. By default all fields.
+        words: This many words in a row are a match. Shorter items of at least 8 words must match as a whole.
+        min_share: The share of an item's runs of words that a text must contain; with 0, one run is enough.
     """
     texts: Stage[Any]
     if (kind := _stored_kind(files)) is not None:

@@ -30,15 +30,15 @@ def evaluate(
 
     Args:
         model: Folder or Hub id of a causal language model.
-        tasks: Names of task files in instructpt/evaluation/tasks, of suites, or of any task of lm-eval, which fetches
-            its rows itself; task files of your own (.yaml), or a folder of them.
-        suite: The paper's tasks instead: general (nine), biomedicine (five) or finance (five).
-        data: Folder with the tasks' rows, such as arc_easy.jsonl; hub fetches them from the Hugging Face Hub; the small
-            sample of eight tasks that ships, without it.
-        limit: Only so many items a task, evenly spaced.
-        num_fewshot: Examples before each item, from <task>_dev.jsonl or the Hub; without it none for --tasks, and the
+        tasks: Names of tasks (files in instructpt/evaluation/tasks, or any lm-eval task, which fetches its own rows),
+            names of suites, or your own task files (.yaml) or a folder of them.
+        suite: Run the paper's tasks instead: general (nine), biomedicine (five) or finance (five).
+        data: Folder with the tasks' rows, such as arc_easy.jsonl; hub fetches them from the Hugging Face Hub. By
+            default the small sample of eight tasks in this package.
+        limit: Use only this many items per task, evenly spaced.
+        num_fewshot: Examples before each item, from <task>_dev.jsonl or the Hub. By default none for --tasks, and the
             paper's number for each task of a --suite.
-        trained_on: Files, folders, globs or URLs of what the model was trained on: items that share 13 words in a row
+        trained_on: What the model was trained on: files, folders, globs or URLs. Items that share 13 words in a row
             with it are counted, and every score is also given without them.
     """
     if suite is not None and tasks != SAMPLED:

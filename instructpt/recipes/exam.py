@@ -46,17 +46,17 @@ def exam(
 
     Args:
         model: Folder or Hub id of a causal language model.
-        on: The corpus: files, folders, globs or URLs, as for augment. A field `title` stands before each question. Or,
-            without questions, the exam that instructpt run hold-back made of an augmented corpus.
-        questions: Files of questions, one a row: passage_id (the id of a document), question, answers (all that are
+        on: The corpus: files, folders, globs or URLs, as for augment. A document's title is shown before each question.
+            Or, without --questions, the exam that instructpt run hold-back made from an augmented corpus.
+        questions: Files with one question per row: passage_id (the id of a document), question, answers (all that are
             right), and options if there are any (docs/formats.md).
-        control: Documents that the model was not trained on, with questions in the same files: what it learned about
-            answering, not about the corpus.
-        trained_on: Files of the texts that the model was trained on: questions that stand there word for word are
-            counted, and every score is also given without them.
-        max_questions: Only so many a passage, evenly spaced.
-        max_new_tokens: The longest answer that is written.
-        open_book: Also ask with the passage in the prompt.
+        control: Documents that the model was not trained on, with questions in the same files. They show what it
+            learned about answering, not about the corpus.
+        trained_on: The texts that the model was trained on. Questions that occur there word for word are counted, and
+            every score is also given without them.
+        max_questions: Use only this many questions per passage, evenly spaced.
+        max_new_tokens: Length limit of the answers that the model writes.
+        open_book: Also ask each question with the passage in the prompt.
     """
     asked: Stage[Group]
     if questions:

@@ -107,11 +107,11 @@ def general(
     """Pre-train a model from random weights on raw text, of which a part is augmented (the paper's section 4).
 
     Args:
-        arm: What it is trained on: raw text (raw), raw text with the task collection (mixed), the paper's way
-            (instruct); or another: instruct_apart, mined, one_round, without_corpora, without_tasks, share_half,
-            share_all.
-        tasks: The task collection in the neutral layout (docs/formats.md): files, folders or globs.
-        pretraining_tokens: The budget. The paper's 100 billion for its shapes, 20 a parameter for the others.
+        arm: What to train on: raw text (raw), raw text with task data (mixed), the paper's mixture (instruct), or one
+            of instruct_apart, mined, one_round, without_corpora, without_tasks, share_half, share_all.
+        tasks: Task data in the neutral layout (docs/formats.md): files, folders or globs.
+        pretraining_tokens: Tokens to train on. By default the paper's 100 billion for its shapes, and 20 per parameter
+            for others.
     """
     check_arms([arm])
     experiment = from_scratch(

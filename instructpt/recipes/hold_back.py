@@ -34,9 +34,10 @@ def hold_back(
 
     Args:
         artifact: A finished artifact of groups whose pairs a reader has confirmed: instructpt verify --consistency.
-        min_agreement: How much the reader's answer must say the same, 0 to 1.
-        per_passage: Pairs of each passage; one at least stays with it.
-        control_share: Of the passages, left out of the texts as a whole: questions on them are the control set.
+        min_agreement: How much the reader's answer must agree with the pair's, from 0 to 1.
+        per_passage: Pairs to hold back per passage. At least one pair stays with the passage.
+        control_share: Share of the passages that are left out of the texts entirely. Questions on them are the control
+            set.
     """
     record = read_manifest(Folder.at(artifact))["record"]
     if record != "Group":

@@ -81,9 +81,9 @@ def instruct(
     Args:
         model: A causal language model, as a folder or Hub id.
         pairs: Your own pairs in the neutral layout (docs/formats.md), with or without a context.
-        tasks: The task collection in the neutral layout. Without pairs by default the one that ships.
-        layout: drawn puts pairs into templates, a style a group; plain has question, blank, response.
-        loss: On responses alone, or on all of a text.
+        tasks: Task data in the neutral layout. By default, without --pairs, the sample in this package.
+        layout: drawn puts pairs into templates, one style per group; plain writes question, blank line, response.
+        loss: Which tokens carry loss: those of the responses, or all.
         epochs: Passes over the texts.
     """
     row = fitting_row_tokens(model, steps.row_tokens, usual=ROW_TOKENS)

@@ -59,23 +59,23 @@ def quality(
 
     Args:
         model: Folder or Hub id of a synthesizer.
-        base: The model it was tuned from: asked in the same way, its numbers stand beside.
-        tasks_data: Annotated task data, neutral JSON lines; the catalog says which sets are seen and unseen.
-        passages: Raw text files that nothing was tuned on; a domain is a row's "domain", or a file's name.
-        max_contexts: Contexts a set, evenly spaced.
-        max_questions: Gold questions a context that the model is to answer.
-        num_passages: Raw passages, shared equally among domains.
-        examples: Contexts with their gold pairs before each in few-shot exams; 0 leaves these exams out.
-        categories: Also ask for a mix, "summarization=1,numerical reasoning=2", and set it beside what is written. By
-            default the model's own, where it has one; "" for none.
-        reader: A model that answers each pair's question on raw passages again. By default the one that the model
+        base: The model that it was tuned from. It is measured in the same way, for comparison.
+        tasks_data: Annotated task data in the neutral layout; the catalog says which sets are seen and unseen.
+        passages: Files of raw text that was not used for tuning. A row's "domain", or the file's name, is its domain.
+        max_contexts: The most contexts per set, evenly spaced.
+        max_questions: The most gold questions per context for the model to answer.
+        num_passages: Raw passages, the same number from each domain.
+        examples: Contexts with gold pairs to show before each context in the few-shot measurements; 0 skips these.
+        categories: A mix to ask for as well, such as "summarization=1,numerical reasoning=2"; the report compares it
+            with what is written. By default the model's own mix, if it has one; "" for none.
+        reader: A model that answers each question about the raw passages again. By default the one that the model
             names; "" for none.
-        answer_tokens: The longest answer to a gold question.
-        judge: URL of an OpenAI-compatible endpoint (http://localhost:8000/v1) that judges pairs on raw passages, or
-            several with commas. The key is read from the environment, INSTRUCTPT_JUDGE_KEY, and goes over https or to
-            this machine.
-        judge_model: What that endpoint calls the judge.
-        judge_pairs: How many pairs it judges.
+        answer_tokens: Length limit of an answer to a gold question.
+        judge: URL of an OpenAI-compatible server (http://localhost:8000/v1) with a model that judges pairs about raw
+            passages, or several URLs with commas. The key is read from INSTRUCTPT_JUDGE_KEY and sent only over https
+            or to this machine.
+        judge_model: The judge's name on that server.
+        judge_pairs: How many pairs to judge.
     """
     if base == model:
         raise RecipeError(f"the base is {base}, the model itself: give the model that it was tuned from")

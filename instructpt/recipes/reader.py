@@ -39,8 +39,8 @@ def reader(
     Args:
         base: A causal language model to tune, as a folder or Hub id.
         tasks: Task data in the neutral layout (docs/formats.md): files, folders or globs.
-        swapped_share: Which part of all questions are another passage's, so that the right answer is that the text does
-            not say.
+        swapped_share: Share of the questions that belong to another passage, so that the right answer is that the text
+            does not say.
     """
     from instructpt.recipes.synthesizer import check_names
 

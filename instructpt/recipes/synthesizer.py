@@ -141,17 +141,17 @@ def synthesizer(
     """Task data to an instruction synthesizer: tuned from any base model, or made from random weights.
 
     Args:
-        base: A causal language model to tune, as a folder or Hub id; its settings are the paper's by default. Without
-            one, a model is made from random weights: pre-trained on the corpora, then tuned.
+        base: A causal language model to tune: a folder or a Hub id. The default settings are the paper's. Without a
+            base, a model is trained from random weights: pre-trained on the corpora, then tuned.
         tasks: Task data in the neutral layout (docs/formats.md): files, folders or globs.
-        dialect: The markup that the model learns; steered names the category of each pair and can be asked for some,
-            answers does so too and names each answer before its question, which suits small bases.
-        mix: What the finished synthesizer is asked for by default, as "narrative QA=2,title writing=1".
-        pairs: How many pairs it is asked for a passage, with a mix.
-        field_characters: A bound on each question, option and answer that it is to write, so that loops of a small
-            model end; 400 from random weights, none for a base.
-        reader: The model that is to answer each question of its pairs again, so that only confirmed ones are kept.
-        scores: What `instructpt run quality` measured, its folder `quality`; the artifact `measured` is then the
+        dialect: The markup that the model learns. steered writes each pair's category and can be asked for categories;
+            answers also writes each answer before its question, which suits small bases.
+        mix: What the finished synthesizer is asked for by default, such as "narrative QA=2,title writing=1".
+        pairs: How many pairs it is asked for per passage, if it has a mix.
+        field_characters: Length limit of each question, option and answer that it writes, which ends the loops of a
+            small model. By default 400 for random weights, none for a base.
+        reader: The model that will answer the questions of its pairs again, so that only confirmed pairs are kept.
+        scores: The folder `quality` that `instructpt run quality` wrote. The artifact `measured` is then the
             synthesizer with these numbers on its card.
     """
     _check(base=base, pretraining=pretraining, corpora=raw, tuning=tuning)

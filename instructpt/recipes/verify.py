@@ -40,19 +40,20 @@ def verify(
 
     Args:
         artifact: A finished artifact of groups, such as runs/mine/groups. It stays as it is.
-        checks: What a pair must pass, in order; docs/verification.md lists them. By default all of them, but grounded
-            (what should stand in the passage does) only where the synthesizer names its categories.
-        synthesizer: Who wrote the pairs, whose synthesizer.json says in which categories answers are taken from the
-            passage. By default what the artifact's recipe names, if that is a folder here; "" for nobody.
-        consistency: Ask each question again, of this model (a folder, a Hub id, remote:NAME), and leave out the pairs
-            whose answer is another one.
-        min_f1: How much of the words of two answers must be the same for them to agree.
-        dialect: How that model is talked with; auto is what its synthesizer.json says, else tags.
-        judge: URL of an OpenAI-compatible endpoint (http://localhost:8000/v1) that scores each pair, or several with
-            commas. The key is read from the environment, INSTRUCTPT_JUDGE_KEY, and goes over https or to this machine.
-        judge_model: What that endpoint calls the judge.
-        rubric: A file that tells the judge how to score, with {passage}, {question} and {answer}; by default one that
-            ships, from 1 to 5.
+        checks: Checks that a pair must pass, in this order; docs/verification.md lists them. By default all of them;
+            grounded only if the synthesizer says in which categories answers are spans of the passage.
+        synthesizer: The model that wrote the pairs. Its synthesizer.json says in which categories answers are spans.
+            By default the one in the artifact's recipe, if its folder is on this machine; "" for none.
+        consistency: A model that answers each question again, such as shipped:reader (a folder, a Hub id or
+            remote:NAME). Pairs whose answers differ are left out.
+        min_f1: Two answers agree if they share this much of their words (F1).
+        dialect: How the --consistency model is asked. auto takes what its synthesizer.json says, else tags.
+        judge: URL of an OpenAI-compatible server (http://localhost:8000/v1) with a model that scores each pair, or
+            several URLs with commas. The key is read from INSTRUCTPT_JUDGE_KEY and sent only over https or to this
+            machine.
+        judge_model: The judge's name on that server.
+        rubric: A file that tells the judge how to score, with {passage}, {question} and {answer}. The default rubric
+            goes from 1 to 5.
         min_score: Pairs with a lower score are left out.
     """
     folder = Folder.at(artifact)

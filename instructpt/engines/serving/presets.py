@@ -28,38 +28,38 @@ _GIB = 1 << 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What may be asked of a server; what is not is chosen."""
+    """Settings of a server. What is not given is chosen to suit the model and the machine."""
 
     context_tokens: int | None = None
-    """Prompt and answer together; if not said, as much as the model reads and the memory holds."""
+    """Length limit of prompt and answer together; by default what the model can read and the memory holds."""
     dtype: str = "auto"
-    """auto, bfloat16, float16 or float32."""
+    """Number format: auto, bfloat16, float16 or float32."""
     requests: int | None = None
-    """That a server works on at once."""
+    """Sequences that a server works on at once."""
     batch_tokens: int | None = None
-    """That a server reads and writes in one step."""
+    """Tokens that a server reads and writes in one step."""
     memory_share: float = 0.92
-    """Of a GPU's memory."""
+    """Share of a GPU's memory to use."""
     tensor_parallel: int = 1
-    """GPUs that one server spreads the model over: for models that do not fit one."""
+    """GPUs per server, for models that do not fit on one."""
     guess_tokens: int = 0
-    """Guessed from n-grams of the prompt at each step; 6 helps models up to 2B parameters that quote much."""
+    """Tokens to guess at each step from n-grams of the prompt. 6 helps models up to 2B parameters that quote much."""
     cache_gib: int | None = None
-    """On a CPU, memory for keys and values."""
+    """Memory for keys and values, on a CPU."""
     cores: str = "auto"
-    """On a CPU, those that compute, such as 0-15; auto leaves one to the scheduler, nobind all to the system."""
+    """CPU cores that compute, such as 0-15. auto leaves one for the scheduler; nobind lets the system choose."""
     flags: str = ""
-    """vLLM's own, in one text as in a shell, such as --flags="--quantization fp8"; they come last and so win."""
+    """Further vLLM flags in one text, such as --flags="--quantization fp8". They override the others."""
     port: int | None = None
-    """Of the first server; each further one takes the next. If not said, any free ones."""
+    """Port of the first server; further servers take the next ones. By default any free ports."""
     host: str = "127.0.0.1"
-    """Where to listen; 0.0.0.0 lets other machines in. There is no key: keep it on a network that you trust."""
+    """Address to listen on. 0.0.0.0 lets other machines in; there is no key, so only on a network that you trust."""
     environment: str | None = None
-    """Where vLLM is; else INSTRUCTPT_VLLM, .venv-vllm, or the vllm on PATH."""
+    """The environment that has vLLM; by default INSTRUCTPT_VLLM, .venv-vllm, or the vllm on PATH."""
     log_folder: Path | None = None
-    """For the servers' logs; else a temporary one."""
+    """Folder for the servers' logs; by default a temporary one."""
     start_seconds: float = 1800.0
-    """How long they may take to load the model."""
+    """How long the servers may take to load the model."""
 
     def __post_init__(self) -> None:
         for name in ("context_tokens", "requests", "batch_tokens", "cache_gib", "tensor_parallel", "guess_tokens"):
