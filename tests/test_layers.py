@@ -23,7 +23,7 @@ FLOORS = (
     ("assembly", "corpus", "templates", "verification.checks"),
     ("synthesis", "training"),
     ("collection", "mining", "verification"),
-    ("evaluation",),
+    ("evaluation", "queries"),
     ("report",),
     ("recipes", "viewer"),
     ("cli",),

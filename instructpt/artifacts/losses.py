@@ -19,7 +19,7 @@ LARGE_SHARE = 0.2
 _NUM_TOLD = 3
 _NUM_REASONS = 3
 _SAMPLE_CHARACTERS = 80
-_BY_DESIGN = ("other_portion", "not_drawn")
+_BY_DESIGN = ("other_portion", "not_drawn", "answered")
 """Reasons that are no loss: what another stage takes."""
 
 
@@ -59,14 +59,13 @@ def losses(stage: Stage[Any], tally: Tally) -> list[Loss]:
     if dropped:
         total = tally.kept + sum(dropped.values())
         found.append(Loss(stage.name, tally.kept, total, f"{stage.takes} kept", dropped, _samples(tally, "")))
+    if total := tally.counts.get("queries", 0):
+        reasons = _counted(tally, "unanswered/")
+        found.append(Loss(stage.name, tally.counts.get("queries_answered", 0), total, "queries answered", reasons))
     num_with = tally.counts.get("passages_with_pairs")
     if stage.record is Group and num_with is not None and num_with < tally.made:
-        rejects = {
-            name.removeprefix("rejects/"): count for name, count in tally.counts.items() if name.startswith("rejects/")
-        }
-        found.append(
-            Loss(stage.name, num_with, tally.made, "passages have pairs", rejects, _samples(tally, "rejects/"))
-        )
+        rejects, shown = _counted(tally, "rejects/"), _samples(tally, "rejects/")
+        found.append(Loss(stage.name, num_with, tally.made, "passages have pairs", rejects, shown))
     return found
 
 
@@ -90,6 +89,10 @@ def last_words(found: Iterable[Loss]) -> tuple[str, str | None]:
     if not large:
         return line, None
     return line, f"warning: more than {LARGE_SHARE:.0%} was left out ({', '.join(large)}): see the reasons above"
+
+
+def _counted(tally: Tally, prefix: str) -> dict[str, int]:
+    return {name.removeprefix(prefix): count for name, count in tally.counts.items() if name.startswith(prefix)}
 
 
 def _samples(tally: Tally, prefix: str) -> dict[str, str]:

@@ -147,7 +147,15 @@ def not_read(urls: Sequence[str]) -> dict[str, list[str]]:
     return kinds
 
 
-def read(shard: Shard, *, text_field: str = "text", id_field: str = "id", skip: int = 0) -> Iterator[Document | Reject]:
+def read(
+    shard: Shard,
+    *,
+    text_field: str = "text",
+    id_field: str = "id",
+    skip: int = 0,
+    flag: str = "--text-field",
+    is_private: bool = False,
+) -> Iterator[Document | Reject]:
     """The documents of a shard, and its rows that are none, in the order of the files. Streams.
 
     text_field, id_field: names of fields, or dotted paths into objects (`fields`). The id's value is the document's id,
@@ -155,14 +163,15 @@ def read(shard: Shard, *, text_field: str = "text", id_field: str = "id", skip: 
     starts, the number of a table's row). The document's source is the file as the user named it: a row's own field
     "source" often names a page, and chains of passages (`synthesis.chains`) are made within one source. All other
     fields go to `meta`, and with them what folders say (lang=en/part-0.parquet).
-    skip: rows left out at the start of each file.
+    skip: rows left out at the start of each file. flag: what names the field, for messages. is_private: whether
+    messages are to hold nothing of a row.
     Raises InputError for a file that is missing or damaged, whose first 100 rows hold no `text_field`, or whose first
     part has no more than `skip` rows.
     """
     for part in shard:
         kind = FORMATS[part.format]
         rows = kind.rows(part, text_field)
-        checked = rows if part.start or kind.is_text else _checked(rows, part, text_field)
+        checked = rows if part.start or kind.is_text else _checked(rows, part, text_field, flag, is_private)
         told = _told_by_folders(part.url)
         for row in checked if part.start or not skip else _after(checked, skip, part):
             yield row if isinstance(row, Reject) else _document(row, part.url, text_field, id_field, told)
@@ -253,7 +262,9 @@ def _known() -> str:
     return ", ".join(suffix for known in FORMATS.values() for suffix in known.suffixes)
 
 
-def _checked(rows: Iterator[Row | Reject], part: Part, text_field: str) -> Iterator[Row | Reject]:
+def _checked(
+    rows: Iterator[Row | Reject], part: Part, text_field: str, flag: str, is_private: bool
+) -> Iterator[Row | Reject]:
     """The rows of a file's first part; raises InputError when the first ones show that it is not what was said."""
     seen: dict[str, None] = {}
     rejects: Counter[str] = Counter()
@@ -266,12 +277,12 @@ def _checked(rows: Iterator[Row | Reject], part: Part, text_field: str) -> Itera
                 is_right = text_field in row.fields or value_at(row.fields, text_field) is not None
             else:
                 rejects[row.reason] += 1
-                sample = sample or row.text
+                sample = sample or ("" if is_private else row.text)
             if num_rows == ROWS_CHECKED and not is_right:
-                raise _wrong(part.url, text_field, seen, rejects, sample)
+                raise _wrong(part.url, text_field, seen, rejects, sample, flag)
         yield row
     if num_rows and not is_right and part.stop is None:
-        raise _wrong(part.url, text_field, seen, rejects, sample)
+        raise _wrong(part.url, text_field, seen, rejects, sample, flag)
 
 
 def _after(rows: Iterator[Row | Reject], skip: int, part: Part) -> Iterator[Row | Reject]:
@@ -284,17 +295,18 @@ def _after(rows: Iterator[Row | Reject], skip: int, part: Part) -> Iterator[Row 
         raise InputError(f"{part.url} begins with {number + 1} rows and {skip} are to be skipped: lower skip")
 
 
-def _wrong(url: str, text_field: str, seen: dict[str, None], rejects: Counter[str], sample: str) -> InputError:
+def _wrong(
+    url: str, text_field: str, seen: dict[str, None], rejects: Counter[str], sample: str, flag: str
+) -> InputError:
     if not seen:
         counts = ", ".join(f"{reason} {count}" for reason, count in rejects.most_common())
+        told = f"{counts}; {sample[:_SAMPLE_SHOWN]!r}" if sample else counts
         return InputError(
-            f"no row of {url} is a JSON object or a row of a table ({counts}; {sample[:_SAMPLE_SHOWN]!r}): "
+            f"no row of {url} is a JSON object or a row of a table ({told}): "
             "one object a line is expected, or an array of objects"
         )
     names = ", ".join(list(seen)[:_FIELDS_SHOWN]) + (", ..." if len(seen) > _FIELDS_SHOWN else "")
-    return InputError(
-        f"no row of {url} has a field {text_field!r} (fields: {names}): name the right one with --text-field"
-    )
+    return InputError(f"no row of {url} has a field {text_field!r} (fields: {names}): name the right one with {flag}")
 
 
 def _told_by_folders(url: str) -> Mapping[str, str]:

@@ -15,6 +15,7 @@ from instructpt.mining.stages import Mine
 from instructpt.models import is_remote
 from instructpt.models.folders import is_local, local_folder
 from instructpt.recipes.flags import Asking, Language, PairLayoutFlag, Reading, Seed, recipe
+from instructpt.recipes.queries import with_queries
 from instructpt.records import Document, Group
 from instructpt.synthesis.dialects import open_dialect
 from instructpt.synthesis.mix import mix_of
@@ -48,6 +49,8 @@ def augment(
     shots: int | None = None,
     checks: tuple[str, ...] | None = None,
     near_duplicates: float | None = None,
+    queries: tuple[str, ...] = (),
+    query_field: str = "query",
     pair_layout: PairLayoutFlag = "beside",
     reading: Reading = Reading(),
     language: Language = "english",
@@ -70,26 +73,44 @@ def augment(
         checks: Checks that a pair must pass, in this order (docs/verification.md). By default all that suit the model.
         near_duplicates: Drop documents that share at least this much of their runs of five words with an earlier one,
             such as 0.8. By default only exact copies are dropped.
+        queries: Files of questions that people ask (search logs, tickets): one question per line of text, or one per
+            row of any format that FILES may have. Each is matched to a passage and answered from it. What could not
+            be answered is listed in queries-unanswered.
+        query_field: Field or column that holds the question.
     """
     if categories and mine:
         raise RecipeError(f"categories are {categories!r} for mined pairs, which cannot be asked for: leave --mine out")
-    prompting = asking.prompting(Prompting() if mine else known_prompting(model), mix=categories, reader=reader)
+    is_without_model = mine and not queries
+    own = Prompting() if is_without_model else known_prompting(model)
+    prompting = asking.prompting(own, mix=categories, reader=reader)
     if not mine and (is_known(model) or asking.dialect != AUTO):
         mix_of(prompting)  # refuses now what cannot be asked for; a Hub model is asked once it is here
     if shots is None:
         shots = 1 if not mine and open_dialect(prompting.dialect).asks_apart else 2
     documents = clean(reading.read(files), near_duplicates=near_duplicates)
-    words: Model = BuildVocabulary(name="vocabulary", texts=(documents,)) if mine else model
+    words: Model = BuildVocabulary(name="vocabulary", texts=(documents,)) if is_without_model else model
     passages = Split(name="passages", documents=documents, vocabulary=words, budget_tokens=prompting.passage_tokens)
     groups: Stage[Group]
+    name = "own" if queries else "groups"
     if mine:
-        if reader:
+        if reader and is_without_model:
             raise RecipeError(f"the reader is {reader} for mined pairs: leave --mine out, or use instructpt verify")
         mined = Mine(name="mined", passages=passages, shots=shots, seed=seed)
-        groups = Verify(name="groups", groups=mined, checks=DEFAULT_CHECKS if checks is None else checks)
+        groups = Verify(name=name, groups=mined, checks=DEFAULT_CHECKS if checks is None else checks)
     else:
         groups = synthesized(
-            "groups", passages, model, prompting, dialect=asking.dialect, shots=shots, checks=checks, seed=seed
+            name, passages, model, prompting, dialect=asking.dialect, shots=shots, checks=checks, seed=seed
+        )
+    if queries:
+        groups = with_queries(
+            groups,
+            passages,
+            queries,
+            query_field=query_field,
+            model=model,
+            prompting=prompting,
+            dialect=asking.dialect,
+            checks=checks,
         )
     layout: Literal["drawn", "apart"] = "apart" if pair_layout == "apart" else "drawn"
     return Template(name="texts", groups=groups, language=language, layout=layout, seed=seed)

@@ -58,7 +58,8 @@ def _scores(scores: Iterable[Any]) -> Table:
 def _lines(record: Record) -> list[str]:
     match record:
         case Document():
-            return [record.text, "", f"source: {record.source}"]
+            why = f"   reason: {record.meta['reason']}" if "reason" in record.meta else ""
+            return [record.text, "", f"source: {record.source}{why}"]
         case Text():
             return [record.text, "", f"source: {record.source}   kind: {record.kind}   layout: {record.layout or '–'}"]
         case Group():

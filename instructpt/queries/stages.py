@@ -1,0 +1,222 @@
+"""Queries to pairs: read, matched to passages, answered, laid beside what was written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from instructpt.artifacts import Product, Run, Stage
+from instructpt.artifacts.pair_counts import count_pairs
+from instructpt.artifacts.remembered import Remembered
+from instructpt.corpus import readers
+from instructpt.queries.reading import key, read_queries
+from instructpt.records import Document, Group, Reject, Shot
+from instructpt.verification.checks import question_key
+from instructpt.verification.consistency import Consistency
+from instructpt.verification.stages import Verify
+from instructpt.words import languages
+
+if TYPE_CHECKING:
+    from instructpt.queries.index import Search
+
+QUERIES_A_SHARD = 20_000
+"""Matched as one unit of work, in about a minute."""
+MIN_COVERED = 0.5
+"""Of the weight of a query's words, the share that its passage must have. 6 in 100 questions whose passage was found
+have less, and 78 in 100 questions on articles that the corpus does not have (docs/log.md)."""
+MIN_LANGUAGE_SHARE = 0.01
+"""Of the passages, that make a language one of the corpus."""
+OTHER_LANGUAGE, NO_PASSAGE, NOT_ANSWERED = "other_language", "no_passage", "not_answered"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadQueries(Stage[Document]):
+    """Queries from files, each once. Nothing else of a row is kept, and no tally has a sample."""
+
+    takes: ClassVar[str] = "rows"
+    makes: ClassVar[str] = "queries"
+    is_single = True
+
+    files: tuple[str, ...]
+    """Text with one query a line, or rows of any format that `corpus.readers` reads."""
+    query_field: str = "query"
+    """Field of a row that holds the query."""
+
+    def sources(self, run: Run) -> Mapping[str, str]:
+        """The files by content."""
+        with Remembered(run) as digest:
+            return readers.sources(self.files, digest=digest)
+
+    def shard(self, index: int, run: Run) -> Iterator[Document]:
+        """All queries, in the order of the files."""
+        del index
+        for row in read_queries(self.files, field=self.query_field):
+            run.tally.take()
+            if isinstance(row, Reject):
+                run.tally.drop(row.reason)
+            else:
+                run.tally.keep()
+                yield row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index(Stage[Any]):
+    """What stands where in the passages, a folder a shard (`queries.index`)."""
+
+    product: ClassVar[Product] = "folder"
+    takes: ClassVar[str] = "passages"
+    makes: ClassVar[str] = "passages"
+    packages: ClassVar[tuple[str, ...]] = ("bm25s",)
+
+    passages: Stage[Document]
+
+    def build(self, index: int, run: Run, path: Path) -> None:
+        """The arrays of a shard's passages."""
+        from instructpt.queries.index import build
+
+        run.tally.made = build((document.text for document in run.take(self.passages, index)), path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match(Stage[Document]):
+    """Each query with the passage that may answer it (`meta`: shard, row, score, covered), or with a `reason`.
+
+    Counted are "matched" and "unmatched/REASON", together as many as there are queries.
+    """
+
+    takes: ClassVar[str] = "queries"
+    makes: ClassVar[str] = "queries"
+
+    queries: Stage[Document]
+    index: Index
+    min_covered: float = MIN_COVERED
+    """Of the weight of a query's words, the share that its passage must have."""
+
+    def num_shards(self, run: Run) -> int:
+        """One for so many queries, so that several processes share them, and one that was killed goes on."""
+        return max(1, -(-run.num_made(self.queries, 0) // QUERIES_A_SHARD))
+
+    def shard(self, index: int, run: Run) -> Iterator[Document]:
+        """A range of the queries, in their order."""
+        from instructpt.queries.index import Search
+
+        folders = [run.product(self.index, f"{shard:05d}") for shard in range(run.num_shards(self.index))]
+        search = Search(folders)
+        spoken = {name for name, count in search.languages.items() if count >= MIN_LANGUAGE_SHARE * search.num_passages}
+        start = index * QUERIES_A_SHARD
+        for number, query in enumerate(islice(run.records(self.queries), start, start + QUERIES_A_SHARD)):
+            run.tally.take()
+            meta = self._place(query.text, search, spoken)
+            run.tally.count(f"unmatched/{meta['reason']}" if "reason" in meta else "matched")
+            if number % 100 == 0:
+                run.progress.news(self.name, {"matched": f"{number:,}"})
+            yield replace(query, meta=meta)
+
+    def _place(self, query: str, search: Search, spoken: set[str]) -> dict[str, Any]:
+        language = languages.identify(query).language
+        if spoken and language is not None and language not in spoken:
+            return {"reason": OTHER_LANGUAGE, "language": language}
+        hits = search.find(query, most=1)
+        if not hits or hits[0].covered < self.min_covered:
+            return {"reason": NO_PASSAGE}
+        return {"shard": hits[0].shard, "row": hits[0].row, "score": hits[0].score, "covered": hits[0].covered}
+
+
+class Confirmed(Consistency):
+    """Answers on which a second model agrees; its tally has no samples, since a query may hold personal data."""
+
+    may_leave_nothing = True
+
+    def shard(self, index: int, run: Run) -> Iterator[Group]:
+        """See `Consistency.shard`."""
+        yield from super().shard(index, run)
+        run.tally.samples.clear()
+
+
+class Checked(Verify):
+    """Answers that pass the checks; its tally has no samples, since a query may hold personal data."""
+
+    may_leave_nothing = True
+
+    def shard(self, index: int, run: Run) -> Iterator[Group]:
+        """See `Verify.shard`."""
+        yield from super().shard(index, run)
+        run.tally.samples.clear()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unanswered(Stage[Document]):
+    """What the corpus cannot answer: each query without a pair, with its reason, in the order of the files.
+
+    Counted are "queries", "queries_answered" and "unanswered/REASON". Memory: about 100 bytes a query.
+    """
+
+    takes: ClassVar[str] = "queries"
+    makes: ClassVar[str] = "queries"
+    is_single = True
+    may_leave_nothing = True
+
+    matched: Match
+    answered: Stage[Group]
+    """Passages with the queries' pairs, and rejects of all queries that were asked and have none."""
+
+    def shard(self, index: int, run: Run) -> Iterator[Document]:
+        """The queries without a pair."""
+        del index
+        answered, reasons = set[int](), dict[int, str]()
+        for group in run.records(self.answered):
+            for shot in group.shots:
+                answered.update(key(pair.question) for pair in shot.pairs)
+                reasons.update((key(reject.text.partition("\n")[0]), reject.reason) for reject in shot.rejects)
+        for query in run.take(self.matched):
+            named = key(query.text)
+            run.tally.count("queries")
+            if named in answered:
+                run.tally.count("queries_answered")
+                run.tally.drop("answered")
+                continue
+            reason = query.meta.get("reason") or reasons.get(named, NOT_ANSWERED)
+            run.tally.count(f"unanswered/{reason}")
+            yield replace(query, meta={"reason": reason})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attach(Stage[Group]):
+    """Groups with the pairs of users' questions, each beside its passage, before those that were written anyway.
+
+    Counted are those pairs ("pairs_of_queries"), and written ones that ask the same, which go ("asked_by_users").
+    """
+
+    takes: ClassVar[str] = "passages"
+    makes: ClassVar[str] = "passages"
+
+    groups: Stage[Group]
+    answered: Stage[Group]
+    """Some of the same passages in the same order, a group each."""
+    beside: tuple[Stage[Any], ...] = field(default=())
+    """What is made with them, to be looked at."""
+
+    def shard(self, index: int, run: Run) -> Iterator[Group]:
+        """The same groups, with more pairs."""
+        asked = (shot for group in run.records(self.answered, index) for shot in group.shots if shot.pairs)
+        waiting = next(asked, None)
+        for group in run.take(self.groups, index):
+            shots = []
+            for shot in group.shots:
+                if waiting is not None and waiting.document == shot.document:
+                    shot, waiting = _attached(shot, waiting, run), next(asked, None)
+                shots.append(shot)
+            yield count_pairs(replace(group, shots=tuple(shots)), run.tally)
+        assert waiting is None, f"{waiting.document.id if waiting else ''} is not among the passages of {self.name}"
+
+
+def _attached(shot: Shot, asked: Shot, run: Run) -> Shot:
+    known = Counter(map(question_key, asked.pairs))
+    written = tuple(pair for pair in shot.pairs if question_key(pair) not in known)
+    run.tally.count("pairs_of_queries", len(asked.pairs))
+    run.tally.count("asked_by_users", len(shot.pairs) - len(written))
+    return replace(shot, pairs=(*asked.pairs, *written))
