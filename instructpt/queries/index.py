@@ -6,8 +6,8 @@
 
 A word counts twice: as it stands, and by its first six letters, which "engineer" and "engineers" share; so it goes in
 many languages. Signs of scripts without blanks count one by one and in twos. What a plain sum of words misses is
-whether they stand together: a passage gets on top what its best sentence has of the query's words, and half of what words have
-that stand side by side in both. docs/results.md has what this is worth.
+whether they stand together: a passage gets on top what its best sentence has of the query's words, and half of what
+words have that stand side by side in both. docs/results.md has what this is worth.
 
 The arrays are read from disk where they lie, so that an index takes little memory however large it is; making it takes
 about 15 times its shard's text. One shard's index knows the others' passages by how often each word occurs in them.
