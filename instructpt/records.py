@@ -3,15 +3,17 @@
     Document --Split--> Document --Synthesize--> Group --Template--> Text --Pack--> rows --Train--> model -.
                                                                                           Score <-- Item <-'
 
-Every record is frozen and slotted. `SCHEMAS` holds one Arrow schema a stored record; `to_row` and `from_row` are exact
-inverses, so that `from_row(type(r), to_row(r)) == r` for every stored record (a test runs it over the whole table).
+Every record is frozen and slotted. The types of its fields say how it is stored (`_column`); `to_row` and `from_row`
+are exact inverses: `from_row(type(r), to_row(r)) == r` for every stored record (a test runs it over all of them).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import orjson
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+LongText = Annotated[str, "large_string"]
+"""A text of which a shard may hold more than 2 GiB in all."""
 Kind = Literal["raw", "augmented", "task", "instruction"]
 """What a training text is made of: plain corpus text, text with pairs, annotated task data, instructions alone."""
 
@@ -29,7 +33,7 @@ class Document:
 
     id: str
     """The user's own name of the row, or one made from file and position. Never used as a key: it may repeat."""
-    text: str
+    text: LongText
     source: str
     """Where it came from: a file, a data set. Passages of one source may stand in one chain."""
     meta: Mapping[str, Any] = field(default_factory=dict)
@@ -69,7 +73,7 @@ class Shot:
 
     document: Document
     pairs: tuple[Pair, ...] = ()
-    follows: int = 0
+    follows: Annotated[int, "int32"] = 0
     """How many earlier shots of its group the model had before its eyes when it wrote these pairs."""
     rejects: tuple[Reject, ...] = ()
 
@@ -87,7 +91,7 @@ class Text:
     """A training text, the record from which on all training is one road."""
 
     id: str
-    text: str
+    text: LongText
     source: str
     kind: Kind
     spans: tuple[tuple[int, int], ...] | None = None
@@ -147,9 +151,9 @@ class Item:
     """Row in the task's file, counted from 0. Items of one place, such as questions on one text, are alike."""
     part: str
     """The sub-question it belongs to, or the question's number where a place has several; "" where neither is."""
-    gold: str
+    gold: LongText
     """The right answer, as text."""
-    answer: str
+    answer: LongText
     """What the model chose or wrote."""
     values: Mapping[str, float]
     """What was measured: acc, gold_probability, bits_per_byte..."""
@@ -184,7 +188,7 @@ class Match:
     """How many of the item's n-grams the text holds."""
     num_item_ngrams: int
     """How many it has."""
-    item: str
+    item: LongText
     """What is shared, as the item has it, with some words around; "" where many texts hold the item."""
     row: int
     """Of the training text, in its shard."""
@@ -196,7 +200,7 @@ class Match:
     """Of a group: which of the passage's pairs; None for the passage itself."""
     spans: tuple[tuple[int, int], ...]
     """The characters that are shared, half-open ranges in order: of a text, a passage, or a pair's strings in lines."""
-    text: str
+    text: LongText
     """What is shared, as the text has it, with some words around; "" where many texts hold the item."""
 
 
@@ -206,170 +210,114 @@ R = TypeVar("R", Document, Group, Text, Step, Item, Score, Match)
 
 def schema(record: type[Record]) -> pa.Schema:
     """The Arrow schema that `record` is stored under. Raises KeyError for a record that is never stored."""
-    return _schemas()[record]
-
-
-def _schemas() -> dict[type[Record], pa.Schema]:
     import pyarrow as pa
 
-    def columns(**types: pa.DataType) -> list[pa.Field[pa.DataType]]:
-        return [pa.field(name, kind) for name, kind in types.items()]
-
-    string, text, whole, real = pa.string(), pa.large_string(), pa.int64(), pa.float64()
-    document = columns(id=string, text=text, source=string, meta=text)
-    span = pa.struct(columns(start=whole, stop=whole))
-    pair = columns(
-        question=string,
-        answer=string,
-        options=pa.list_(string),
-        rationale=string,
-        category=string,
-        span=span,
-        agreement=real,
-        accepted=pa.list_(string),
-    )
-    reject = columns(text=string, reason=string)
-    shot = columns(
-        document=pa.struct(document),
-        pairs=pa.list_(pa.struct(pair)),
-        follows=pa.int32(),
-        rejects=pa.list_(pa.struct(reject)),
-    )
-    spans = pa.list_(span)
-    values = pa.list_(pa.struct(columns(name=string, value=real)))
-    return {
-        Document: pa.schema(document),
-        Group: pa.schema(columns(id=string, shots=pa.list_(pa.struct(shot)))),
-        Text: pa.schema(
-            columns(
-                id=string,
-                text=text,
-                source=string,
-                kind=string,
-                spans=spans,
-                breaks=pa.list_(whole),
-                layout=string,
-                passage=string,
-            )
-        ),
-        Step: pa.schema(
-            columns(
-                step=whole,
-                tokens=whole,
-                loss=real,
-                learning_rate=real,
-                gradient_norm=real,
-                tokens_per_second=real,
-                mfu=real,
-            )
-        ),
-        Item: pa.schema(
-            columns(task=string, place=whole, part=string, gold=text, answer=text, values=values, num_bytes=whole)
-        ),
-        Score: pa.schema(columns(task=string, metric=string, value=real, stderr=real, count=whole, model=string)),
-        Match: pa.schema(
-            columns(
-                task=string,
-                places=pa.list_(whole),
-                field=string,
-                num_ngrams=whole,
-                num_item_ngrams=whole,
-                item=text,
-                row=whole,
-                id=string,
-                source=string,
-                shot=whole,
-                pair=whole,
-                spans=spans,
-                text=text,
-            )
-        ),
-    }
+    if record not in get_args(Record):
+        raise KeyError(record)
+    kind: Any = record
+    return pa.schema([pa.field(name, _arrow(stored)) for name, stored in _column(kind).stored.items()])
 
 
 def to_row(record: Record) -> dict[str, Any]:
     """The record as plain values that fit its Arrow schema (and JSON)."""
-    match record:
-        case Document():
-            meta = orjson.dumps(dict(record.meta), option=orjson.OPT_SORT_KEYS).decode()
-            return {"id": record.id, "text": record.text, "source": record.source, "meta": meta}
-        case Group():
-            return {"id": record.id, "shots": [_shot_to_row(shot) for shot in record.shots]}
-        case Text():
-            spans = None if record.spans is None else _spans_to_rows(record.spans)
-            row = {name: getattr(record, name) for name in ("id", "text", "source", "kind", "layout", "passage")}
-            return {**row, "spans": spans, "breaks": list(record.breaks)}
-        case Item():
-            values = [{"name": name, "value": value} for name, value in record.values.items()]
-            return {**_plain(record), "values": values}
-        case Match():
-            return {**_plain(record), "places": list(record.places), "spans": _spans_to_rows(record.spans)}
-        case _:
-            return _plain(record)
+    kind: Any = type(record)
+    row: dict[str, Any] = _column(kind).write(record)
+    return row
 
 
 def from_row(record: type[R], row: Mapping[str, Any]) -> R:
-    """The record that `to_row` made `row` from."""
-    if record is Document:
-        return Document(row["id"], row["text"], row["source"], orjson.loads(row["meta"]))
-    if record is Group:
-        return Group(row["id"], tuple(_shot_from_row(shot) for shot in row["shots"]))
-    if record is Text:
-        spans = None if row["spans"] is None else _spans_from_rows(row["spans"])
-        later = row.get("layout", ""), row.get("passage", "")  # files of versions before have none
-        return Text(row["id"], row["text"], row["source"], row["kind"], spans, tuple(row["breaks"]), *later)
-    if record is Item:
-        return Item(**{**row, "values": {v["name"]: v["value"] for v in row["values"]}})
-    if record is Match:
-        return Match(**{**row, "places": tuple(row["places"]), "spans": _spans_from_rows(row["spans"])})
-    return record(**row)
+    """The record that `to_row` made `row` from. Fields that older files do not have are at their default."""
+    kind: Any = record
+    made: R = _column(kind).read(row)
+    return made
 
 
-def _spans_to_rows(spans: Iterable[tuple[int, int]]) -> list[dict[str, int]]:
-    return [{"start": start, "stop": stop} for start, stop in spans]
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """How values of one type are stored."""
+
+    stored: Any
+    """An Arrow type by name; in a list: a list of it; a dictionary: a struct."""
+    write: Any = None
+    """A function of a value; None: values are stored as they are."""
+    read: Any = None
+    """Its inverse; None likewise."""
 
 
-def _spans_from_rows(rows: Iterable[Mapping[str, int]]) -> tuple[tuple[int, int], ...]:
-    return tuple((row["start"], row["stop"]) for row in rows)
+_PLAIN = {str: "string", int: "int64", float: "float64"}
 
 
-def _plain(record: Record) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in type(record).__slots__}
-
-
-def _shot_to_row(shot: Shot) -> dict[str, Any]:
-    pairs = [
-        {
-            "question": p.question,
-            "answer": p.answer,
-            "options": list(p.options),
-            "rationale": p.rationale,
-            "category": p.category,
-            "span": None if p.span is None else {"start": p.span[0], "stop": p.span[1]},
-            "agreement": p.agreement,
-            "accepted": list(p.accepted),
-        }
-        for p in shot.pairs
-    ]
-    rejects = [{"text": r.text, "reason": r.reason} for r in shot.rejects]
-    return {"document": to_row(shot.document), "pairs": pairs, "follows": shot.follows, "rejects": rejects}
-
-
-def _shot_from_row(row: Mapping[str, Any]) -> Shot:
-    pairs = tuple(map(_pair_from_row, row["pairs"]))
-    rejects = tuple(Reject(r["text"], r["reason"]) for r in row["rejects"])
-    return Shot(from_row(Document, row["document"]), pairs, row["follows"], rejects)
-
-
-def _pair_from_row(row: Mapping[str, Any]) -> Pair:
-    span = row.get("span")  # files of versions before have no span, agreement or accepted answers
-    return Pair(
-        row["question"],
-        row["answer"],
-        tuple(row["options"]),
-        row["rationale"],
-        row["category"],
-        None if span is None else (span["start"], span["stop"]),
-        row.get("agreement"),
-        tuple(row.get("accepted") or ()),
+@cache
+def _column(kind: Any) -> _Column:
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is None:
+        return _Column(_PLAIN[kind]) if kind in _PLAIN else _record_column(kind)
+    if origin is Annotated:
+        return _Column(parts[1])
+    if origin is Literal:
+        return _Column("string")
+    if origin is Mapping and parts == (str, float):
+        return _Column(
+            [{"name": "string", "value": "float64"}],
+            lambda values: [{"name": name, "value": value} for name, value in values.items()],
+            lambda rows: {row["name"]: row["value"] for row in rows},
+        )
+    if origin is Mapping:
+        return _Column("large_string", _json, orjson.loads)
+    if origin is tuple and parts == (int, int):  # a half-open range
+        return _Column(
+            {"start": "int64", "stop": "int64"},
+            lambda span: {"start": span[0], "stop": span[1]},
+            lambda row: (row["start"], row["stop"]),
+        )
+    inner, is_list = _column(parts[0]), origin is tuple
+    write, read = inner.write, inner.read
+    if is_list:
+        return _Column(
+            [inner.stored],
+            (lambda items: [write(item) for item in items]) if write else None,
+            (lambda rows: tuple([read(row) for row in rows or ()])) if read else (lambda rows: tuple(rows or ())),
+        )
+    assert parts[1:] == (NoneType,), kind
+    return _Column(
+        inner.stored,
+        (lambda value: None if value is None else write(value)) if write else None,
+        (lambda value: None if value is None else read(value)) if read else None,
     )
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return orjson.dumps(dict(value), option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _record_column(record: type[Any]) -> _Column:
+    """Both ways as one expression each, as if written by hand: a loop over the fields takes up to twice the time."""
+    kinds = get_type_hints(record, include_extras=True)
+    columns = {f.name: _column(kinds[f.name]) for f in fields(record)}
+    known: dict[str, Any] = {"Record": record}
+    written, read = [], []
+    for f in fields(record):
+        known |= {f"write_{f.name}": columns[f.name].write, f"read_{f.name}": columns[f.name].read}
+        known[f"default_{f.name}"] = f.default
+        stored = f"value[{f.name!r}]" if f.default is MISSING else f"value.get({f.name!r}, default_{f.name})"
+        written.append(
+            f"{f.name!r}: " + (f"write_{f.name}(value.{f.name})" if columns[f.name].write else f"value.{f.name}")
+        )
+        read.append(f"read_{f.name}({stored})" if columns[f.name].read else stored)
+    write_all, read_all = f"lambda value: {{{', '.join(written)}}}", f"lambda value: Record({', '.join(read)})"
+    return _Column(
+        {name: column.stored for name, column in columns.items()},
+        eval(write_all, known),  # noqa: S307 (made of the names of our own fields)
+        eval(read_all, known),  # noqa: S307
+    )
+
+
+def _arrow(stored: Any) -> pa.DataType:
+    import pyarrow as pa
+
+    if isinstance(stored, dict):
+        return pa.struct([pa.field(name, _arrow(inner)) for name, inner in stored.items()])
+    if isinstance(stored, list):
+        return pa.list_(_arrow(stored[0]))
+    kind: pa.DataType = getattr(pa, stored)()
+    return kind

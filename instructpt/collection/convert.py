@@ -26,7 +26,7 @@ from instructpt.collection.catalog import Catalog
 from instructpt.collection.choice import Choice
 from instructpt.collection.contamination import overlapping
 from instructpt.collection.contexts import Contexts, Gathering, keep_fullest, remove_empty, spelling
-from instructpt.collection.converters import CONVERTERS
+from instructpt.collection.converters import CONVERTERS, unframed
 from instructpt.collection.limits import LengthLimits
 from instructpt.collection.neutral import TaskRecord, reject
 from instructpt.collection.task_pairs import pair_of
@@ -87,6 +87,8 @@ def convert(records: Iterable[TaskRecord | Reject], how: Conversion) -> Iterator
 
 def _converted(record: TaskRecord, catalog: Catalog) -> TaskRecord:
     entry = catalog.entries.get(record.dataset)
+    if entry and entry.frame:
+        record = unframed(record, entry.frame)
     return CONVERTERS[entry.converter](record) if entry and entry.converter else record
 
 

@@ -138,39 +138,24 @@ def options_without_notes(record: TaskRecord) -> TaskRecord:
     return replace(record, options=options, answer=_NOTE.sub("", record.answer))
 
 
-def wanted_answer(record: TaskRecord) -> TaskRecord:
-    """Of a request to write a question, only the answer it should have, so that the catalog can word the request."""
-    return _unframed(record, _WANTED_ANSWER)
-
-
-def stated_finding(record: TaskRecord) -> TaskRecord:
-    """Of a request to show where a text supports a finding, only the finding, so that the catalog can word it."""
-    return _unframed(record, _STATED_FINDING)
-
-
-def measured_outcome(record: TaskRecord) -> TaskRecord:
-    """Of a request to name a trial's treatments, only the outcome measured, so that the catalog can word it."""
-    return _unframed(record, _MEASURED_OUTCOME)
-
-
-def judged_sentence(record: TaskRecord) -> TaskRecord:
-    """Of a request to find opinions in a quoted sentence, only the sentence, so that the catalog can word it."""
-    return _unframed(record, _JUDGED_SENTENCE)
+def unframed(record: TaskRecord, frame: str) -> TaskRecord:
+    """What stands in the place of {question} as the question, so that the catalog can word it; others stay."""
+    asked, (before, after) = record.question.strip(), frame.split("{question}")
+    inside = asked.removeprefix(before).removesuffix(after)
+    if not inside.strip() or asked != f"{before}{inside}{after}":
+        return record
+    return replace(record, question=inside.strip())
 
 
 CONVERTERS: Mapping[str, Callable[[TaskRecord], TaskRecord]] = {
     "definition_and_term": definition_and_term,
-    "judged_sentence": judged_sentence,
-    "measured_outcome": measured_outcome,
     "one_entity_type": one_entity_type,
     "options_without_notes": options_without_notes,
     "phrase_without_stop": phrase_without_stop,
-    "stated_finding": stated_finding,
     "story_and_equation": story_and_equation,
     "story_and_question": story_and_question,
     "text_and_topic": text_and_topic,
     "vignette_and_question": vignette_and_question,
-    "wanted_answer": wanted_answer,
 }
 """The names a catalog may give under `converter`."""
 
@@ -187,18 +172,6 @@ _POINT_ZERO = re.compile(r"\.0+(?!\d)")
 _LONG_TAIL = re.compile(r"\.\d{5}")
 _NOTE = re.compile(r"\.?\s*\[[^\[\]]*\]\s*$")
 _INNER_STOP = re.compile(r"\.(?:\S|\s+[a-z])")
-_WANTED_ANSWER = re.compile(r"Write a question about the story that is answered by: (.+)", re.DOTALL)
-_STATED_FINDING = re.compile(r"Which part of the text shows that (.+)\?", re.DOTALL)
-_MEASURED_OUTCOME = re.compile(
-    r"The authors report a result on (.+)\. Which intervention is studied, and what is it compared with\?", re.DOTALL
-)
-_JUDGED_SENTENCE = re.compile(r"Which features does this sentence judge, and how\? \"(.+)\"", re.DOTALL)
-
-
-def _unframed(record: TaskRecord, frame: re.Pattern[str]) -> TaskRecord:
-    """The record with what stands inside the frame as its question; as it is, if the question has another form."""
-    found = frame.fullmatch(record.question.strip())
-    return replace(record, question=found[1].strip()) if found else record
 
 
 def _comes_to(terms: str, answer: str) -> bool:

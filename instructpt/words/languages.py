@@ -13,11 +13,13 @@ that Portuguese is not taken for Spanish; what it is not sure of it leaves open.
 from __future__ import annotations
 
 import re
+import tomllib
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
 
 from instructpt.records import Group, Shot
 from instructpt.seeds import digest
@@ -49,91 +51,11 @@ MIN_LEAD = 0.15
 FIELDS = ("language", "lang")
 """Of a document's `meta`, in which it may name its language."""
 
-CODES: Mapping[str, tuple[str, ...]] = {
-    "arabic": ("ar", "ara", "العربية"),
-    "catalan": ("ca", "cat", "català"),
-    "chinese": ("zh", "zho", "chi", "cmn", "中文", "汉语"),
-    "czech": ("cs", "ces", "cze", "čeština"),
-    "danish": ("da", "dan", "dansk"),
-    "dutch": ("nl", "nld", "dut", "nederlands"),
-    "english": ("en", "eng"),
-    "finnish": ("fi", "fin", "suomi"),
-    "french": ("fr", "fra", "fre", "français"),
-    "german": ("de", "deu", "ger", "deutsch"),
-    "greek": ("el", "ell", "gre", "ελληνικά"),
-    "hebrew": ("he", "heb", "iw", "עברית"),
-    "hindi": ("hi", "hin", "हिन्दी"),
-    "hungarian": ("hu", "hun", "magyar"),
-    "indonesian": ("id", "ind", "bahasa indonesia"),
-    "italian": ("it", "ita", "italiano"),
-    "japanese": ("ja", "jpn", "日本語"),
-    "korean": ("ko", "kor", "한국어"),
-    "norwegian": ("no", "nor", "nb", "nob", "nn", "nno", "norsk"),
-    "persian": ("fa", "fas", "per", "فارسی"),
-    "polish": ("pl", "pol", "polski"),
-    "portuguese": ("pt", "por", "português"),
-    "romanian": ("ro", "ron", "rum", "română"),
-    "russian": ("ru", "rus", "русский"),
-    "spanish": ("es", "spa", "español"),
-    "swedish": ("sv", "swe", "svenska"),
-    "thai": ("th", "tha", "ไทย"),
-    "turkish": ("tr", "tur", "türkçe"),
-    "ukrainian": ("uk", "ukr", "українська"),
-    "urdu": ("ur", "urd", "اردو"),
-    "vietnamese": ("vi", "vie", "tiếng việt"),
-}
+_TABLES = tomllib.loads((files(__package__) / "languages.toml").read_text("utf-8"))
+CODES: Mapping[str, tuple[str, ...]] = {language: tuple(table["codes"]) for language, table in _TABLES.items()}
 """Language -> what else it is called: ISO 639 codes, and its own name."""
-
-_COMMON = {
-    "catalan": "el la els les de del dels i que en un una amb per no és són va ser com més també però al als aquest "
-    "aquesta seva seu entre fins sobre quan ha han era",
-    "czech": "a v na se je že s z do o k i ve pro jako by byl byla bylo jsou po od který která ale nebo jeho také "
-    "podle až jsem není při mezi",
-    "danish": "og i at det er en til af den på for med de ikke der som et har var om fra han hun blev kan også "
-    "efter ved men være eller sig nogle meget",
-    "dutch": "de het een van en in is dat op te met voor zijn die niet aan er om als ook bij door wordt werd naar "
-    "uit maar over heeft hij zij was deze nog worden",
-    "english": "the of and to in is was for that it with as on by at from are be this which or an were have has had "
-    "not but his her they their its been would there what when who will into than he she i you we him "
-    "them my your our me can could may all one if so no do does did about up out only some more most "
-    "other such after before between during because",
-    "finnish": "ja on ei se että oli joka hän mutta ovat myös kun niin kuin tai sen ole olla hänen jotka vain sekä "
-    "mukaan jo voi vuonna kanssa",
-    "french": "le la les de des du et un une en est que qui dans pour par sur au aux il elle ce cette ne pas plus "
-    "avec son sa ses ont été était sont mais ou comme leur nous vous se à fut entre où même après sous "
-    "quand cet qu je tu ils elles lui me moi toi donc si tout tous toute bien fait dit peut aussi très "
-    "sans deux cela on vers chez puis jusqu ces",
-    "german": "der die das und in den von zu mit ist des dem nicht ein eine einer einen im auf für sich als auch es "
-    "an werden aus wurde bei hat sind nach oder wie war wird zum zur durch dass aber noch er sie ich wir "
-    "ihr ihm ihn ihre sein seine seiner mich mir du was da wenn dann nur mehr über unter vor bis kann "
-    "haben hatte man eines so um am alle diese dieser dieses vom habe schon sehr",
-    "hungarian": "a az és hogy nem is egy volt meg ez de csak már mint vagy ki el még szerint után által között lehet "
-    "azt ezt",
-    "indonesian": "yang dan di dari untuk dengan pada ini itu adalah tidak dalam ke oleh juga akan sebagai atau karena "
-    "telah bisa ada mereka dapat lebih",
-    "italian": "il lo la i gli le di del della dei delle e che in un una per con non è sono si da dal nel nella al "
-    "alla come più anche ma o questo questa fu ha suo sua",
-    "norwegian": "og i det er en til av den på for med de ikke som et har var om fra han hun ble kan også etter ved "
-    "men være eller seg noen mye",
-    "polish": "i w na z się do nie to że jest o jak po co od za przez dla był była było są ale który która oraz "
-    "jego przy także lub ze jako",
-    "portuguese": "o a os as de do da dos das e que em no na nos nas um uma para com por não é foi se ao à mais como "
-    "mas ou seu sua ser são também pelo pela entre quando",
-    "romanian": "și de în la a cu pe din nu că este un o pentru care mai fost sunt au ca sau prin după dar ale acest "
-    "această între",
-    "spanish": "el la los las de del y que en un una es por con no para se su sus al lo como más fue pero o este "
-    "esta entre cuando también ha son era hasta desde muy sin sobre le les me te yo él ella ellos nos qué "
-    "quien donde porque si ya todo todos está fueron ser han había dos otro otra esto eso mi sido tiene "
-    "solo así cada",
-    "swedish": "och i att det är en till av den på för med de inte som ett har var om från han hon blev kan också "
-    "efter vid men vara eller sig några mycket",
-    "turkish": "ve bir bu da de için ile olarak olan çok daha gibi en kadar sonra o ne ama ya her değil göre "
-    "tarafından olduğu ise",
-    "vietnamese": "và của là có trong được các cho một không người với những này đã khi từ đến về như ở ra để còn vào "
-    "năm",
-}
-"""Our own short lists of what is said most often: articles, prepositions, pronouns, forms of "to be"."""
-
+_COMMON = {language: " ".join(table["common"].split()) for language, table in _TABLES.items() if "common" in table}
+"""Language in Latin letters -> what is said most often in it."""
 _SCRIPTS = {
     "latin": "A-Za-z\u00aa\u00ba\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u1e00-\u1eff",
     "cyrillic": "\u0400-\u04ff",

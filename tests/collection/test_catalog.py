@@ -104,6 +104,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         (HEAD.replace('"c"', '"a=b"'), "holds '='"),
         (HEAD.replace('"c"', '"a | b"'), "holds '|'"),
         (HEAD.replace('"c"', '"Movie reviews"'), "only acronyms may"),
+        (HEAD + 'frame = "Say it"', "give a text with one {question} in it"),
         (HEAD + 'wordings = ["a", "b"]', "2 wordings; give at least 5"),
         (HEAD + FIVE.replace("b", "a"), "must be different"),
         (HEAD + FIVE.replace('"e"', '"{answer}"'), "unknown placeholder {answer}"),

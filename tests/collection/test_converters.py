@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instructpt.collection.converters import CONVERTERS, MISCELLANEOUS
+from instructpt.collection.catalog import load
+from instructpt.collection.converters import CONVERTERS, MISCELLANEOUS, unframed
 from instructpt.collection.neutral import TaskRecord
 from instructpt.words.overlap import is_span, words
 
@@ -142,22 +143,30 @@ def test_notes_behind_options_go_and_the_answer_stays_one_of_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "question", "inside"),
+    ("dataset", "question", "inside"),
     [
-        ("wanted_answer", "Write a question about the story that is answered by: the king", "the king"),
-        ("stated_finding", "Which part of the text shows that pain was less? Much less?", "pain was less? Much less"),
         (
-            "measured_outcome",
+            "fairytale_question_generation",
+            "Write a question about the story that is answered by: the king",
+            "the king",
+        ),
+        ("evidence_span", "Which part of the text shows that pain was less? Much less?", "pain was less? Much less"),
+        (
+            "trial_pico",
             "The authors report a result on pain (vs. rest). "
             "Which intervention is studied, and what is it compared with?",
             "pain (vs. rest)",
         ),
-        ("judged_sentence", 'Which features does this sentence judge, and how? "It is "great"."', 'It is "great".'),
+        ("product_reviews", 'Which features does this sentence judge, and how? "It is "great"."', 'It is "great".'),
     ],
 )
-def test_the_frame_round_a_question_comes_off_and_other_questions_stay(name: str, question: str, inside: str) -> None:
-    assert convert(name, question=question).question == inside
-    assert convert(name, question="What else?").question == "What else?"
+def test_the_frame_round_a_question_comes_off_and_other_questions_stay(
+    dataset: str, question: str, inside: str
+) -> None:
+    frame = load().entries[dataset].frame
+    assert frame is not None
+    for asked, expected in ((question, inside), ("What else?", "What else?"), (frame.format(question=""),) * 2):
+        assert unframed(replace(RECORD, question=asked), frame).question == expected
 
 
 @pytest.mark.parametrize("name", sorted(CONVERTERS))

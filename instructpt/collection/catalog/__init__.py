@@ -84,6 +84,8 @@ class Entry:
     """The scored benchmark that it is a part of: left out by default."""
     wordings: tuple[str, ...] = ()
     """None for a set whose rows hold questions."""
+    frame: str | None = None
+    """The words that all its questions are put in, with {question} for the rest: taken off, for the wordings."""
     converter: str | None = None
     """A name in `instructpt.collection.converters.CONVERTERS`."""
     hub: Hub | None = None
@@ -170,7 +172,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 _CHOICES = {"redistribution": get_args(Redistribution), "part": get_args(Part), "answers": get_args(Answers)}
 _NEEDED = ("category", "group", "licence")
-_TEXT_KEYS = (*_NEEDED, "source", "family", "benchmark", "converter", *_CHOICES)
+_TEXT_KEYS = (*_NEEDED, "source", "family", "benchmark", "frame", "converter", *_CHOICES)
 _HUB_NEEDED = ("id", "split")
 _HUB_TEXT_KEYS = (*_HUB_NEEDED, "config", "revision", "rows")
 
@@ -185,6 +187,8 @@ def _entry(where: str, table: object) -> Entry:
     converter = table.get("converter")
     if converter is not None and converter not in CONVERTERS:
         raise InputError(f"{where}: no converter is called {converter!r}{suggestion(converter, CONVERTERS)}")
+    if table.get("frame", "{question}").count("{question}") != 1:
+        raise InputError(f"{where}: frame is {table['frame']!r}; give a text with one {{question}} in it")
     _check_category(where, table["category"])
     suits = table.get("suits", [])
     if not isinstance(suits, list) or not set(suits) <= set(get_args(Suits)):
