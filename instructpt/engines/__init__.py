@@ -134,11 +134,13 @@ ENGINES = {
     "http": "instructpt.engines.http:HttpEngine",
     "vllm": "instructpt.engines.vllm:VllmEngine",
 }
-"""Name -> module:Class. A class takes the model (folder or Hub id) and its own keyword options."""
+"""Name -> module:Class. A class takes the model (folder or Hub id) and its own keyword options. One with
+`needs_weights = True` gets the model's whole folder, others what says how text becomes ids: a server has the weights.
+One that has the options `device` or `served_model` is told the run's device, and the name of a `remote:NAME`."""
 
 
-def open_engine(name: str, model: str, **options: Any) -> Engine:
-    """The engine called `name` with `model` loaded; a name such as mine:Engine is a class in a module of yours.
+def engine_named(name: str) -> Any:
+    """The class of an engine; a name such as mine:Engine is a class in a module of yours.
 
     Raises RecipeError for an unknown name.
     """
@@ -147,8 +149,12 @@ def open_engine(name: str, model: str, **options: Any) -> Engine:
         known = ", ".join(sorted(ENGINES))
         raise RecipeError(f"no engine is called {name!r}: choose one of {known}, or give your own as module:Class")
     try:
-        engine_class = getattr(import_module(module), attribute)
+        return getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise RecipeError(f"cannot load the engine {name} ({error}): see that Python can import {module}") from error
-    engine: Engine = engine_class(model, **options)
+
+
+def open_engine(name: str, model: str, **options: Any) -> Engine:
+    """The engine called `name` with `model` loaded. Raises RecipeError for an unknown name."""
+    engine: Engine = engine_named(name)(model, **options)
     return engine

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from instructpt.engines.addresses import DEFAULT_KEY_VARIABLE
-from instructpt.engines.endpoints import Flight, Place
 from instructpt.engines.openai_format import read_refusal
+from instructpt.engines.places import Flight, Place
 from instructpt.errors import EngineError, EngineGoneError
 
 if TYPE_CHECKING:

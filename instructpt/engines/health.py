@@ -4,7 +4,7 @@
     GET /health        every few seconds, more often while it is down; /v1/models where there is none
     GET /metrics       vLLM: requests that run and wait, tokens that its prefix cache held
 
-Nothing here needs an answer to be right: a probe that fails is counted, and `endpoints` draws the conclusions.
+Nothing here needs an answer to be right: a probe that fails is counted, and `places` draws the conclusions.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from instructpt.engines.calls import FailureError, get, wrong_key
-from instructpt.engines.endpoints import Endpoints, Place
+from instructpt.engines.endpoints import Endpoints
 from instructpt.engines.openai_format import OWNERS, Kind, Manners, first_line
+from instructpt.engines.places import Place
 from instructpt.errors import EngineGoneError
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@
                   '----- again, elsewhere <---'-- 5xx, no or half an answer, garbage, too slow
 
     addresses.py      what people write for an endpoint, and keys
-    endpoints.py      which endpoint gets a request; who is up, down, on trial
+    endpoints.py      which endpoint gets a request
+    places.py         one endpoint: up, down or on trial, and what is under way there
     health.py         the probes behind that, and what servers tell of themselves
     calls.py          one request to one endpoint, and what its failure means
     openai_format.py  bodies of requests and answers
@@ -34,7 +35,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
 from instructpt.engines import Completion, Conversation, EngineState, Form, Prompt, Sampling
 from instructpt.engines.addresses import read_addresses
 from instructpt.engines.calls import FailureError, MovedError, TooManyError, open_session, post
-from instructpt.engines.endpoints import Endpoints, Place
+from instructpt.engines.endpoints import Endpoints
 from instructpt.engines.health import CacheHits, Expected, watch
 from instructpt.engines.openai_format import (
     Answer,
@@ -50,6 +51,7 @@ from instructpt.engines.openai_format import (
     score_body,
     without,
 )
+from instructpt.engines.places import Place
 from instructpt.errors import EngineError, EngineGoneError, PromptRefusedError, RecipeError
 from instructpt.words import vocabulary
 

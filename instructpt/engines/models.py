@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -284,21 +285,21 @@ def model_name(model: Model) -> str:
 @contextmanager
 def opened_engine(model: Model, run: Run) -> Iterator[Engine]:
     """The run's engine with a model loaded; closed on leaving."""
-    from instructpt.engines import open_engine
+    from instructpt.engines import engine_named
     from instructpt.engines.event_loop import run_in_loop
 
-    options = dict(run.engine_options)
-    if run.engine == "transformers":
+    engine_class, options = engine_named(run.engine), dict(run.engine_options)
+    needs_weights, accepted = getattr(engine_class, "needs_weights", False), signature(engine_class).parameters
+    if "device" in accepted:
         quiet_loading()
         options.setdefault("device", run.device)
-    needs_weights = run.engine in ("transformers", "vllm")  # others ask a server, which has them
-    name = str(model_folder(model, run) if needs_weights else description_folder(model, run))
     if isinstance(model, str) and shipped.is_remote(model):
         if needs_weights:
             raise RecipeError(f"{model} lies on a server: say where with --endpoints URL")
-        if run.engine == "http":
+        if "served_model" in accepted:
             options.setdefault("served_model", shipped.remote_name(model))
-    engine = open_engine(run.engine, name, **options)
+    name = str(model_folder(model, run) if needs_weights else description_folder(model, run))
+    engine: Engine = engine_class(name, **options)
     try:
         yield engine
     finally:

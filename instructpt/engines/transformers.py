@@ -54,6 +54,8 @@ class TransformersEngine:
     Raises InputError for a model that cannot be loaded or batched, RecipeError for settings that cannot be.
     """
 
+    needs_weights = True
+
     def __init__(
         self,
         model: str,

@@ -34,6 +34,8 @@ class VllmEngine:
     Raises what `vllm.serve` does.
     """
 
+    needs_weights = True
+
     def __init__(self, model: str, *, timeout_seconds: float = 600.0, **settings: Any) -> None:
         for name, kind in (("cores", str), ("log_folder", Path)):  # an option such as cores=0 comes as a number
             if settings.get(name) is not None:

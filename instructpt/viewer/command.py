@@ -34,8 +34,9 @@ def view_until_stopped(
 async def _serve(artifact: str, *, host: str, port: int, open_browser: bool) -> None:
     from aiohttp import web
 
+    from instructpt.engines.addresses import is_loopback
     from instructpt.viewer.library import Library
-    from instructpt.viewer.server import application, is_loopback
+    from instructpt.viewer.server import application
 
     library = Library(artifact)
     runner = web.AppRunner(application(library, host=host), access_log=None, shutdown_timeout=1.0)

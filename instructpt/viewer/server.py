@@ -26,6 +26,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from instructpt.assembly.rows import Rows
+from instructpt.engines.addresses import is_loopback
 from instructpt.errors import InputError, InstructptError
 from instructpt.viewer import about, packed, search, shown, way
 from instructpt.viewer.library import Library, OpenArtifact, shelf_of
@@ -88,14 +89,6 @@ def is_ours(name: str, *, host: str) -> bool:
     except ValueError:
         return False
     return address.is_loopback or not is_loopback(host)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens at `host`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _guard(host: str) -> Middleware:
