@@ -10,7 +10,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +24,7 @@ BENCHMARKS = {
     "tokenize_pack": "benchmarks.tokenize_pack",
     "ngrams": "benchmarks.ngrams",
     "checks": "benchmarks.checks",
+    "queries": "benchmarks.queries",
     "training": "benchmarks.training",
     "engine": "benchmarks.engine",
     "synthesis": "benchmarks.synthesis",
@@ -45,9 +46,14 @@ def run_benchmarks(names: Sequence[str]) -> None:
         for key, value in values.items():
             print(f"  {key:<44} {value:,.4g}" if isinstance(value, float) else f"  {key:<44} {value}")
         sys.stdout.flush()
-        line = {"benchmark": name, "date": time.strftime("%Y-%m-%d", time.gmtime()), **_conditions(), "values": values}
-        with RESULTS.open("ab") as file:
-            file.write(orjson.dumps(line) + b"\n")
+        keep(name, values)
+
+
+def keep(name: str, values: Mapping[str, object]) -> None:
+    """Add a line to the results."""
+    line = {"benchmark": name, "date": time.strftime("%Y-%m-%d", time.gmtime()), **_conditions(), "values": values}
+    with RESULTS.open("ab") as file:
+        file.write(orjson.dumps(line) + b"\n")
 
 
 def _conditions() -> dict[str, object]:

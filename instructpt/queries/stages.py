@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from instructpt.artifacts import Product, Run, Stage
+from instructpt.artifacts import Product, Run, Stage, Table
 from instructpt.artifacts.pair_counts import count_pairs
 from instructpt.artifacts.remembered import Remembered
 from instructpt.corpus import readers
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
 QUERIES_A_SHARD = 20_000
 """Matched as one unit of work, in about a minute."""
+PLANNED_ROWS = 100_000
+"""Looked at by `instructpt plan`; reading them takes some seconds."""
 MIN_COVERED = 0.5
-"""Of the weight of a query's words, the share that its passage must have. 6 in 100 questions whose passage was found
-have less, and 78 in 100 questions on articles that the corpus does not have (docs/log.md)."""
+"""Of the weight of a query's words, the share that its passage must have. 5 in 100 questions whose passage was found
+have less, and so have 78 in 100 questions on texts that the corpus does not have (docs/log.md)."""
 MIN_LANGUAGE_SHARE = 0.01
 """Of the passages, that make a language one of the corpus."""
 OTHER_LANGUAGE, NO_PASSAGE, NOT_ANSWERED = "other_language", "no_passage", "not_answered"
@@ -45,6 +47,17 @@ class ReadQueries(Stage[Document]):
     """Text with one query a line, or rows of any format that `corpus.readers` reads."""
     query_field: str = "query"
     """Field of a row that holds the query."""
+
+    def outline(self, run: Run) -> Table:
+        """How many queries the first rows hold, and what the others are."""
+        del run
+        rows = islice(read_queries(self.files, field=self.query_field), PLANNED_ROWS)
+        found = Counter(row.reason if isinstance(row, Reject) else "queries" for row in rows)
+        cells = [(name, f"{count:,}") for name, count in found.most_common()]
+        is_cut = found.total() == PLANNED_ROWS
+        notes = ("a query with a passage is one request to the model, and one to its reader if that confirms",)
+        of = f"the first {PLANNED_ROWS:,} rows" if is_cut else f"{found.total():,} rows"
+        return Table(f"{self.name}: {of}", ("", "number"), tuple(cells), notes)
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The files by content."""

@@ -142,6 +142,10 @@ def test_nothing_of_a_query_is_in_manifests_status_or_what_a_run_says(
         for query in LOG:
             assert len(query) < 3 or query not in text
         assert PRIVATE not in text
+    assert main(["plan", *words]) == 0
+    planned = capsys.readouterr().out
+    assert "queries: 10 rows" in planned
+    assert PRIVATE not in planned
     assert main(["show", str(out / "queries-unanswered"), "9"]) == 0
     assert "reason: no_passage" in capsys.readouterr().out
 
