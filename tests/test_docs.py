@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
+import shutil
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from instructpt import models
 from instructpt.cli.commands import COMMANDS, main
 from instructpt.files import streams
 from instructpt.recipes import RECIPES
@@ -20,8 +22,7 @@ from instructpt.records import Document, Group, Item, Match, Score, Step, Text
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SAMPLE = ROOT / "instructpt/sample/passages.jsonl.zst"
-SMALL = {"documents": 2, "characters": 500}
-"""The models that ship write and read pairs for it."""
+SMALL = {"documents": 3, "characters": 700}
 _BLOCK = re.compile(r"^```(sh|sh parse)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FENCE = re.compile(r"^```(|sh|sh parse|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
@@ -51,10 +52,23 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def stand_ins(small_model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For the models that ship, small ones that are asked in the same way: the real ones take a minute and a half for
+    one page, and tests/engines/test_shipped.py has them write and read.
+    """
+    folder = tmp_path_factory.mktemp("models")
+    for name in ("synthesizer", "reader"):
+        shutil.copytree(small_model, folder / name)
+        shutil.copy(models.FOLDER / name / "synthesizer.json", folder / name)
+    return folder
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page, "sh")], ids=lambda page: page.name)
 def test_the_commands_of_a_page_run_one_after_the_other(
-    page: Path, desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path, desk: Path, stand_ins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(models, "FOLDER", stand_ins)
     if page.name == "own-models.md":  # a model needs more text
         desk = tmp_path
         write_corpus(desk / "my.jsonl", documents=40, characters=2000)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +14,7 @@ import many_shards
 import orjson
 import pytest
 from conftest import corpus_rows, write_corpus
+from forked import Forked, fork
 from many_shards import contents, spread
 from toy_stages import Count, Odd, Together
 
@@ -208,17 +206,10 @@ def test_a_partition_refuses_to_work_beside_a_plain_run(tmp_path: Path) -> None:
 # Three processes, one of which is killed
 
 
-def start(arguments: tuple[Path, Path, Path], place: int, scratch: Path, **settings: Any) -> subprocess.Popen[str]:
+def start(arguments: tuple[Path, Path, Path], place: int, scratch: Path, said: Path, **settings: Any) -> Forked:
     fields = {"partition": [place - 1, 3], "scratch": str(scratch), **settings}
     words = [f"{name}={orjson.dumps(value).decode()}" for name, value in fields.items()]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.Popen(
-        [sys.executable, many_shards.__file__, *map(str, arguments), *words],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return fork(many_shards.main, *map(str, arguments), *words, folder=said)
 
 
 def test_three_partitions_one_of_them_killed_give_the_bytes_of_a_plain_run(
@@ -227,18 +218,20 @@ def test_three_partitions_one_of_them_killed_give_the_bytes_of_a_plain_run(
     corpus, out = write_corpus(tmp_path / "my.jsonl", corpus_rows(60)), tmp_path / "out"
     arguments, slow = (corpus, vocabulary_folder, out), {"engine_options": {"delay_seconds": 0.1}}
     scratches = [tmp_path / f"machine-{place}" for place in (1, 2, 3)]
-    processes = [start(arguments, place, scratches[place - 1], **slow) for place in (1, 2, 3)]
+    processes = [
+        start(arguments, place, scratches[place - 1], tmp_path / f"said-{place}", **slow) for place in (1, 2, 3)
+    ]
     while not list(scratches[1].glob("*/*/*.open/ledger.sqlite")):  # it asks the engine
-        assert processes[1].poll() is None, processes[1].communicate()
+        assert processes[1].is_alive(), processes[1].complained()
         time.sleep(0.005)
-    processes[1].send_signal(signal.SIGKILL)
-    processes[1].communicate()
+    processes[1].send(signal.SIGKILL)
+    processes[1].end()
     assert not (out / "groups" / "manifest.json").exists()
-    processes[1] = start(arguments, 2, scratches[1])
-    said = [process.communicate(timeout=120) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0], said
-    assert sum(stdout == "" for stdout, _ in said) >= 1  # the last one ended the work
-    assert all("shards of texts are there" in stdout for stdout, _ in said if stdout)
+    processes[1] = start(arguments, 2, scratches[1], tmp_path / "said-again")
+    assert [process.end() for process in processes] == [0, 0, 0], [process.complained() for process in processes]
+    said = [process.said() for process in processes]
+    assert said.count("") >= 1  # the last one ended the work
+    assert all("shards of texts are there" in line for line in said if line)
     plain = Run(root=str(tmp_path / "plain"), scratch=str(tmp_path / "scratch"), workers=1, engine=SCRIPTED)
     make(spread(corpus, vocabulary_folder), plain)
     assert contents(out) == contents(tmp_path / "plain")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -16,6 +14,7 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 from conftest import corpus_rows, write_corpus
+from forked import Forked, fork
 
 from benchmarks.scripted_engine import SCRIPTED, Script
 from instructpt.artifacts import Run, Stage, tree
@@ -355,33 +354,23 @@ def test_models_that_cannot_be_steered_say_so(
 # Interruptions
 
 
-def start(corpus: Path, out: Path, vocabulary_folder: Path, log: Path, *options: str) -> subprocess.Popen[bytes]:
+def start(corpus: Path, out: Path, vocabulary_folder: Path, log: Path, *options: str) -> Forked:
     flags = scripted(vocabulary_folder, f"log={log}", *options)
-    words = ["augment", str(corpus), "--out", str(out), "--workers", "2", *flags]
-    return subprocess.Popen(
-        [sys.executable, "-m", "instructpt.cli.commands", *words],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores Ctrl-C
-    )
-
-
-def finish(process: subprocess.Popen[bytes]) -> None:
-    _, error = process.communicate(timeout=180)
-    assert process.returncode == 0, error.decode()
+    words = ["augment", str(corpus), "--out", str(out), "--workers", "1", *flags]
+    said = log.parent / f"said-{len(list(log.parent.iterdir()))}"
+    return fork(main, words, folder=said)
 
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path, vocabulary_folder: Path) -> None:
     corpus, out = write_corpus(tmp_path / "my.jsonl", corpus_rows(60)), tmp_path / "out"
     process = start(corpus, out, vocabulary_folder, tmp_path / "asked.log", "delay_seconds=0.2")
     while not (tmp_path / "asked.log").exists():
-        assert process.poll() is None, process.communicate()
+        assert process.is_alive(), process.complained()
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=180)
-    assert process.returncode == 130
-    assert b"the same command goes on from there" in error
-    assert b"Traceback" not in error
+    process.send(signal.SIGINT)
+    assert process.end() == 130
+    assert "the same command goes on from there" in process.complained()
+    assert "Traceback" not in process.complained()
 
 
 def num_durable(out: Path, *, all_of_them: int) -> int:
@@ -408,15 +397,17 @@ def test_sigkill_while_it_starts_asks_or_ends_changes_nothing(tmp_path: Path, vo
     asked_before = held_before = num_lost = 0
     for least in (1, wanted.total() // 3, wanted.total()):
         process = start(corpus, killed, vocabulary_folder, log, "delay_seconds=0.3")
-        while num_asked() < least and process.poll() is None:
+        while num_asked() < least:
+            assert process.is_alive(), process.complained()
             time.sleep(0.001)
-        process.kill()
-        process.communicate()
+        process.send(signal.SIGKILL)
+        process.end()
         asked, held = num_asked(), num_durable(killed, all_of_them=len(wanted))
         # Answers given in this try that did not reach the disk before the kill: they alone are asked for again.
         num_lost += (asked - asked_before) - (held - held_before)
         asked_before, held_before = asked, held
-    finish(start(corpus, killed, vocabulary_folder, log))
+    last = start(corpus, killed, vocabulary_folder, log)
+    assert last.end() == 0, last.complained()
     assert contents(killed) == contents(whole)
     asked_for = Counter(log.read_text().splitlines())
     assert asked_for.keys() == wanted.keys()

@@ -1,10 +1,8 @@
 import dataclasses
 import itertools
-import os
 import shutil
 import signal
-import subprocess
-import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ import orjson
 import pytest
 import torch
 import toy_training
+from forked import fork
 from toy_training import ToyOrder, toy_model, toy_run, toy_settings
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -87,19 +86,18 @@ def test_stopped_and_resumed_equals_undisturbed_bit_for_bit(tmp_path, vocabulary
 
 def test_killed_and_resumed_equals_undisturbed_bit_for_bit(tmp_path, vocabulary_folder, undisturbed):
     folder, _ = undisturbed
-    command = [sys.executable, toy_training.__file__, str(tmp_path), str(vocabulary_folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
-        for line in process.stdout:
-            if int(line.split()[0]) == 6:
-                process.send_signal(signal.SIGKILL)
-                break
-    assert process.returncode == -signal.SIGKILL
-    assert not (tmp_path / "model").exists()
-    assert checkpoints.latest(tmp_path) is not None
-    assert len(list(toy_run(tmp_path, vocabulary_folder))) == 12
-    assert weights(tmp_path) == weights(folder)
-    assert lines(tmp_path) == lines(folder)
+    run, threads = tmp_path / "run", torch.get_num_threads()
+    process = fork(toy_training.main, str(run), str(vocabulary_folder), folder=tmp_path / "said", num_threads=threads)
+    while process.said().count("\n") < 6:
+        assert process.is_alive(), process.complained()
+        time.sleep(0.01)
+    process.send(signal.SIGKILL)
+    assert process.end() == -signal.SIGKILL
+    assert not (run / "model").exists()
+    assert checkpoints.latest(run) is not None
+    assert len(list(toy_run(run, vocabulary_folder))) == 12
+    assert weights(run) == weights(folder)
+    assert lines(run) == lines(folder)
 
 
 def test_a_line_cut_short_by_a_kill_is_written_anew(tmp_path, vocabulary_folder, undisturbed):

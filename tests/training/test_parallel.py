@@ -1,10 +1,8 @@
 """Several processes train one model: what they see, what they learn, and what becomes of it when they are killed.
 
-Real processes over gloo, each started with what torchrun sets in their environment.
+Real processes over gloo, each with what torchrun sets in its environment.
 """
 
-import multiprocessing
-import os
 import signal
 import socket
 import time
@@ -14,6 +12,7 @@ import orjson
 import pytest
 import torch
 import toy_training
+from forked import PATIENCE_SECONDS, fork
 from safetensors.torch import load_file
 from toy_training import ToyOrder
 
@@ -22,9 +21,6 @@ from instructpt.training import checkpoints
 STEPS = 8
 LONG = "steps=20"
 """For the runs that are killed half-way."""
-FORKS = multiprocessing.get_context("forkserver")
-# What training in several processes imports late would else be imported by each of them: half of their time.
-FORKS.set_forkserver_preload(["toy_training", "torch.distributed.fsdp", "torch._dynamo"])
 
 
 def free_port() -> int:
@@ -33,55 +29,36 @@ def free_port() -> int:
         return int(opened.getsockname()[1])
 
 
-class Started:
-    """A process that trains, what it said so far, and how it ended."""
+def lines(process):
+    return process.said().splitlines()
 
-    def __init__(self, folder, rank, environment, words):
-        self.out, self.error = folder / f"out-{rank}", folder / f"error-{rank}"
-        self.out.touch()
-        arguments = (environment, str(self.out), str(self.error), words)
-        self.process = FORKS.Process(target=toy_training.child, args=arguments, daemon=True)
-        self.process.start()
 
-    def lines(self):
-        return self.out.read_text().splitlines()
-
-    def wait_for_step(self, step):
-        until = time.monotonic() + 180
-        while not (lines := self.lines()) or int(lines[-1].split()[0]) < step:
-            assert time.monotonic() < until, self.error.read_text()
-            assert self.process.is_alive(), self.error.read_text()
-            time.sleep(0.01)
-
-    def stop(self, number):
-        os.kill(self.process.pid, number)
-
-    def end(self):
-        """Exit status and what it wrote on standard error."""
-        self.process.join(timeout=180)
-        assert self.process.exitcode is not None, "it hangs"
-        return self.process.exitcode, self.error.read_text() if self.error.exists() else ""
+def wait_for_step(process, step):
+    until = time.monotonic() + PATIENCE_SECONDS
+    while not (said := lines(process)) or int(said[-1].split()[0]) < step:
+        assert time.monotonic() < until, process.complained()
+        assert process.is_alive(), process.complained()
+        time.sleep(0.01)
 
 
 def start(size, folder, vocabulary_folder, *words, seconds="0"):
     """Processes that train together."""
     port = str(free_port())
     said = folder.with_name(f"{folder.name}-said-{port}")
-    said.mkdir()
     words = (str(folder), str(vocabulary_folder), seconds, f"steps={STEPS}", *words)
     started = []
     for rank in range(size):
         world = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size)}
-        environment = world | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        started.append(Started(said, rank, environment if size > 1 else {}, words))
+        environment = world | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port} if size > 1 else {}
+        started.append(fork(toy_training.main, *words, folder=said / str(rank), **environment))
     return started
 
 
 def finish(processes):
     """Wait for them; what each said. Fails with their errors if one failed."""
     ended = [process.end() for process in processes]
-    assert [code for code, _ in ended] == [0] * len(processes), [error for _, error in ended]
-    return [process.lines() for process in processes]
+    assert ended == [0] * len(processes), [process.complained() for process in processes]
+    return [lines(process) for process in processes]
 
 
 def run(size, folder, vocabulary_folder, *words):
@@ -124,7 +101,7 @@ def test_every_process_gives_every_step(two):
 
 @pytest.mark.parametrize(
     ("size", "words"),
-    [(2, ("micro_batch_rows=1",)), (2, ("checkpoint_activations=1",)), (4, ()), (4, ("shard_size=2",))],
+    [(2, ("micro_batch_rows=1", "checkpoint_activations=1")), (4, ("shard_size=2",))],
 )
 def test_any_world_learns_the_same(tmp_path, vocabulary_folder, alone, size, words):
     run(size, tmp_path, vocabulary_folder, *words)
@@ -142,23 +119,11 @@ def test_bfloat16_layers_learn_nearly_the_same(tmp_path, vocabulary_folder, alon
     assert losses(tmp_path) == pytest.approx(losses(alone), rel=0.03)
 
 
-def test_killed_after_ten_steps_and_resumed_equals_undisturbed_bit_for_bit(tmp_path, vocabulary_folder, two):
-    processes = start(2, tmp_path, vocabulary_folder, LONG, "checkpoint_every_steps=5", seconds="0.1")
-    processes[0].wait_for_step(12)
-    for process in processes:
-        process.stop(signal.SIGKILL)
-    assert [process.end()[0] for process in processes] == [-signal.SIGKILL] * 2
-    assert checkpoints.step_of(checkpoints.latest(tmp_path)) in (5, 10)
-    run(2, tmp_path, vocabulary_folder, LONG)
-    assert losses(tmp_path) == losses(two[0])
-    assert weights(tmp_path) == weights(two[0])
-
-
-@pytest.mark.parametrize(("first", "then"), [(2, 4), (4, 2), (2, 1), (1, 2)])
+@pytest.mark.parametrize(("first", "then"), [(4, 2), (1, 2)])
 def test_a_run_goes_on_with_another_number_of_processes(tmp_path, vocabulary_folder, alone, first, then):
     processes = start(first, tmp_path, vocabulary_folder, seconds="0.1")
-    processes[0].wait_for_step(3)
-    processes[-1].stop(signal.SIGTERM)
+    wait_for_step(processes[0], 3)
+    processes[-1].send(signal.SIGTERM)
     assert max(int(line.split()[0]) for line in finish(processes)[-1]) < STEPS
     stopped_at = checkpoints.step_of(checkpoints.latest(tmp_path))
     assert 3 <= stopped_at < STEPS
@@ -168,10 +133,10 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, vocabulary_fol
     assert losses(tmp_path) == pytest.approx(losses(alone), abs=1e-5)
 
 
-def test_a_checkpoint_of_many_holds_no_pickle_and_is_kept_by_number(tmp_path, vocabulary_folder):
+def test_a_checkpoint_of_many_holds_no_pickle_and_one_goes_on_from_it(tmp_path, vocabulary_folder, alone):
     processes = start(2, tmp_path, vocabulary_folder, "checkpoint_every_steps=1", seconds="0.05")
-    processes[0].wait_for_step(5)
-    processes[0].stop(signal.SIGTERM)
+    wait_for_step(processes[0], 5)
+    processes[0].send(signal.SIGTERM)
     finish(processes)
     kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert len(kept) == 2
@@ -182,16 +147,22 @@ def test_a_checkpoint_of_many_holds_no_pickle_and_is_kept_by_number(tmp_path, vo
     ]
     assert {"config.json", "state.json", "tokenizer.json"} <= set(names)
     assert all(name.endswith((".json", ".safetensors")) for name in names), names
+    run(1, tmp_path, vocabulary_folder)
+    assert losses(tmp_path) == pytest.approx(losses(alone), abs=1e-5)
 
 
-def test_when_one_is_killed_the_others_say_so_and_the_run_goes_on_later(tmp_path, vocabulary_folder, two):
-    processes = start(2, tmp_path, vocabulary_folder, LONG, seconds="0.1")
-    processes[0].wait_for_step(6)
-    processes[1].stop(signal.SIGKILL)
-    code, error = processes[0].end()
-    assert code == 1
-    assert "TrainingError: process 0 of 2 cannot reach the others" in error.splitlines()[-1]
+def test_when_one_is_killed_the_others_say_so_and_resumed_it_equals_undisturbed_bit_for_bit(
+    tmp_path, vocabulary_folder, two
+):
+    processes = start(2, tmp_path, vocabulary_folder, LONG, "checkpoint_every_steps=5", seconds="0.1")
+    wait_for_step(processes[0], 7)
+    processes[1].send(signal.SIGKILL)
+    assert processes[1].end() == -signal.SIGKILL
+    assert processes[0].end() == 1
+    assert "TrainingError: process 0 of 2 cannot reach the others" in processes[0].complained().splitlines()[-1]
+    assert checkpoints.step_of(checkpoints.latest(tmp_path)) in (5, 10, 15)
     run(2, tmp_path, vocabulary_folder, LONG)
+    assert losses(tmp_path) == losses(two[0])
     assert weights(tmp_path) == weights(two[0])
 
 
@@ -208,8 +179,8 @@ def test_rows_that_cannot_be_shared_are_refused(tmp_path, vocabulary_folder):
 
 def test_a_shard_size_that_does_not_divide_the_world_is_refused(tmp_path, vocabulary_folder):
     processes = start(2, tmp_path, vocabulary_folder, "shard_size=3")
-    errors = [process.end()[1] for process in processes]
-    assert all("RecipeError: shard_size is 3 of 2 processes" in error for error in errors)
+    assert all(process.end() == 1 for process in processes)
+    assert all("RecipeError: shard_size is 3 of 2 processes" in process.complained() for process in processes)
 
 
 def test_no_process_group_is_made_for_one(monkeypatch):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +14,7 @@ import orjson
 import pytest
 import torch
 from conftest import corpus_rows, write_corpus
+from forked import fork
 from safetensors.torch import load_file, save_file
 from tiny_recipe import tiny
 
@@ -49,21 +48,14 @@ def words(corpus: Path, out: Path, *more: str) -> list[str]:
 
 def disturb(corpus: Path, out: Path, number: signal.Signals, *more: str, after_steps: int) -> tuple[int, str]:
     """Start the run and send it a signal once it has done some steps; its exit status and what it said."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "instructpt.cli.commands", *words(corpus, out, *more)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    said, threads = Path(f"{out}-said"), torch.get_num_threads()
+    process = fork(main, words(corpus, out, *more), folder=said, num_threads=threads)
     metrics = out / "model" / "00000.open" / "00000" / "metrics.jsonl"
-    deadline = time.monotonic() + 180
-    while time.monotonic() < deadline and process.poll() is None:
-        if metrics.exists() and metrics.read_bytes().count(b"\n") >= after_steps:
-            break
+    while not metrics.exists() or metrics.read_bytes().count(b"\n") < after_steps:
+        assert process.is_alive(), process.complained()
         time.sleep(0.01)
-    process.send_signal(number)
-    _, error = process.communicate(timeout=180)
-    return process.returncode, error
+    process.send(number)
+    return process.end(), process.complained()
 
 
 def weights(out: Path) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import corpus_rows, write_corpus
-from disturbed import complaint, finish, started, wait_until
+from disturbed import complaint, started, wait_until
 
 from benchmarks.reports import contents
 from benchmarks.scripted_engine import SCRIPTED
@@ -21,9 +21,9 @@ def test_a_second_run_on_the_same_folder_refuses_and_the_first_goes_on(
     model = ["--model", vocabulary_folder, "--engine", SCRIPTED, "--passage-tokens", 64, "--workers", 1]
     slow = ["--engine-options", "delay_seconds=0.2", f"log={log}"]
     assert main(["augment", *map(str, [corpus, *model, "--out", tmp_path / "whole"])]) == 0
-    with started("augment", corpus, *model, *slow, "--out", out) as first:
+    with started("augment", corpus, *model, *slow, "--out", out, folder=tmp_path / "said") as first:
         wait_until(log.exists)
-        first.send_signal(signal.SIGSTOP)  # it holds the folder as long as we like
+        first.send(signal.SIGSTOP)  # it holds the folder as long as we like
         for words in (["augment", corpus, *model], ["augment", corpus, "--mine"], ["plan", "augment", corpus, *model]):
             status = main([*map(str, words), "--out", str(out)])
             said = capfd.readouterr().err
@@ -33,9 +33,8 @@ def test_a_second_run_on_the_same_folder_refuses_and_the_first_goes_on(
                 assert status == 2
                 assert "another run works in" in complaint(said)
                 assert "wait for it, or give another output folder" in said
-        first.send_signal(signal.SIGCONT)
-        _, said = first.communicate(timeout=180)
-        assert first.returncode == 0, said
+        first.send(signal.SIGCONT)
+        assert first.end() == 0, first.complained()
     assert contents(out) == contents(tmp_path / "whole")
     asked = log.read_text().splitlines()
     assert len(asked) == len(set(asked))
@@ -44,6 +43,7 @@ def test_a_second_run_on_the_same_folder_refuses_and_the_first_goes_on(
 def test_a_run_that_was_killed_leaves_no_lock_behind(tmp_path: Path, vocabulary_folder: Path) -> None:
     corpus, out, log = write_corpus(tmp_path / "my.jsonl", corpus_rows(4)), tmp_path / "out", tmp_path / "asked.log"
     model = ["--model", vocabulary_folder, "--engine", SCRIPTED, "--passage-tokens", 64, "--workers", 1]
-    with started("augment", corpus, *model, "--engine-options", "delay_seconds=30", f"log={log}", "--out", out):
+    slow, said = ["--engine-options", "delay_seconds=30", f"log={log}"], tmp_path / "said"
+    with started("augment", corpus, *model, *slow, "--out", out, folder=said):
         wait_until(lambda: (out / "groups" / "recipe.json").exists())
-    finish("augment", corpus, *model, "--out", out)
+    assert main(["augment", *map(str, [corpus, *model, "--out", out])]) == 0
