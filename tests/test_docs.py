@@ -12,9 +12,11 @@ from pathlib import Path
 
 import orjson
 import pytest
+from word_engine import WORDS
 
 from instructpt import models
 from instructpt.cli.commands import COMMANDS, main
+from instructpt.engines import ENGINES
 from instructpt.files import streams
 from instructpt.recipes import RECIPES
 from instructpt.records import Document, Group, Item, Match, Score, Step, Text
@@ -54,13 +56,14 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stand_ins(small_model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """For the models that ship, small ones that are asked in the same way: the real ones take a minute and a half for
-    one page, and tests/engines/test_shipped.py has them write and read.
+    """Folders for the models that ship, which take a minute and a half of processor time for one page
+    (tests/engines/test_shipped.py has them write and read). `WordEngine` speaks for them.
     """
     folder = tmp_path_factory.mktemp("models")
-    for name in ("synthesizer", "reader"):
+    for name, dialect in (("synthesizer", "steered"), ("reader", "tags")):
         shutil.copytree(small_model, folder / name)
-        shutil.copy(models.FOLDER / name / "synthesizer.json", folder / name)
+        said = orjson.loads((models.FOLDER / name / "synthesizer.json").read_bytes())
+        (folder / name / "synthesizer.json").write_bytes(orjson.dumps(said | {"dialect": dialect}))
     return folder
 
 
@@ -69,6 +72,8 @@ def test_the_commands_of_a_page_run_one_after_the_other(
     page: Path, desk: Path, stand_ins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(models, "FOLDER", stand_ins)
+    if page.name != "own-models.md":
+        monkeypatch.setitem(ENGINES, "transformers", WORDS)
     if page.name == "own-models.md":  # a model needs more text
         desk = tmp_path
         write_corpus(desk / "my.jsonl", documents=40, characters=2000)
