@@ -84,12 +84,14 @@ def test_an_unknown_name_is_told_what_there_is(name: str, hint: str) -> None:
 
 
 def test_the_installed_base_reads_and_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real weights: converted once, the tokenizer as its makers have it, an answer that says what it should."""
+    """The real weights: converted once, the tokenizer as its makers have it, an answer that says what it should.
+
+    They are kept where a user's are, for all tests that need them; tests/models/test_gguf.py converts small ones.
+    """
     from transformers import AutoModelForCausalLM
 
     if open_models.packaged_file(MODEL) is None:
         pytest.skip(f"the weights are not installed: {MODEL.pip_command}")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     folder = local_folder(NAME)
     monkeypatch.setattr("instructpt.models.gguf._convert", lambda *_, **__: pytest.fail("converted a second time"))
