@@ -11,7 +11,7 @@ import pytest
 
 from instructpt.artifacts import Run, tree
 from instructpt.errors import RecipeError
-from instructpt.evaluation.benchmarks import load_parts
+from instructpt.evaluation.benchmarks import PLACE, load_parts
 from instructpt.evaluation.questioning import Answering
 from instructpt.evaluation.rating import rate
 from instructpt.evaluation.stages import Evaluate, Rate
@@ -82,8 +82,8 @@ def test_a_task_that_was_answered_is_not_answered_again(rated: Rate, root: Path,
 
 
 def test_items_in_the_training_text_are_scored_apart(root: Path, tmp_path: Path, small_model: str) -> None:
-    """Row 3 of the sample's BoolQ is planted in a text; every other score stays what it is."""
-    rows = [dict(row) for row in load_parts("boolq")["boolq"].eval_docs][:12]
+    """A row of the sample's BoolQ is planted in a text; every other score stays what it is."""
+    rows = [dict(row) for row in load_parts("boolq", limit=12)["boolq"].eval_docs]
     texts = [f"Before. {rows[3]['passage']} After.", "A text that no test knows."]
     file = tmp_path / "trained.jsonl"
     file.write_bytes(b"".join(orjson.dumps({"id": str(i), "text": text}) + b"\n" for i, text in enumerate(texts)))
@@ -95,7 +95,7 @@ def test_items_in_the_training_text_are_scored_apart(root: Path, tmp_path: Path,
     assert scores["acc"].count == len(rows)
     assert scores["acc/overlapping"].count == same
     assert scores["acc/clean"].count == len(rows) - same
-    planted = next(item for item in run.records(stage.items, 0) if item.place == 3)
+    planted = next(item for item in run.records(stage.items, 0) if item.place == rows[3][PLACE])
     if same == 1:
         assert scores["acc/overlapping"].value == planted.values["acc"]
     assert load_one(str(tmp_path / "out" / "scores")).tally.counts["overlapping/boolq"] == same
