@@ -27,9 +27,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +135,11 @@ class Server:
         self._blocks: set[int] = set()
         self._num_under_way = self._num_running = self._num_cached_tokens = 0
         self._outcomes: Counter[str] = Counter()
+
+    def close(self) -> None:
+        """Close the log."""
+        if self._log is not None:
+            self._log.close()
 
     def application(self) -> web.Application:
         """Its routes."""
@@ -301,26 +308,77 @@ async def serve(settings: Settings) -> None:
         loop.add_signal_handler(number, ended.set)
     if settings.ends_with_input:
         loop.add_reader(sys.stdin.fileno(), ended.set)
-    runner = web.AppRunner(Server(settings).application(), access_log=None, handler_cancellation=True)
+
+    def say(url: str) -> None:
+        sys.stdout.write(f"{url}\n")
+        sys.stdout.flush()
+
+    await _serve(settings, ended=ended, say=say)
+
+
+async def _serve(settings: Settings, *, ended: asyncio.Event, say: Callable[[str], None]) -> None:
+    server = Server(settings)
+    runner = web.AppRunner(server.application(), access_log=None, handler_cancellation=True, shutdown_timeout=0.01)
     await runner.setup()
-    await web.TCPSite(runner, settings.host, settings.port, backlog=4096).start()
-    sys.stdout.write(f"http://{settings.host}:{runner.addresses[0][1]}/v1\n")
-    sys.stdout.flush()
-    await ended.wait()
+    try:
+        await web.TCPSite(runner, settings.host, settings.port, backlog=4096).start()
+        say(f"http://{settings.host}:{runner.addresses[0][1]}/v1")
+        await ended.wait()
+    finally:
+        await runner.cleanup()
+        server.close()
 
 
 @dataclass(frozen=True, slots=True)
-class StartedServer:
-    """A scripted server that runs as a process of its own."""
+class ScriptedServer:
+    """A scripted server that runs."""
 
     url: str
     """Ends in /v1."""
+
+
+@contextmanager
+def scripted_server(model: str | Path, **options: Any) -> Iterator[ScriptedServer]:
+    """A scripted server in a thread of this process, where it is there at once. options: those of `Settings`."""
+    settings = Settings(**{"model": str(model)} | orjson.loads(orjson.dumps(options, default=str)))
+    started: Future[tuple[str, Callable[[], object]]] = Future()
+
+    async def run() -> None:
+        ended, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def say(url: str) -> None:
+            started.set_result((url, lambda: loop.call_soon_threadsafe(ended.set)))
+
+        await _serve(settings, ended=ended, say=say)
+
+    def work() -> None:
+        try:
+            asyncio.run(run())
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    thread = threading.Thread(target=work, name="scripted-server", daemon=True)
+    thread.start()
+    url, end = started.result()
+    try:
+        yield ScriptedServer(url)
+    finally:
+        end()
+        thread.join()
+
+
+@dataclass(frozen=True, slots=True)
+class StartedServer(ScriptedServer):
+    """One in a process of its own, which can be killed."""
+
     process: subprocess.Popen[str]
 
 
 @contextmanager
 def started_server(model: str | Path, **options: Any) -> Iterator[StartedServer]:
-    """A scripted server for the duration. options: those of `Settings`."""
+    """A scripted server in a process of its own, for the duration. options: those of `Settings`."""
     settings = orjson.dumps({"ends_with_input": True} | options, default=str).decode()
     words = [sys.executable, "-m", "benchmarks.scripted_server", str(model), settings]
     with tempfile.TemporaryFile("w+") as complaints:

@@ -12,7 +12,7 @@ from transformers import LlamaConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from benchmarks.scripted_engine import SCRIPTED
-from benchmarks.scripted_server import started_server
+from benchmarks.scripted_server import scripted_server
 from instructpt.engines import ENGINES, Completion, Engine, EngineState, Form, Prompt, Sampling, open_engine
 from instructpt.errors import EngineError, PromptRefusedError, RecipeError
 from instructpt.words import vocabulary
@@ -52,7 +52,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def server(model: str) -> Iterator[str]:
     """The URL of a scripted server, a process of its own."""
-    with started_server(model, delay_ms=5) as started:
+    with scripted_server(model, delay_ms=5) as started:
         yield started.url
 
 

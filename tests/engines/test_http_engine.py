@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from benchmarks.scripted_engine import ScriptedEngine
-from benchmarks.scripted_server import StartedServer, started_server
+from benchmarks.scripted_server import ScriptedServer, scripted_server
 from instructpt.engines import Completion, Conversation, Form, Message, Sampling, open_engine
 from instructpt.engines.http import HttpEngine
 from instructpt.errors import EngineError, EngineGoneError, PromptRefusedError, RecipeError
@@ -35,8 +35,8 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(model: str, log: Path) -> Iterator[StartedServer]:
-    with started_server(model, log=log, max_model_len=1000) as started:
+def server(model: str, log: Path) -> Iterator[ScriptedServer]:
+    with scripted_server(model, log=log, max_model_len=1000) as started:
         yield started
 
 
@@ -58,7 +58,7 @@ def sent(log: Path) -> list[Any]:
 
 
 def test_ids_are_sent_exactly_as_given_and_the_answer_is_the_servers(
-    server: StartedServer, model: str, log: Path
+    server: ScriptedServer, model: str, log: Path
 ) -> None:
     answer = use(model, server.url, lambda engine: engine.complete(IDS, Sampling(60)))
     assert answer == asyncio.run(ScriptedEngine(model).complete(IDS, Sampling(60)))
@@ -69,7 +69,7 @@ def test_ids_are_sent_exactly_as_given_and_the_answer_is_the_servers(
     assert "seed" not in request["body"]
 
 
-def test_conversations_go_to_the_chat_route(server: StartedServer, model: str, log: Path) -> None:
+def test_conversations_go_to_the_chat_route(server: ScriptedServer, model: str, log: Path) -> None:
     answer = use(model, server.url, lambda engine: engine.complete(TALK, Sampling(500)))
     assert answer.text
     assert answer.finish == "stop"
@@ -78,7 +78,7 @@ def test_conversations_go_to_the_chat_route(server: StartedServer, model: str, l
     assert request["body"]["messages"][1] == {"role": "user", "content": "The bridge is long. It is old."}
 
 
-def test_each_prompt_has_a_seed_of_its_own_and_always_the_same(server: StartedServer, model: str, log: Path) -> None:
+def test_each_prompt_has_a_seed_of_its_own_and_always_the_same(server: ScriptedServer, model: str, log: Path) -> None:
     async def work(engine: HttpEngine) -> None:
         for prompt, seed in ((IDS, 1), (IDS, 1), (IDS[1:], 1), (IDS, 2)):
             await engine.complete(prompt, Sampling(9, temperature=0.8, seed=seed))
@@ -90,7 +90,7 @@ def test_each_prompt_has_a_seed_of_its_own_and_always_the_same(server: StartedSe
     assert all(0 <= seed < 2**31 for seed in (first, other, later))
 
 
-def test_scores_are_those_of_the_server(server: StartedServer, model: str) -> None:
+def test_scores_are_those_of_the_server(server: ScriptedServer, model: str) -> None:
     expected = asyncio.run(ScriptedEngine(model).score(IDS, [7, 8]))
     assert use(model, server.url, lambda engine: engine.score(IDS, [7, 8])) == pytest.approx(expected)
     assert use(model, server.url, lambda engine: engine.score(IDS, [])) == []
@@ -98,17 +98,17 @@ def test_scores_are_those_of_the_server(server: StartedServer, model: str) -> No
 
 def test_scores_come_by_echo_from_servers_of_another_kind_and_not_at_all_from_some(model: str) -> None:
     expected = asyncio.run(ScriptedEngine(model).score(IDS, [7, 8]))
-    with started_server(model, owner="sglang") as server:
+    with scripted_server(model, owner="sglang") as server:
         assert use(model, server.url, lambda engine: engine.score(IDS, [7, 8])) == pytest.approx(expected)
     with (
-        started_server(model, owner="llamacpp", refused_fields=("echo",)) as server,
+        scripted_server(model, owner="llamacpp", refused_fields=("echo",)) as server,
         pytest.raises(EngineError, match="echo is not supported"),
     ):
         use(model, server.url, lambda engine: engine.score(IDS, [7, 8]))
 
 
 def test_a_prompt_that_is_too_long_is_refused_with_the_servers_words_and_others_are_not(
-    server: StartedServer, model: str
+    server: ScriptedServer, model: str
 ) -> None:
     async def work(engine: HttpEngine) -> list[Any]:
         prompts = [IDS, [5] * 991, IDS]
@@ -129,7 +129,7 @@ def test_a_form_is_sent_and_left_out_with_one_warning_once_a_server_refuses_it(
             await engine.complete([*IDS, number], Sampling(20, form=Form("regex", "a+")))
 
     log = tmp_path / "log.jsonl"
-    with started_server(model, log=log, refused_fields=("structured_outputs",)) as server:
+    with scripted_server(model, log=log, refused_fields=("structured_outputs",)) as server:
         use(model, server.url, work)
     forms = [request["body"].get("structured_outputs") for request in sent(log)]
     assert forms == [{"regex": "a+"}, None, None, None]
@@ -144,7 +144,7 @@ def test_a_server_without_a_word_for_grammars_is_sent_none_and_that_is_said_once
             await engine.complete([*IDS, number], Sampling(20, form=Form("grammar", "%llguidance {}\nstart: /a+/")))
 
     log = tmp_path / "log.jsonl"
-    with started_server(model, log=log, owner="somebody") as server:
+    with scripted_server(model, log=log, owner="somebody") as server:
         use(model, server.url, work)
     assert not any({"structured_outputs", "ebnf", "grammar"} & set(request["body"]) for request in sent(log))
     (said,) = [record.message for record in caplog.records if "forms" in record.message]
@@ -157,13 +157,13 @@ def test_a_server_that_takes_no_ids_gets_text_without_the_begin_of_text_that_it_
     words = vocabulary.load(model)
     log = tmp_path / "log.jsonl"
     ids = words.sequence(["The bridge over the river.", "It is long."])
-    with started_server(model, log=log, refused_fields=("ids",)) as server:
+    with scripted_server(model, log=log, refused_fields=("ids",)) as server:
         use(model, server.url, lambda engine: engine.complete(ids, Sampling(20)))
         assert sent(log)[-1]["body"]["prompt"] == "The bridge over the river.</s><s>It is long."
         assert "takes no token ids" in caplog.text
         with pytest.raises(PromptRefusedError, match="ids is not supported"):
             use(model, server.url, lambda engine: engine.complete(ids, Sampling(20)), prompts="ids")
-    with started_server(model, log=log) as server:
+    with scripted_server(model, log=log) as server:
         use(model, server.url, lambda engine: engine.complete(ids, Sampling(20)), prompts="text")
         assert isinstance(sent(log)[-1]["body"]["prompt"], str)
 
@@ -179,7 +179,7 @@ def test_a_chain_goes_on_where_its_prefix_lies_and_the_load_is_shared(model: str
         await asyncio.gather(*(chain(number) for number in range(40)))
         return engine.state()
 
-    with started_server(model, delay_ms=20) as first, started_server(model, delay_ms=20) as second:
+    with scripted_server(model, delay_ms=20) as first, scripted_server(model, delay_ms=20) as second:
         state = use(model, [first.url, second.url], work)
     assert [endpoint.num_failed for endpoint in state.endpoints] == [0, 0]
     assert min(endpoint.num_answered for endpoint in state.endpoints) >= 40
@@ -197,7 +197,7 @@ def test_the_state_tells_what_a_full_server_takes_and_what_its_cache_held(model:
         await asyncio.gather(*tasks)
         return capacity, engine.state()
 
-    with started_server(model, max_running=4, delay_ms=150) as server:
+    with scripted_server(model, max_running=4, delay_ms=150) as server:
         capacity, state = use(model, server.url, work, health_seconds=0.1)
     assert 4 <= capacity <= 8
     assert state.num_prompt_tokens == 40 * 52
@@ -215,11 +215,11 @@ def test_no_more_requests_at_once_than_asked_for(model: str) -> None:
         assert engine.state().capacity == 3
         return most
 
-    with started_server(model, delay_ms=60) as server:
+    with scripted_server(model, delay_ms=60) as server:
         assert use(model, server.url, work, max_in_flight_per_endpoint=3) == 3
 
 
-def test_addresses_without_v1_and_with_a_slash_are_understood(server: StartedServer, model: str) -> None:
+def test_addresses_without_v1_and_with_a_slash_are_understood(server: ScriptedServer, model: str) -> None:
     bare = server.url.removesuffix("/v1")
     for address in (bare, f"{bare}/", bare.removeprefix("http://"), f"{server.url}/completions"):
         assert use(model, address, lambda engine: engine.complete(IDS, Sampling(5))).num_tokens == 5
@@ -228,7 +228,7 @@ def test_addresses_without_v1_and_with_a_slash_are_understood(server: StartedSer
 def test_a_model_served_under_another_name_is_taken_if_it_is_the_only_one(
     model: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with started_server(model, served_model="mine") as server:
+    with scripted_server(model, served_model="mine") as server:
         assert use(model, server.url, lambda engine: engine.complete(IDS, Sampling(5))).num_tokens == 5
         assert "serves mine, which is taken to be" in caplog.text
         with pytest.raises(EngineGoneError, match="serves no yours but mine"):
@@ -239,7 +239,7 @@ def test_a_missing_or_wrong_key_ends_it_with_the_name_of_the_variable_and_withou
     model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CANNED_KEY", "right-secret")
-    with started_server(model, key_variable="CANNED_KEY") as server:
+    with scripted_server(model, key_variable="CANNED_KEY") as server:
 
         def ask(**options: Any) -> Completion:
             return use(model, server.url, lambda engine: engine.complete(IDS, Sampling(5)), **options)
@@ -257,7 +257,7 @@ def test_a_missing_or_wrong_key_ends_it_with_the_name_of_the_variable_and_withou
         assert "secret" not in str(caught.value)
 
 
-def test_a_wrong_address_says_what_to_do(server: StartedServer, model: str) -> None:
+def test_a_wrong_address_says_what_to_do(server: ScriptedServer, model: str) -> None:
     for address, says in (("http://127.0.0.1:1", "refused"), (f"{server.url[:-3]}/api/v1", "status 404")):
         with pytest.raises(EngineGoneError, match=rf"{says}.*addresses are right"):
             use(model, address, lambda engine: engine.complete(IDS, Sampling(5)), gone_seconds=0.4, health_seconds=0.2)
@@ -292,5 +292,5 @@ def test_it_is_one_of_the_engines_and_closing_it_ends_what_is_under_way(model: s
         with pytest.raises(EngineError, match="closed"):
             await engine.complete(IDS, Sampling(5))
 
-    with started_server(model, delay_ms=60_000) as server:
+    with scripted_server(model, delay_ms=60_000) as server:
         asyncio.run(run())

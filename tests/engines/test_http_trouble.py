@@ -16,7 +16,7 @@ import orjson
 import pytest
 
 from benchmarks.scripted_engine import ScriptedEngine
-from benchmarks.scripted_server import started_server
+from benchmarks.scripted_server import scripted_server, started_server
 from instructpt.engines import Completion, EngineState, Sampling
 from instructpt.engines.http import HttpEngine
 from instructpt.errors import EngineError, EngineGoneError, PromptRefusedError
@@ -70,7 +70,7 @@ async def until(condition: Callable[[], bool]) -> None:
     ["status_500=0.3", "garbage=0.3", "half_body=0.3", "status_429=0.3", "hang=0.05,slow=0.1"],
 )
 def test_troubles_that_pass_cost_no_answer(model: str, expected: list[Completion], trouble: str) -> None:
-    with started_server(model, trouble=trouble, retry_after_seconds=0, slow_seconds=3) as server:
+    with scripted_server(model, trouble=trouble, retry_after_seconds=0, slow_seconds=3) as server:
         results, state = answers(model, server.url, timeout_seconds=1.0)
     assert results == expected
     (endpoint,) = state.endpoints
@@ -81,7 +81,7 @@ def test_troubles_that_pass_cost_no_answer(model: str, expected: list[Completion
 
 def test_prompts_that_are_refused_fail_alone_and_are_asked_once(model: str, tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
-    with started_server(model, trouble="status_400=0.3", log=log) as server:
+    with scripted_server(model, trouble="status_400=0.3", log=log) as server:
         results, state = answers(model, server.url)
     kinds = Counter(type(result) for result in results)
     assert kinds[PromptRefusedError] + kinds[Completion] == len(PROMPTS)
@@ -100,7 +100,7 @@ def test_a_server_that_is_killed_midway_and_started_again_costs_no_answer(
             await until(lambda: engine.state().endpoints[0].num_answered >= 8)
             first.process.kill()
             await until(lambda: not engine.state().endpoints[0].is_healthy)
-            stack.enter_context(started_server(model, port=port(first.url)))
+            stack.enter_context(scripted_server(model, port=port(first.url)))
 
         results, state = answers(model, first.url, during=kill_and_restart)
     assert results == expected
@@ -108,7 +108,7 @@ def test_a_server_that_is_killed_midway_and_started_again_costs_no_answer(
 
 
 def test_requests_move_from_a_server_that_hangs_to_one_that_is_well(model: str, expected: list[Completion]) -> None:
-    with started_server(model, delay_ms=300) as sick, started_server(model) as well:
+    with started_server(model, delay_ms=300) as sick, scripted_server(model) as well:
 
         async def stop(engine: HttpEngine) -> None:
             await until(lambda: engine.state().endpoints[0].num_under_way >= 20)
@@ -123,7 +123,7 @@ def test_requests_move_from_a_server_that_hangs_to_one_that_is_well(model: str, 
 def test_a_server_that_only_fails_is_taken_out_and_the_other_does_the_work(
     model: str, expected: list[Completion]
 ) -> None:
-    with started_server(model, trouble="status_500=1") as sick, started_server(model) as well:
+    with scripted_server(model, trouble="status_500=1") as sick, scripted_server(model) as well:
         results, state = answers(model, [sick.url, well.url])
     assert results == expected
     assert not state.endpoints[0].is_healthy
@@ -135,9 +135,9 @@ def test_servers_whose_key_model_or_address_is_wrong_are_named_and_the_others_do
 ) -> None:
     monkeypatch.setenv("CANNED_KEY", "nobody-has-it")
     with (
-        started_server(model, key_variable="CANNED_KEY") as locked,
-        started_server(model, served_model="another") as other,
-        started_server(model) as well,
+        scripted_server(model, key_variable="CANNED_KEY") as locked,
+        scripted_server(model, served_model="another") as other,
+        scripted_server(model) as well,
     ):
         urls = [locked.url, other.url, well.url]
         results, state = answers(model, urls, served_model=model)
@@ -170,7 +170,7 @@ def test_a_server_that_turns_its_back_midway_loses_no_answer(
             finally:
                 await engine.close()
 
-    with started_server(model) as well:
+    with scripted_server(model) as well:
         results, state = asyncio.run(run(well.url))
     assert results == expected
     assert (state.endpoints[0].is_healthy, state.endpoints[0].num_answered) == (False, 0)
@@ -178,20 +178,20 @@ def test_a_server_that_turns_its_back_midway_loses_no_answer(
 
 
 def test_a_server_may_be_started_after_its_engine(model: str, expected: list[Completion]) -> None:
-    with started_server(model) as server:
+    with scripted_server(model) as server:
         address = server.url
     with ExitStack() as stack:
 
         async def start(engine: HttpEngine) -> None:
             await asyncio.sleep(0.3)
-            stack.enter_context(started_server(model, port=port(address)))
+            stack.enter_context(scripted_server(model, port=port(address)))
 
         results, _ = answers(model, address, during=start)
     assert results == expected
 
 
 def test_a_request_that_always_fails_says_so_after_its_retries(model: str) -> None:
-    with started_server(model, trouble="status_500=0.9") as server:
+    with scripted_server(model, trouble="status_500=0.9") as server:
         results, _ = answers(model, server.url, retries=1, gone_seconds=2.0)
     errors = [result for result in results if isinstance(result, EngineError)]
     assert errors
@@ -222,7 +222,7 @@ def test_a_server_that_says_too_many_for_ever_is_told_of_and_given_up(
     async def look(engine: HttpEngine) -> None:
         await until(lambda: "too many requests" in engine.state().endpoints[0].trouble)
 
-    with started_server(model, trouble="status_429=1", retry_after_seconds=0) as server:
+    with scripted_server(model, trouble="status_429=1", retry_after_seconds=0) as server:
         results, _ = answers(model, server.url, during=look, gone_seconds=0.3)
     assert all(isinstance(result, EngineGoneError) for result in results)
     for word in ("too many requests", "for 1.5 seconds"):

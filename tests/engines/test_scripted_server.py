@@ -13,14 +13,14 @@ from typing import Any
 import orjson
 import pytest
 
-from benchmarks.scripted_server import StartedServer, started_server
+from benchmarks.scripted_server import ScriptedServer, scripted_server, started_server
 from instructpt.engines.health import read_metrics
 
 IDS = [0, *range(40, 90)]
 
 
 @contextmanager
-def connection(server: StartedServer) -> Iterator[http.client.HTTPConnection]:
+def connection(server: ScriptedServer) -> Iterator[http.client.HTTPConnection]:
     host, port = server.url.removeprefix("http://").removesuffix("/v1").split(":")
     with closing(http.client.HTTPConnection(host, int(port), timeout=60)) as opened:
         yield opened
@@ -30,20 +30,20 @@ def body(prompt: Any) -> bytes:
     return orjson.dumps({"prompt": prompt, "max_tokens": 50})
 
 
-def ask(server: StartedServer, prompt: Any) -> tuple[int, Any]:
+def ask(server: ScriptedServer, prompt: Any) -> tuple[int, Any]:
     with connection(server) as opened:
         opened.request("POST", "/v1/completions", body(prompt))
         response = opened.getresponse()
         return response.status, orjson.loads(response.read())
 
 
-def metrics(server: StartedServer) -> str:
+def metrics(server: ScriptedServer) -> str:
     with connection(server) as opened:
         opened.request("GET", "/metrics")
         return opened.getresponse().read().decode()
 
 
-def metric(server: StartedServer, name: str) -> float:
+def metric(server: ScriptedServer, name: str) -> float:
     return read_metrics(metrics(server), [name])[name]
 
 
@@ -58,7 +58,7 @@ def test_prefixes_are_cached_in_blocks_and_told_as_vllm_tells_them(vocabulary_fo
 
 
 def test_requests_beyond_its_places_wait_and_those_of_clients_that_leave_are_dropped(vocabulary_folder: Path) -> None:
-    with started_server(vocabulary_folder, max_running=1, delay_ms=400) as server:
+    with scripted_server(vocabulary_folder, max_running=1, delay_ms=400) as server:
         threads = [threading.Thread(target=ask, args=(server, [5, i])) for i in range(2)]
         with connection(server) as leaving:
             for thread in threads:
@@ -76,7 +76,7 @@ def test_requests_beyond_its_places_wait_and_those_of_clients_that_leave_are_dro
 
 @pytest.mark.parametrize("trouble", ["status_400", "status_429", "status_500", "garbage", "half_body", "slow"])
 def test_each_trouble_is_what_it_says(vocabulary_folder: Path, trouble: str) -> None:
-    with started_server(vocabulary_folder, trouble=f"{trouble}=1", slow_seconds=0.2) as server:
+    with scripted_server(vocabulary_folder, trouble=f"{trouble}=1", slow_seconds=0.2) as server:
         with connection(server) as opened:
             opened.request("POST", "/v1/completions", body(IDS))
             response = opened.getresponse()
@@ -95,7 +95,7 @@ def test_each_trouble_is_what_it_says(vocabulary_folder: Path, trouble: str) -> 
 
 
 def test_troubles_have_their_shares_and_asking_again_may_help(vocabulary_folder: Path) -> None:
-    with started_server(vocabulary_folder, trouble="status_400=0.2,status_500=0.4", seed=1) as server:
+    with scripted_server(vocabulary_folder, trouble="status_400=0.2,status_500=0.4", seed=1) as server:
         first, again = ([ask(server, [5, i])[0] for i in range(100)] for _ in range(2))
     assert 8 < Counter(first)[400] < 35
     assert 18 < Counter(first)[500] < 48

@@ -60,6 +60,12 @@ def test_an_unknown_name_brings_the_nearest(name: str, message: str) -> None:
     assert f"no evaluation task is called {name!r}" in str(caught.value)
 
 
+def test_tasks_of_the_harness_go_by_their_names() -> None:
+    assert resolve(["lambada_openai,boolq"]) == ("lambada_openai", "boolq")
+    with pytest.raises(InputError, match="no evaluation task is called 'lambada_open'"):
+        resolve(["lambada_open"])
+
+
 def test_a_suite_is_no_task() -> None:
     with pytest.raises(InputError, match="'general' is a suite, not an evaluation task: its tasks are arc_easy"):
         check_tasks(["general"])

@@ -1,7 +1,9 @@
 """The whole command under torchrun: who speaks, what comes out, and what a killed or stopped process does to the rest.
 
-Every test is a real `torchrun` of two processes, over gloo on the CPU. Its recipe trains twice, one model from the
-other: processes that trained together must find each other again.
+The run in which one process is killed is a real `torchrun`, over gloo on the CPU; it takes half a minute of processor
+time. Where torchrun has nothing to do but to start them, two processes are forked with what it gives them: variables, and
+a store through which they meet. The recipe trains twice, one model from the other: processes that trained together must
+find each other again.
 """
 
 from __future__ import annotations
@@ -11,15 +13,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from conftest import corpus_rows, write_corpus
+from forked import PATIENCE_SECONDS, Forked, fork
+from torch.distributed import TCPStore
+
+from instructpt.cli.commands import main
 
 RECIPE = f"{Path(__file__).parents[1] / 'fixtures' / 'two_trainings.py'}:two"
 STEPS = 20
-PATIENCE_SECONDS = 180
 
 
 @dataclass(frozen=True)
@@ -31,12 +38,7 @@ class Torchrun:
     logs: Path
 
     def wait_for_step(self, step: int) -> None:
-        metrics = self.out / "model" / "00000.open" / "00000" / "metrics.jsonl"
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not metrics.exists() or metrics.read_bytes().count(b"\n") < step:
-            assert self.process.poll() is None, self.said(0, "stderr")
-            assert time.monotonic() < deadline, self.said(0, "stderr")
-            time.sleep(0.01)
+        wait_for_step(self.out, step, is_alive=lambda: self.process.poll() is None)
 
     def send(self, number: signal.Signals, *, rank: int) -> None:
         os.kill(int((self.logs / str(rank)).read_text()), number)
@@ -51,17 +53,40 @@ class Torchrun:
         return path.read_text()
 
 
+def wait_for_step(out: Path, step: int, *, is_alive: Callable[[], bool]) -> None:
+    metrics = out / "model" / "00000.open" / "00000" / "metrics.jsonl"
+    while not metrics.exists() or metrics.read_bytes().count(b"\n") < step:
+        assert is_alive()
+        time.sleep(0.01)
+
+
+def words(corpus: Path, out: Path, pids: Path) -> list[str]:
+    words = ["run", RECIPE, "--file", str(corpus), "--pids", str(pids), "--steps", str(STEPS), "--workers", "1"]
+    return [*words, "--device", "cpu", "--training-options", "checkpoint_every_steps=3", "--out", str(out)]
+
+
 def start(corpus: Path, out: Path) -> Torchrun:
-    logs = Path(f"{out}-logs-{len(list(out.parent.iterdir()))}")
+    logs = Path(f"{out}-logs")
     logs.mkdir()
     torchrun = ["--standalone", "--nproc-per-node", "2", "--redirects", "3", "--log-dir", str(logs)]
-    words = ["--file", str(corpus), "--pids", str(logs), "--steps", str(STEPS), "--workers", "1"]
-    words += ["--device", "cpu", "--training-options", "checkpoint_every_steps=3"]
-    command = ["torch.distributed.run", *torchrun, "-m", "instructpt", "run", RECIPE, *words, "--out", str(out)]
+    command = ["torch.distributed.run", *torchrun, "-m", "instructpt", *words(corpus, out, logs)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     quiet = subprocess.DEVNULL
     process = subprocess.Popen([sys.executable, "-m", *command], stdout=quiet, stderr=quiet, env=environment)
     return Torchrun(process, out, logs)
+
+
+@contextmanager
+def forked(corpus: Path, out: Path) -> Iterator[list[Forked]]:
+    """Two processes that run the command together."""
+    said = Path(f"{out}-said-{len(list(out.parent.iterdir()))}")
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    world = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
+    world["TORCHELASTIC_USE_AGENT_STORE"] = "True"
+    yield [
+        fork(main, words(corpus, out, out.parent), folder=said / rank, **world, RANK=rank, LOCAL_RANK=rank)
+        for rank in ("0", "1")
+    ]
 
 
 def weights(out: Path) -> list[bytes]:
@@ -79,24 +104,27 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Torchrun:
-    run = start(corpus, tmp_path_factory.mktemp("undisturbed") / "out")
-    assert run.end() == 0, run.said(0, "stderr")
-    return run
+def undisturbed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Forked]]:
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    with forked(corpus, out) as processes:
+        assert [process.end() for process in processes] == [0, 0], processes[0].complained()
+    return out, processes
 
 
-def test_both_models_are_trained_and_only_the_first_process_speaks(undisturbed: Torchrun) -> None:
-    assert all(weights(undisturbed.out))
-    assert undisturbed.said(0, "stdout").startswith("Kept: all that was read\nReport: ")
-    assert "model        done" in undisturbed.said(0, "stderr")
-    assert "tuned        done" in undisturbed.said(0, "stderr")
-    assert undisturbed.said(1, "stdout") == undisturbed.said(1, "stderr") == ""
+def test_both_models_are_trained_and_only_the_first_process_speaks(undisturbed: tuple[Path, list[Forked]]) -> None:
+    out, (first, second) = undisturbed
+    assert all(weights(out))
+    assert first.said().startswith("Kept: all that was read\nReport: ")
+    assert "model        done" in first.complained()
+    assert "tuned        done" in first.complained()
+    assert second.said() == second.complained() == ""
 
 
 def test_one_killed_then_one_told_to_stop_then_left_alone_it_ends_with_the_same_bytes(
-    corpus: Path, undisturbed: Torchrun, tmp_path: Path
+    corpus: Path, undisturbed: tuple[Path, list[Forked]], tmp_path: Path
 ) -> None:
-    killed = start(corpus, tmp_path / "out")
+    out = tmp_path / "out"
+    killed = start(corpus, out)
     killed.wait_for_step(5)
     killed.send(signal.SIGKILL, rank=1)
     assert killed.end() != 0
@@ -105,14 +133,14 @@ def test_one_killed_then_one_told_to_stop_then_left_alone_it_ends_with_the_same_
     assert "the same command goes on from the last checkpoint" in line
     assert "Traceback" not in killed.said(0, "stderr")
 
-    stopped = start(corpus, tmp_path / "out")
-    stopped.wait_for_step(8)
-    stopped.send(signal.SIGTERM, rank=1)
-    assert stopped.end() == 0
-    assert "stopped; what is finished is kept" in stopped.said(0, "stderr")
-    assert not (stopped.out / "model" / "manifest.json").exists()
-    assert 8 <= newest_checkpoint(stopped.out) < STEPS
+    with forked(corpus, out) as stopped:
+        wait_for_step(out, 8, is_alive=stopped[0].is_alive)
+        stopped[1].send(signal.SIGTERM)
+        assert [process.end() for process in stopped] == [0, 0]
+    assert "stopped; what is finished is kept" in stopped[0].complained()
+    assert not (out / "model" / "manifest.json").exists()
+    assert 8 <= newest_checkpoint(out) < STEPS
 
-    resumed = start(corpus, tmp_path / "out")
-    assert resumed.end() == 0, resumed.said(0, "stderr")
-    assert weights(resumed.out) == weights(undisturbed.out)
+    with forked(corpus, out) as resumed:
+        assert [process.end() for process in resumed] == [0, 0], resumed[0].complained()
+    assert weights(out) == weights(undisturbed[0])

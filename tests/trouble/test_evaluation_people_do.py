@@ -59,12 +59,6 @@ def test_commas_part_names() -> None:
     assert resolve(["arc_easy, boolq"]) == ("arc_easy", "boolq")
 
 
-def test_tasks_of_the_harness_go_by_their_names() -> None:
-    assert resolve(["lambada_openai,boolq"]) == ("lambada_openai", "boolq")
-    with pytest.raises(InputError, match="no evaluation task is called 'lambada_open'"):
-        resolve(["lambada_open"])
-
-
 def test_files_and_folders_of_ones_own(task: Path, tmp_path: Path) -> None:
     assert resolve([str(task)]) == resolve([str(task.parent)]) == (str(task),)
     with pytest.raises(InputError, match="no such file"):

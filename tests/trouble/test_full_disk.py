@@ -26,8 +26,8 @@ def limit_disk():
     subprocess.run(["mount", "-o", f"remount,size={int(num_bytes)}", str(Path(out).parent)], check=True)
 
 while num_bytes < 16_000_000:
-    step, even = (4096, 60_000) if how == "disk" else (200, 2000)
-    num_bytes = num_bytes + step if num_bytes < even else 1.3 * num_bytes
+    step, even = (8192, 60_000) if how == "disk" else (400, 2000)
+    num_bytes = num_bytes + step if num_bytes < even else 1.5 * num_bytes
     if how == "disk":
         limit_disk()
     status, said = forked(work, before=limit_files if how == "files" else lambda: None)

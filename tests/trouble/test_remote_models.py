@@ -8,7 +8,7 @@ import pytest
 from conftest import corpus_rows, write_corpus
 from disturbed import complaint, tally
 
-from benchmarks.scripted_server import started_server
+from benchmarks.scripted_server import scripted_server
 from instructpt.cli.commands import main
 
 MODEL, NAME = "shipped:synthesizer", "some/model"
@@ -28,7 +28,7 @@ def augment(corpus: Path, out: Path, url: str, *, name: str = NAME) -> int:
 def test_the_server_is_asked(corpus: Path, tmp_path: Path) -> None:
     """The context of the model that ships, whose tokens are counted in its stead, is not the server's."""
     log = tmp_path / "log"
-    with started_server(MODEL, served_model=NAME, log=log) as server:
+    with scripted_server(MODEL, served_model=NAME, log=log) as server:
         assert augment(corpus, tmp_path / "out", server.url) == 0
     counts = tally(tmp_path / "out", "groups")
     assert log.read_bytes().count(b"\n") == counts["taken"] > 0
@@ -39,13 +39,13 @@ def test_the_server_is_asked(corpus: Path, tmp_path: Path) -> None:
 def test_another_name_than_the_servers_is_one_line(
     corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with started_server(MODEL, served_model=NAME) as server:
+    with scripted_server(MODEL, served_model=NAME) as server:
         assert augment(corpus, tmp_path / "out", server.url, name="another/model") == 1
     assert f"serves no another/model but {NAME}" in complaint(capfd.readouterr().err)
 
 
 def test_a_dead_server_is_one_line(corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with started_server(MODEL) as server:
+    with scripted_server(MODEL) as server:
         pass
     assert augment(corpus, tmp_path / "out", server.url) == 1
     assert "no endpoint gave an answer for 1 seconds" in complaint(capfd.readouterr().err)

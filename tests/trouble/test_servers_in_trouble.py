@@ -14,7 +14,7 @@ import pytest
 from disturbed import Ground, complaint, records, tally, wait_until
 
 from benchmarks.reports import contents, passages, write_corpus
-from benchmarks.scripted_server import StartedServer, started_server
+from benchmarks.scripted_server import ScriptedServer, scripted_server, started_server
 from benchmarks.storm import Asked, kept_keys, shards_of
 
 NUM_PASSAGES = 150
@@ -32,16 +32,16 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Ground:
 
 
 @contextmanager
-def servers(town: Ground, *options: dict[str, Any]) -> Iterator[list[StartedServer]]:
-    """One for each set of options."""
+def servers(town: Ground, *options: dict[str, Any], start: Any = scripted_server) -> Iterator[list[Any]]:
+    """One for each set of options. start: `started_server` for those that are to be killed."""
     with ExitStack() as stack:
         yield [
-            stack.enter_context(started_server(town.corpus.model, **{"delay_ms": 2, "retry_after_seconds": 0} | some))
+            stack.enter_context(start(town.corpus.model, **{"delay_ms": 2, "retry_after_seconds": 0} | some))
             for some in options
         ]
 
 
-def run(town: Ground, out: Path, at: Sequence[StartedServer], *options: str) -> int:
+def run(town: Ground, out: Path, at: Sequence[ScriptedServer], *options: str) -> int:
     """The command, with these servers."""
     return town.run(out, "--endpoints", *(server.url for server in at), "--engine-options", *FAST, *options)
 
@@ -86,7 +86,7 @@ def test_troubled_servers_give_what_healthy_ones_would(town: Ground, tmp_path: P
         assert f'outcome="{share.partition("=")[0]}"' in counts
 
 
-def metrics(server: StartedServer) -> str:
+def metrics(server: ScriptedServer) -> str:
     """What a server counted."""
     with urllib.request.urlopen(f"{server.url.removesuffix('/v1')}/metrics", timeout=60) as answer:
         counts: str = answer.read().decode()
@@ -97,7 +97,7 @@ def metrics(server: StartedServer) -> str:
 def test_of_two_servers_one_that_dies_half_way_is_not_missed(town: Ground, tmp_path: Path, end: str) -> None:
     """Killed: its connections break. Stopped: they stay open, and nothing comes any more."""
     logs = [tmp_path / "first.log", tmp_path / "second.log"]
-    with servers(town, *({"log": log, "delay_ms": 20} for log in logs)) as both:
+    with servers(town, *({"log": log, "delay_ms": 20} for log in logs), start=started_server) as both:
         number = signal.SIGKILL if end == "killed" else signal.SIGSTOP
         with meanwhile(lambda: num_lines(logs[0]) > 20, lambda: both[0].process.send_signal(number)):
             assert run(town, tmp_path / "out", both, "timeout_seconds=1") == 0
@@ -134,7 +134,8 @@ def test_with_all_servers_dead_it_says_so_and_goes_on_once_they_are_back(
     town: Ground, tmp_path: Path, capfd: pytest.CaptureFixture[str], end: str
 ) -> None:
     out, logs = tmp_path / "out", [tmp_path / "first.log", tmp_path / "second.log"]
-    with servers(town, {"log": logs[0], "delay_ms": 20, "trouble": "hang=0.02"}) as (server,):
+    first = {"log": logs[0], "delay_ms": 20, "trouble": "hang=0.02"}
+    with servers(town, first, start=started_server) as (server,):
         port = int(server.url.rpartition(":")[2].removesuffix("/v1"))
         if end == "half-way":
             with meanwhile(lambda: num_lines(logs[0]) > NUM_PASSAGES // 3, server.process.kill):
