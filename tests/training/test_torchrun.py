@@ -1,9 +1,9 @@
 """The whole command under torchrun: who speaks, what comes out, and what a killed or stopped process does to the rest.
 
 The run in which one process is killed is a real `torchrun`, over gloo on the CPU; it takes half a minute of processor
-time. Where torchrun has nothing to do but to start them, two processes are forked with what it gives them: variables, and
-a store through which they meet. The recipe trains twice, one model from the other: processes that trained together must
-find each other again.
+time. Where torchrun has nothing to do but to start them, two processes are forked with what it gives them: variables,
+and a store through which they meet. The recipe trains twice, one model from the other: processes that trained together
+must find each other again.
 """
 
 from __future__ import annotations
