@@ -121,6 +121,7 @@ class Server:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._key = os.environ[settings.key_variable] if settings.key_variable else None
         self._vocabulary = vocabulary.load(settings.model)
         self._engine = ScriptedEngine(settings.model)
         self._name = settings.served_model or settings.model
@@ -153,8 +154,7 @@ class Server:
         return web.Response()
 
     def _check_key(self, request: web.Request) -> None:
-        variable = self.settings.key_variable
-        if variable is not None and request.headers.get("Authorization") != f"Bearer {os.environ[variable]}":
+        if self._key is not None and request.headers.get("Authorization") != f"Bearer {self._key}":
             raise RefusalError(401, "Unauthorized")
 
     async def _models(self, request: web.Request) -> web.Response:

@@ -174,6 +174,24 @@ def test_all_is_over_when_no_place_is_left_and_the_error_says_why() -> None:
         asyncio.run(endpoints.acquire(b""))
 
 
+def test_too_many_requests_are_warned_of_once_and_after_a_while_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
+    one = place(1)
+    endpoints = Endpoints([one], gone_seconds=6)
+    one.push_back(0.0)
+    endpoints.check()
+    assert not caplog.messages
+    one.pushed_back_since = time.monotonic() - 16
+    endpoints.check()
+    endpoints.check()
+    (warned,) = caplog.messages
+    assert "too many requests" in warned
+    assert "for 30 seconds" in warned
+    one.pushed_back_since = time.monotonic() - 31
+    endpoints.check()
+    with pytest.raises(EngineGoneError, match="too many requests"):
+        asyncio.run(endpoints.acquire(b""))
+
+
 def test_who_waits_for_a_place_gets_the_next_one() -> None:
     async def run() -> int:
         one = place(max_in_flight=1)
