@@ -8,6 +8,7 @@ about the last passage of the prompt, in the way that the prompt asks for:
     <CON> {passage} </CON>                                    <QUE> {q} <ANS> {a} </END>             (dialect tags)
     <CON> {passage} </CON>  <ASK> 2 {category} </ASK>         <CAT> {category} <QUE> {q} ...         (dialect steered)
     ... {"pairs": [...]} ... === X === {passage} === X ===    {"pairs": [{"question": "{q}", ...}]}  (dialect chat)
+    ... === X === {passage} === X === List ...                what the form wants (`scripted_forms`)
 
 They come in all four formats, with here and there a broken piece, as real models write them. All choices are drawn from
 a digest of the prompt: same prompt, same answer, on any machine.
@@ -25,6 +26,7 @@ from random import Random
 import numpy as np
 import orjson
 
+from benchmarks.scripted_forms import write_in_form
 from instructpt.engines import Completion, Conversation, EngineState, Form, Prompt, Sampling
 from instructpt.errors import EngineError
 from instructpt.records import Pair
@@ -150,6 +152,8 @@ def write_pairs(prompt: str, *, form: Form | None = None) -> str:
     that of `tags`; a prompt without markup is one passage. One answer in eight lacks its end, one in eight repeats its
     first question, one in eight has a piece without an answer.
     """
+    if (written := write_in_form(prompt)) is not None:
+        return written
     stream = rng(0, "pairs", prompt)
     if '{"pairs": [' in prompt:
         *_, passage, request = ["", *_FENCE.split(prompt)]

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 LongText = Annotated[str, "large_string"]
 """A text of which a shard may hold more than 2 GiB in all."""
-Kind = Literal["raw", "augmented", "task", "instruction"]
-"""What a training text is made of: plain corpus text, text with pairs, annotated task data, instructions alone."""
+Kind = Literal["raw", "augmented", "task", "instruction", "written"]
+"""What a training text is made of: plain corpus text, text with pairs, annotated task data, instructions alone, a text
+about a passage in another form (`Writing`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,17 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
+class Writing:
+    """A text about a passage that is no pair: facts, a summary, a dialogue. To be trained on as it stands."""
+
+    form: str
+    """As `--forms` names it: "facts", "paraphrase:spoken"."""
+    variant: Annotated[int, "int32"]
+    """Which of the passage's texts of this form it is, counted from 0 in the order in which they were asked for."""
+    text: LongText
+
+
+@dataclass(frozen=True, slots=True)
 class Reject:
     """Something that was left out, and why: a piece of a model's answer, a broken line of a file."""
 
@@ -76,6 +88,8 @@ class Shot:
     follows: Annotated[int, "int32"] = 0
     """How many earlier shots of its group the model had before its eyes when it wrote these pairs."""
     rejects: tuple[Reject, ...] = ()
+    writings: tuple[Writing, ...] = ()
+    """Texts about the passage that are no pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +211,7 @@ class Match:
     shot: int | None
     """Of a group: which passage, counted from 0."""
     pair: int | None
-    """Of a group: which of the passage's pairs; None for the passage itself."""
+    """Of a group: which of the passage's pairs, its writings counted on after them; None for the passage itself."""
     spans: tuple[tuple[int, int], ...]
     """The characters that are shared, half-open ranges in order: of a text, a passage, or a pair's strings in lines."""
     text: LongText

@@ -63,9 +63,11 @@ def losses(stage: Stage[Any], tally: Tally) -> list[Loss]:
         reasons = _counted(tally, "unanswered/")
         found.append(Loss(stage.name, tally.counts.get("queries_answered", 0), total, "queries answered", reasons))
     num_with = tally.counts.get("passages_with_pairs")
-    if stage.record is Group and num_with is not None and num_with < tally.made:
+    num_alone = tally.counts.get("passages_with_writings_alone", 0)
+    if stage.record is Group and num_with is not None and (num_with := num_with + num_alone) < tally.made:
         rejects, shown = _counted(tally, "rejects/"), _samples(tally, "rejects/")
-        found.append(Loss(stage.name, num_with, tally.made, "passages have pairs", rejects, shown))
+        what = "passages have pairs or writings" if "writings" in tally.counts else "passages have pairs"
+        found.append(Loss(stage.name, num_with, tally.made, what, rejects, shown))
     return found
 
 

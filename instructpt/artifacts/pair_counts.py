@@ -16,7 +16,7 @@ def count_left_out(before: Group, after: Group, tally: Tally) -> None:
 
 
 def count_pairs(group: Group, tally: Tally) -> Group:
-    """Count a group's pairs by kind and its rejects by reason; the group itself."""
+    """Count a group's pairs by kind, its writings by form, and its rejects by reason; the group itself."""
     for shot in group.shots:
         tally.count("pairs", len(shot.pairs))
         tally.count("passages_with_pairs", bool(shot.pairs))
@@ -26,6 +26,11 @@ def count_pairs(group: Group, tally: Tally) -> Group:
             tally.count(f"format/{answer}{'' if pair.rationale is None else ' + rationale'}")
             if pair.category:
                 tally.count(f"category/{pair.category}")
+        for writing in shot.writings:
+            tally.count("writings")
+            tally.count(f"writings/{writing.form}")
+        if shot.writings and not shot.pairs:
+            tally.count("passages_with_writings_alone")
         for reject in shot.rejects:
             tally.count(f"rejects/{reject.reason}")
             tally.show(f"rejects/{reject.reason}", reject.text or shot.document.text)

@@ -120,6 +120,7 @@ RANGES = {
     "tuning_tokens": TOKENS,
     "unanswerable_share": SHARE,
     "unseen_contexts": COUNT,
+    "variants": MANY,
     "vocabulary_size": Range(257, 2**24),
     "written_documents": MANY,
     "warmup_steps": COUNT_OR_NONE,

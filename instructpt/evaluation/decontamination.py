@@ -105,8 +105,9 @@ class Decontaminate(Stage[Any]):
                 gone.add(number)
                 run.tally.drop(REASON, shot.document.text)
                 continue
-            bad = {place for place in range(len(shot.pairs)) if by_place[number, place]}
-            left_out = tuple(Reject(pair_text(shot.pairs[place])[:_SHOWN_CHARACTERS], REASON) for place in bad)
+            said = [*map(pair_text, shot.pairs), *(writing.text for writing in shot.writings)]
+            bad = {place for place in range(len(said)) if by_place[number, place]}
+            left_out = tuple(Reject(said[place][:_SHOWN_CHARACTERS], REASON) for place in bad)
             # Of the shots that the model had before its eyes, only those that are still there can be counted.
             lost = len(gone.intersection(range(number - shot.follows, number)))
             shots.append(
@@ -115,6 +116,7 @@ class Decontaminate(Stage[Any]):
                     tuple(pair for place, pair in enumerate(shot.pairs) if place not in bad),
                     shot.follows - lost,
                     shot.rejects + left_out,
+                    tuple(one for place, one in enumerate(shot.writings, len(shot.pairs)) if place not in bad),
                 )
             )
         if shots:

@@ -180,7 +180,7 @@ class Stretch:
 
 
 def _parts(row: int, record: Document | Group | Text) -> Iterator[Stretch]:
-    """What a record says: a text, or passages and pairs."""
+    """What a record says: a text, or passages, pairs and writings."""
     if isinstance(record, Group):
         for number, shot in enumerate(record.shots):
             document = shot.document
@@ -189,6 +189,8 @@ def _parts(row: int, record: Document | Group | Text) -> Iterator[Stretch]:
                 yield Stretch(row, document.id, document.source, pair_text(pair), number, place)
                 if len(folded_words(pair.question)) < MIN_WORDS:  # it may be an item by itself
                     yield Stretch(row, document.id, document.source, pair.question, number, place)
+            for place, writing in enumerate(shot.writings, len(shot.pairs)):
+                yield Stretch(row, document.id, document.source, writing.text, number, place)
     elif isinstance(record, Text) and record.breaks:
         for start, stop in pairwise((0, *record.breaks, len(record.text))):
             yield Stretch(row, record.id, record.source, record.text[start:stop], offset=start)

@@ -14,7 +14,11 @@ def summary(tally: Tally) -> str:
         parts.append(f"{tally.taken:,} -> {tally.made:,}")
     if dropped := sum(tally.dropped.values()):
         parts.append(f"dropped {dropped:,} ({', '.join(f'{k} {v:,}' for k, v in sorted(tally.dropped.items())[:3])})")
-    parts += [f"{key} {tally.counts[key]:,}" for key in ("pairs", "tokens", "rows", "steps") if key in tally.counts]
+    parts += [
+        f"{key} {tally.counts[key]:,}"
+        for key in ("pairs", "writings", "tokens", "rows", "steps")
+        if key in tally.counts
+    ]
     if rejects := sum(number for name, number in tally.counts.items() if name.startswith("rejects/")):
         parts.append(f"rejected pairs {rejects:,}")
     if left_out := [f"{n:,} {k.removeprefix(NOT_READ)}" for k, n in tally.counts.items() if k.startswith(NOT_READ)]:

@@ -4,7 +4,7 @@ The news of a stage that asks a model are numbers under fixed names, so that tho
 whatever else stands in them is shown as it is:
 
     passages, total, shards       done, of those in the shards begun so far, and how many shards those are
-    pairs, rejects, rejects/*     accepted, not accepted, and those by reason
+    pairs, writings, rejects, rejects/*                 accepted ones, and those that are not, also by reason
     replayed, failed              passages that the ledger answered, and those without an answer
     prompt_tokens, output_tokens  of answers that an engine gave in this command
     capacity, under_way           chains that may be, and are, with the engine
@@ -97,6 +97,7 @@ def details(view: View, *, num_reasons: int = 5) -> dict[str, str]:
             f"{view.number('passages'):,.0f} of {'' if whole == view.number('total') else 'about '}{whole:,.0f}",
             _rate(view, "asked"),
             f"pairs {view.number('pairs'):,.0f}",
+            f"writings {view.number('writings'):,.0f}" if view.number("writings") else "",
             f"failed {view.number('failed'):,.0f}" if view.number("failed") else "",
             f"from the ledger {view.number('replayed'):,.0f}" if view.number("replayed") else "",
         ),

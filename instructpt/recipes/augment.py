@@ -14,12 +14,12 @@ from instructpt.errors import RecipeError
 from instructpt.mining.stages import Mine
 from instructpt.models import is_remote
 from instructpt.models.folders import is_local, local_folder
-from instructpt.recipes.flags import Asking, Language, PairLayoutFlag, Reading, Seed, recipe
+from instructpt.recipes.flags import Asking, Forms, Language, PairLayoutFlag, Reading, Seed, Variants, recipe
 from instructpt.recipes.queries import with_queries
 from instructpt.records import Document, Group
 from instructpt.synthesis.dialects import open_dialect
 from instructpt.synthesis.mix import mix_of
-from instructpt.synthesis.stages import Synthesize, default_checks
+from instructpt.synthesis.stages import Synthesize, Write, check_writes_forms, default_checks
 from instructpt.templates.stages import Template
 from instructpt.verification.checks import DEFAULT_CHECKS
 from instructpt.verification.consistency import Consistency
@@ -46,6 +46,8 @@ def augment(
     categories: str | None = None,
     asking: Asking = Asking(),
     reader: str | None = None,
+    forms: Forms = "",
+    variants: Variants = 1,
     shots: int | None = None,
     checks: tuple[str, ...] | None = None,
     near_duplicates: float | None = None,
@@ -78,12 +80,19 @@ def augment(
             be answered is listed in queries-unanswered.
         query_field: Field or column that holds the question.
     """
+    if forms and (mine or categories or checks is not None or asking.pairs or asking.dialect != AUTO):
+        raise RecipeError(
+            f"the forms are {forms!r}, which say themselves what is asked and checked: leave out --mine, --categories, "
+            "--checks, --pairs and --dialect"
+        )
     if categories and mine:
         raise RecipeError(f"categories are {categories!r} for mined pairs, which cannot be asked for: leave --mine out")
     is_without_model = mine and not queries
     own = Prompting() if is_without_model else known_prompting(model)
     prompting = asking.prompting(own, mix=categories, reader=reader)
-    if not mine and (is_known(model) or asking.dialect != AUTO):
+    if forms and is_known(model):
+        check_writes_forms(model, prompting)
+    elif not mine and (is_known(model) or asking.dialect != AUTO):
         mix_of(prompting)  # refuses now what cannot be asked for; a Hub model is asked once it is here
     if shots is None:
         shots = 1 if not mine and open_dialect(prompting.dialect).asks_apart else 2
@@ -92,7 +101,9 @@ def augment(
     passages = Split(name="passages", documents=documents, vocabulary=words, budget_tokens=prompting.passage_tokens)
     groups: Stage[Group]
     name = "own" if queries else "groups"
-    if mine:
+    if forms:
+        groups = written(name, passages, model, prompting, forms=forms, variants=variants, shots=shots, seed=seed)
+    elif mine:
         if reader and is_without_model:
             raise RecipeError(f"the reader is {reader} for mined pairs: leave --mine out, or use instructpt verify")
         mined = Mine(name="mined", passages=passages, shots=shots, seed=seed)
@@ -153,6 +164,36 @@ def synthesized(
     read = Consistency(name=f"{name}-read", groups=written, model=reader, min_f1=MIN_AGREEMENT)
     mined = Mine(name=f"{name}-mined", passages=passages, shots=shots, max_pairs=MINED_PAIRS, max_per_kind=1, seed=seed)
     return Best(name=name, groups=read, mined=mined, pairs=wanted)
+
+
+def written(
+    name: str,
+    passages: Stage[Document],
+    model: str,
+    prompting: Prompting,
+    *,
+    forms: str,
+    variants: int,
+    shots: int,
+    seed: int,
+) -> Stage[Group]:
+    """Passages with what a model writes about them in forms; pairs among them are confirmed by a reader, if there is
+    one."""
+    reader = prompting.reader
+    groups = Write(
+        name=f"{name}-written" if reader else name,
+        passages=passages,
+        model=model,
+        forms=forms,
+        variants=variants,
+        shots=shots,
+        window_tokens=prompting.window_tokens,
+        max_new_tokens=prompting.max_new_tokens,
+        seed=seed,
+    )
+    if not reader:
+        return groups
+    return Consistency(name=name, groups=groups, model=reader, min_f1=MIN_AGREEMENT)
 
 
 def is_known(model: str) -> bool:

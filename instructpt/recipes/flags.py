@@ -54,6 +54,16 @@ SynthesizerFlag = Annotated[
     str, arg(help="The model that writes the pairs: a folder or a Hub id. By default the small one in this package.")
 ]
 
+Forms = Annotated[
+    str,
+    arg(
+        help="What an instruct model writes about each passage, and how often: pairs=2,facts=1,paraphrase=1. The forms "
+        "are pairs, faq, facts, paraphrase (or paraphrase:plain, :encyclopaedic, :spoken), summary, tutorial, table, "
+        "problem, relations, dialogue, strategies, and .toml files of yours (docs/forms.md)."
+    ),
+]
+Variants = Annotated[int, arg(help="Different texts for each that --forms asks for.")]
+
 SAMPLE_PASSAGES = "sample:passages.jsonl.zst"
 SAMPLE_TASKS = "sample:tasks.jsonl.zst"
 MAX_EPOCHS = 4.0

@@ -34,7 +34,11 @@ def render(road: Sequence[Artifact], *, record: str, num_records: int, character
     record: "Text", "Group" or "Document". characters: of its texts. sample: one record for people to read.
     """
     licences = _licences(road)
-    asked = [str(a.settings["model"]) for a in road if a.stage == "Synthesize" and isinstance(a.settings["model"], str)]
+    asked = [
+        str(a.settings["model"])
+        for a in road
+        if a.stage in ("Synthesize", "Write") and isinstance(a.settings["model"], str)
+    ]
     return write(
         "dataset_card.md",
         version=__version__,
@@ -84,8 +88,9 @@ def _public(value: Any) -> str:
 def sample_of(record: Text | Group | Document, *, most: int = 1500) -> str:
     """A record as text for the card, its control characters left out."""
     if isinstance(record, Group):
-        shot = next((shot for shot in record.shots if shot.pairs), record.shots[0])
-        text = "\n\n".join([shot.document.text, *(f"{p.question}\n-> {p.answer}" for p in shot.pairs)])
+        shot = next((shot for shot in record.shots if shot.pairs or shot.writings), record.shots[0])
+        pairs = (f"{pair.question}\n-> {pair.answer}" for pair in shot.pairs)
+        text = "\n\n".join([shot.document.text, *pairs, *(f"[{w.form}]\n{w.text}" for w in shot.writings)])
     else:
         text = record.text
     shown = "".join(c for c in text[:most] if c in "\n\t" or c.isprintable())

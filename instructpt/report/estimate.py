@@ -29,7 +29,7 @@ from instructpt.progress.in_words import duration
 from instructpt.records import Document
 from instructpt.synthesis.dialects import open_dialect
 from instructpt.synthesis.mix import mix_of
-from instructpt.synthesis.stages import Synthesize
+from instructpt.synthesis.stages import Synthesize, Write
 from instructpt.training.mixtures import mixtures
 from instructpt.training.stages import Train
 from instructpt.words import vocabulary
@@ -80,6 +80,8 @@ def estimates(target: Stage[Any], run: Run, wishes: Wishes) -> Iterator[Table]:
     for stage in tree(target):
         if isinstance(stage, Synthesize):
             yield _synthesis(stage, run, wishes)
+        elif isinstance(stage, Write):
+            yield _writing(stage, run, wishes)
         elif isinstance(stage, Train) and (outline := _training(stage, run)):
             yield outline
 
@@ -136,8 +138,7 @@ def _synthesis(stage: Synthesize, run: Run, wishes: Wishes) -> Table:
     ]
     rows.append(("all", _count(sum(r.passages for r in found)), _count(prompt_tokens), _count(output_tokens)))
     notes = [
-        f"from {sampled.num_documents:,} documents, {sampled.share:.2%} of the corpus; "
-        f"the number of passages is good to +-{1.96 * sampled.relative_error:.0%} (95 %)",
+        _sampled_note(sampled),
         *how,
         *_hours(output_tokens, prompt_tokens, speed, wishes, run.budget),
     ]
@@ -147,6 +148,57 @@ def _synthesis(stage: Synthesize, run: Run, wishes: Wishes) -> Table:
         tuple(rows),
         tuple(notes),
     )
+
+
+def _sampled_note(sampled: Sampled) -> str:
+    return (
+        f"from {sampled.num_documents:,} documents, {sampled.share:.2%} of the corpus; "
+        f"the number of passages is good to +-{1.96 * sampled.relative_error:.0%} (95 %)"
+    )
+
+
+def _writing(stage: Write, run: Run, wishes: Wishes) -> Table:
+    """What each form takes, if every answer is kept: a rejected one is asked for again."""
+    from instructpt.synthesis.chains import measure
+    from instructpt.synthesis.forms import requests
+
+    sampled = sample(stage.passages, run, num_documents=wishes.sample_documents)
+    words, asked = vocabulary.load(description_folder(stage.model, run)), stage.asked()
+    found: list[tuple[str, tuple[float, ...]]] = []
+    """Label; passages, requests, tokens of prompts and answers."""
+    for form in asked:
+        passages = [passage for passage in sampled.passages if requests.has_enough_numbers(passage, form.form)]
+        number, of_passages = requests.num_requests(form, stage.variants), len(passages) * sampled.scale
+        plain = [requests.request(requests.material_of(form.form, passage)) for passage in passages]
+        prompt_tokens = sum(measure(one, vocabulary=words, follows=0).num_tokens for one in plain) * sampled.scale
+        answer = wishes.answer_tokens or min(stage.max_new_tokens, form.form.tokens)
+        numbers = (of_passages, number * of_passages, number * prompt_tokens, number * of_passages * answer)
+        found.append((form.label, numbers))
+    totals = [sum(numbers[place] for _, numbers in found) for place in (1, 2, 3)]
+    rows = [(label, *map(_count, numbers)) for label, numbers in found]
+    rows.append(("all", _count(len(sampled.passages) * sampled.scale), *map(_count, totals)))
+    how = "given" if wishes.answer_tokens else "each form's own guess (its file says tokens), not measured"
+    speed, speed_how = _known_speed(stage.model, run, wishes.speed)
+    notes = (
+        _sampled_note(sampled),
+        f"tokens of an answer: {how}; what is rejected is asked for again, up to half as often and twice more",
+        speed_how,
+        *_hours(totals[2], totals[1], speed, wishes, run.budget),
+    )
+    columns = ("form", "passages", "requests", "prompt tokens", "output tokens")
+    return Table(f"{stage.name}: what it will take", columns, tuple(rows), notes)
+
+
+def _known_speed(model: Model, run: Run, given: float | None) -> tuple[float | None, str]:
+    """Output tokens a second of one accelerator, given or published, and how it is known."""
+    if given is not None:
+        return given, "speed: given"
+    speed = None
+    if size := _parameters(model, run):
+        speed = next((rate for limit, rate in PUBLISHED_SPEEDS if size <= limit * 1.2), None)
+    if speed is None:
+        return None, "speed: not known for this model; give --speed TOKENS_PER_SECOND, or --measure 64"
+    return speed, f"speed: {speed:,} output tokens/s, published for one H100 and models of this size"
 
 
 def _speed(
@@ -163,7 +215,7 @@ def _speed(
             "(--measure N asks the model)"
         )
     )
-    speed, speed_how = wishes.speed, "speed: given"
+    speed, speed_how = _known_speed(stage.model, run, wishes.speed)
     if wishes.measure:
         measured, answer_measured = _measured(
             stage,
@@ -177,16 +229,11 @@ def _speed(
             answer_how = (
                 f"answers of {answer:,.0f} tokens: measured on {min(wishes.measure, len(sampled.passages))} passages"
             )
-        if speed is None:
+        if wishes.speed is None:
             speed, speed_how = (
                 measured,
                 f"speed: {measured:,.0f} output tokens/s, measured here with --engine {run.engine}",
             )
-    if speed is None and (size := _parameters(stage.model, run)):
-        speed = next((rate for limit, rate in PUBLISHED_SPEEDS if size <= limit * 1.2), None)
-        speed_how = f"speed: {speed:,} output tokens/s, published for one H100 and models of this size" if speed else ""
-    if speed is None:
-        speed_how = "speed: not known for this model; give --speed TOKENS_PER_SECOND, or --measure 64"
     return speed, answer, [answer_how, speed_how]
 
 

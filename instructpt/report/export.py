@@ -135,7 +135,7 @@ def _characters(record: records.Text | records.Group | records.Document) -> int:
 
 def _has_pairs(record: records.Text | records.Group | records.Document) -> bool:
     if isinstance(record, records.Group):
-        return any(shot.pairs for shot in record.shots)
+        return any(shot.pairs or shot.writings for shot in record.shots)
     return isinstance(record, records.Text) and record.kind != "raw"
 
 

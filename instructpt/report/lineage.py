@@ -217,15 +217,17 @@ def _pairs_notes(artifact: Artifact, shard: int, record: Traced) -> Iterator[str
     settings = artifact.settings
     if "model" in settings:
         yield f"model: {_model(settings, artifact.folder)}"
-        yield f"dialect: {settings['dialect']}; asked for: {settings.get('categories') or 'what the model chooses'}"
+        asked = settings.get("forms") or settings.get("categories") or "what the model chooses"
+        yield f"dialect: {settings['dialect']}; asked for: {asked}"
     if "checks" in settings:
         yield f"checks: {', '.join(settings['checks'])}"
     for number, shot in enumerate(record.shots, 1):
         reasons = Counter(reject.reason for reject in shot.rejects)
         left_out = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common()) or "nothing"
+        writings = f", {len(shot.writings)} writings" if shot.writings else ""
         yield (
             f"round {number} of {len(record.shots)}, {shot.follows} earlier ones before its eyes: "
-            f"{len(shot.pairs)} pairs, left out: {left_out}"
+            f"{len(shot.pairs)} pairs{writings}, left out: {left_out}"
         )
 
 
@@ -243,7 +245,7 @@ def _model(settings: Mapping[str, Any], folder: Folder) -> str:
 def _template_notes(artifact: Artifact, shard: int, record: Traced) -> Iterator[str]:
     """How the text was laid out: the style is drawn again from the group's own text and compared."""
     from instructpt.templates import catalog
-    from instructpt.templates.render import render
+    from instructpt.templates.render import render, writings
     from instructpt.words import languages
 
     settings, (name,) = artifact.settings, artifact.inputs[:1]
@@ -251,11 +253,15 @@ def _template_notes(artifact: Artifact, shard: int, record: Traced) -> Iterator[
     source = load_one(artifact.folder.path.rstrip("/").rpartition("/")[0] + f"/{name}")
     if _kind(source) is not Group or settings.get("layout", "drawn") != "drawn":
         return
-    place = _find(source, {record.id}, first_shard=shard)
+    form = record.layout if isinstance(record, Text) and record.kind == "written" else ""
+    place = _find(source, {record.id.rpartition("/")[0] if form else record.id}, first_shard=shard)
     if place is None:
         return
     group = _read(source, *place)
     assert isinstance(group, Group)
+    if form:
+        yield f"form: {form}; its group holds {'the same text' if record in writings(group) else 'another'}"
+        return
     language = settings["language"]
     if language == languages.AUTO:
         language = languages.choose(group, known=catalog.languages()).language
@@ -276,6 +282,7 @@ _NOTES: dict[str, Callable[[Artifact, int, Traced], Iterator[str]]] = {
     "Read": _read_notes,
     "Split": _split_notes,
     "Synthesize": _pairs_notes,
+    "Write": _pairs_notes,
     "Mine": _pairs_notes,
     "Verify": _pairs_notes,
     "Template": _template_notes,

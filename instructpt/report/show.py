@@ -11,7 +11,7 @@ from instructpt.artifacts.storage import Folder
 from instructpt.artifacts.tally import Tally
 from instructpt.errors import ArtifactError
 from instructpt.progress.in_words import summary
-from instructpt.records import Document, Group, Item, Match, Pair, Record, Score, Text
+from instructpt.records import Document, Group, Item, Match, Record, Score, Shot, Text
 from instructpt.report.artifacts import load_one
 from instructpt.report.tables import print_table, printable
 
@@ -63,7 +63,7 @@ def _lines(record: Record) -> list[str]:
         case Text():
             return [record.text, "", f"source: {record.source}   kind: {record.kind}   layout: {record.layout or '–'}"]
         case Group():
-            return [line for shot in record.shots for line in (shot.document.text, "", *_pairs(shot.pairs), "")]
+            return [line for shot in record.shots for line in (shot.document.text, "", *_written(shot), "")]
         case Item():
             values = "  ".join(f"{name} {value:.4f}" for name, value in record.values.items())
             where = f"{record.task}, row {record.place}{f', {record.part}' if record.part else ''}"
@@ -76,10 +76,12 @@ def _lines(record: Record) -> list[str]:
             return [repr(record)]
 
 
-def _pairs(pairs: tuple[Pair, ...]) -> list[str]:
+def _written(shot: Shot) -> list[str]:
     lines = []
-    for pair in pairs:
+    for pair in shot.pairs:
         lines += [f"Q: {pair.question}", *(f"   - {option}" for option in pair.options)]
         lines += [f"   ({pair.rationale})"] if pair.rationale else []
         lines += [f"A: {pair.answer}"]
+    for writing in shot.writings:
+        lines += ["", f"[{writing.form} {writing.variant}]", writing.text]
     return lines

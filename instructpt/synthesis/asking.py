@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from instructpt.engines import Completion, Engine, Form, Sampling
 from instructpt.errors import BudgetError, EngineError, EngineGoneError, PromptRefusedError, RecipeError
-from instructpt.records import Reject, Shot
+from instructpt.records import Document, Reject, Shot
 from instructpt.synthesis import ledger as ledgers
 from instructpt.synthesis.capacity import Capacity
 from instructpt.synthesis.chains import Prompt, fit, turns
@@ -37,6 +37,8 @@ class Progress:
     passages: int = 0
     pairs: int = 0
     """Accepted ones."""
+    writings: int = 0
+    """Accepted texts that are no pairs."""
     rejects: int = 0
     prompt_tokens: int = 0
     """Of all prompts that were answered, those that the ledger answered included."""
@@ -78,6 +80,9 @@ class Synthesis:
     for none."""
     answers: Mapping[str, str] = field(default_factory=dict)
     """See `checks.Passage.answers`."""
+    write: Callable[[Session, Document, Sequence[Shot], int], Awaitable[Shot]] | None = None
+    """What is written about a passage, given the earlier shots of its chain and its number among all passages; None for
+    the dialect's pairs."""
     stop: Callable[[], str | None] | None = None
     """Asked before every request. Once it names a reason, no further one is sent, in any shard on `capacity`."""
     pay: Callable[..., None] | None = None
@@ -101,7 +106,7 @@ class Synthesis:
         return self.window_tokens - self.sampling.max_new_tokens
 
 
-_COUNTS = ("passages", "pairs", "rejects", "prompt_tokens", "output_tokens", "replayed", "failed")
+_COUNTS = ("passages", "pairs", "writings", "rejects", "prompt_tokens", "output_tokens", "replayed", "failed")
 
 
 @dataclass(slots=True)
@@ -139,6 +144,7 @@ class Session:
         totals = self.totals
         totals["passages"] += 1
         totals["pairs"] += len(shot.pairs)
+        totals["writings"] += len(shot.writings)
         totals["rejects"] += len(shot.rejects)
         totals["replayed"] += replayed
         totals["failed"] += failed
@@ -217,12 +223,13 @@ def prompts_for(
     ]
 
 
-async def ask(session: Session, prompt: Prompt) -> tuple[Completion, bool]:
+async def ask(session: Session, prompt: Prompt, *, drawn: Sampling | None = None) -> tuple[Completion, bool]:
     """The answer to a prompt, and whether the ledger had it. Equal prompts under way at once are asked once.
 
+    drawn: how the answer is drawn, where not as all of the run are.
     Raises BudgetError if no further request is to be sent, EngineError as the engine and `Session.fail` do.
     """
-    synthesis, sampling = session.synthesis, session.sampling(prompt.form)
+    synthesis, sampling = session.synthesis, drawn or session.sampling(prompt.form)
     key = ledgers.key(prompt.content, model_identity=synthesis.model_identity, sampling=sampling)
     while (asked := session.under_way.get(key)) is not None:
         await asked.wait()

@@ -63,7 +63,7 @@ class Chat:
         self.wording: Wording = prompts.load(language, layout=layout)
         words = self.wording.reply_words
         self._replies: Replies = JsonReplies() if words is None else LineReplies(words)
-        self._system = fill(self.wording.system, fence=_fence(self.wording.fence, ""), most=MAX_PAIRS)
+        self._system = fill(self.wording.system, fence=fence_line(self.wording.fence, ""), most=MAX_PAIRS)
         self._examples = list(self._shots(self.wording.examples))
         conclusion = re.escape(self.wording.conclusion.rstrip(":： "))
         self._conclusion = re.compile(rf"^([ \t*_#>]*){conclusion}[*_]*\s*[:：][*_]*", re.MULTILINE | re.IGNORECASE)
@@ -90,7 +90,7 @@ class Chat:
             if reason := refuse_category(category):
                 raise RecipeError(f"{category!r} cannot be asked for ({reason}): give a name on one line")
         turns = [*self._examples, *self._shots(earlier)]
-        return _conversation(self._system, turns, self._request(passage, categories))
+        return conversation(self._system, turns, self._request(passage, categories))
 
     def form(
         self,
@@ -108,17 +108,17 @@ class Chat:
     def ask(self, earlier: Sequence[Shot], passage: str, pair: Pair) -> Conversation:
         """See `Dialect.ask`. Each pair of an earlier shot is a turn of its own, answered in the way asked for."""
         assert self.refuse(pair) is None, f"{pair} cannot be asked: {self.refuse(pair)}"
-        fences = [_fence(word, "") for word in (self.wording.fence, self.wording.question_fence)]
+        fences = [fence_line(word, "") for word in (self.wording.fence, self.wording.question_fence)]
         system = fill(self.wording.answer_system, fence=fences[0], question_fence=fences[1])
         turns = []
         for shot in earlier:
             for i, known in enumerate(known for known in shot.pairs if self.refuse(known) is None):
                 turns.append((self._question(known, None if i else shot.document.text), self._reply(known)))
-        return _conversation(system, turns, self._question(pair, passage))
+        return conversation(system, turns, self._question(pair, passage))
 
     def answer(self, text: str, pair: Pair) -> Pair | Reject:
         """See `Dialect.answer`. With a rationale, what stands behind the last line's "Answer:" is the answer."""
-        text = (_spoken(text) or "").strip()
+        text = (spoken_part(text) or "").strip()
         *_, conclusion = (None, *self._conclusion.finditer(text))
         rationale, answer = None, text
         if conclusion is not None:
@@ -137,7 +137,7 @@ class Chat:
 
         Reasons: those of the layout (`json_replies`, `line_replies`), and `no_pair` where there is nothing at all.
         """
-        spoken = _spoken(answer)
+        spoken = spoken_part(answer)
         if spoken is None:
             return [], [Reject(answer.strip(), "cut_off")]
         pairs, rejects = self._replies.read(spoken)
@@ -158,23 +158,23 @@ class Chat:
                 yield self._request(shot.document.text, categories), self._replies.write(pairs)
 
     def _request(self, passage: str, categories: Sequence[str]) -> str:
-        fenced = _fenced(passage, word=self.wording.fence)
+        material = fenced(passage, word=self.wording.fence)
         if not categories:
-            return fill(self.wording.open_request, passage=fenced, most=MAX_PAIRS)
+            return fill(self.wording.open_request, passage=material, most=MAX_PAIRS)
         counts = Counter(hide(category.strip()) for category in categories)
         lines = [fill(self.wording.category, name=name, count=number) for name, number in counts.items()]
-        return fill(self.wording.request, passage=fenced, number=len(categories), categories="\n".join(lines))
+        return fill(self.wording.request, passage=material, number=len(categories), categories="\n".join(lines))
 
     def _question(self, pair: Pair, passage: str | None) -> str:
         """The user's turn that asks a question, with the passage unless it is that of the turn before."""
         wording, pair = self.wording, trimmed(pair)
         options = [wording.options, *(f"- {option}" for option in pair.options)] if pair.options else []
-        question = _fenced("\n".join([pair.question, *options]), word=wording.question_fence)
+        question = fenced("\n".join([pair.question, *options]), word=wording.question_fence)
         reasoned = fill(wording.reasoned, conclusion=wording.conclusion)
         how = wording.plainly if pair.rationale is None else reasoned
         if passage is None:
             return fill(wording.next_question, question=question, how=how)
-        return fill(wording.first_question, passage=_fenced(passage, word=wording.fence), question=question, how=how)
+        return fill(wording.first_question, passage=fenced(passage, word=wording.fence), question=question, how=how)
 
     def _reply(self, pair: Pair) -> str:
         pair = trimmed(pair)
@@ -183,26 +183,28 @@ class Chat:
         return hide(f"{pair.rationale}\n{self.wording.conclusion} {pair.answer}")
 
 
-def _conversation(system: str, turns: Iterable[tuple[str, str]], last: str) -> Conversation:
+def conversation(system: str, turns: Iterable[tuple[str, str]], last: str) -> Conversation:
+    """The system's turn, turns of user and assistant, and the user's last one."""
     messages = [Message("system", system)]
     for asked, replied in turns:
         messages += [Message("user", asked), Message("assistant", replied)]
     return Conversation((*messages, Message("user", last)))
 
 
-def _fenced(text: str, *, word: str) -> str:
-    fence = _fence(word, text)
+def fenced(text: str, *, word: str) -> str:
+    """The text between two equal lines that it does not hold, its marks of turns hidden."""
+    fence = fence_line(word, text)
     return f"{fence}\n{hide(text)}\n{fence}"
 
 
-def _fence(word: str, text: str) -> str:
+def fence_line(word: str, text: str) -> str:
     """The first of `=== {word} ===`, `=== {word} 2 ===`, ... that is not in the text, case and blanks aside."""
     squeezed = "".join(text.split()).casefold()
     fences = (f"=== {word} {number} ===" if number > 1 else f"=== {word} ===" for number in count(1))
     return next(fence for fence in fences if "".join(fence.split()).casefold() not in squeezed)
 
 
-def _spoken(answer: str) -> str | None:
+def spoken_part(answer: str) -> str | None:
     """The answer behind the thought that it begins with, if it does; None if the thought has no end.
 
     Templates may write the tag that opens a thought into the prompt: then only its end is there.

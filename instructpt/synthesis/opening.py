@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
@@ -27,13 +27,13 @@ from instructpt.engines.models import (
     opened_engine,
     prompting_of,
 )
-from instructpt.records import Group
+from instructpt.records import Document, Group, Shot
 from instructpt.synthesis.mix import mix_of
 from instructpt.words import vocabulary
 
 if TYPE_CHECKING:
     from instructpt.engines import Engine, Sampling
-    from instructpt.synthesis.asking import Progress, Synthesis
+    from instructpt.synthesis.asking import Progress, Session, Synthesis
     from instructpt.synthesis.capacity import Capacity
     from instructpt.words.vocabulary import Vocabulary
 
@@ -82,6 +82,8 @@ class Watch:
         news: dict[str, object] = {
             name: self._sum(name) for name in ("passages", "pairs", "rejects", "replayed", "failed")
         }
+        if num_writings := self._sum("writings"):
+            news["writings"] = num_writings
         news |= {"total": sum(self.totals.values()), "shards": len(self.totals)}
         news |= {"capacity": self.capacity.limit, "under_way": self.capacity.num_taken}
         reasons: Counter[str] = Counter()
@@ -189,8 +191,12 @@ class ModelStage(Stage[Group]):
         sampling: Sampling | None = None,
         checks: Sequence[str] = (),
         categories: Callable[[int, str], Sequence[str]] | None = None,
+        write: Callable[[Session, Document, Sequence[Shot], int], Awaitable[Shot]] | None = None,
     ) -> Iterator[Synthesis]:
-        """A shard's way to ask the model, its ledger open. sampling: by default the likeliest token each time."""
+        """A shard's way to ask the model, its ledger open. sampling: by default the likeliest token each time.
+
+        write: as in `Synthesis`.
+        """
         from instructpt.engines import Sampling
         from instructpt.synthesis.asking import Synthesis
         from instructpt.synthesis.dialects import open_dialect
@@ -213,6 +219,7 @@ class ModelStage(Stage[Group]):
                 rank=index,
                 guided=self.guided,
                 categories=categories,
+                write=write,
                 answers=prompting.answers,
                 field_characters=prompting.field_characters,
                 stop=watching(run.budget, shared.purse),

@@ -228,9 +228,10 @@ async def _change(line: _Line) -> None:
 
 
 async def _chain(session: Session, chain: tuple[Document, ...], group_id: str, first_number: int) -> Group:
+    write = session.synthesis.write or _shot
     shots: list[Shot] = []
     for number, document in enumerate(chain, first_number):
-        shots.append(await _shot(session, document, shots, number))
+        shots.append(await write(session, document, shots, number))
     return Group(group_id, tuple(shots))
 
 
@@ -241,7 +242,7 @@ async def _shot(session: Session, document: Document, earlier: Sequence[Shot], n
     if len(prompts) == 1:  # as a rule: no task is made for it
         written = [await _written(session, document, prompts[0])]
     else:
-        written = await _together([_written(session, document, prompt) for prompt in prompts])
+        written = await together([_written(session, document, prompt) for prompt in prompts])
     shot = apply_checks(joined([part for part, _, _ in written]), synthesis.checks, answers=synthesis.answers)
     session.count(
         shot,
@@ -251,7 +252,7 @@ async def _shot(session: Session, document: Document, earlier: Sequence[Shot], n
     return shot
 
 
-async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+async def together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """The results of all, in order; where one fails, the others are stopped first."""
     tasks = [asyncio.create_task(one) for one in work]
     try:

@@ -63,9 +63,10 @@ def render(
     loss: "responses" for answers and rationales alone. Layouts that show a response before what it needs are then left
     out, and a group without pairs, which has none, makes no text.
     """
+    passage = _kept_apart(group)
     if not any(shot.pairs for shot in group.shots):
         documents = [shot.document for shot in group.shots] if loss == "all" else []
-        return [Rendered(Text(doc.id, doc.text, doc.source, "raw"), None) for doc in documents]
+        return [Rendered(Text(doc.id, doc.text, doc.source, "raw", passage=passage), None) for doc in documents]
     style = draw(catalog if loss == "all" else _forwards(catalog), seed=seed, group=group)
     marks = marks_for(group)
     texts: list[str] = []
@@ -80,7 +81,7 @@ def render(
     source = group.shots[0].document.source
     text = style.shot_separator.join([text for text in texts if text])
     if loss == "all":
-        return [Rendered(Text(group.id, text, source, kind, layout=style.layout), style)]
+        return [Rendered(Text(group.id, text, source, kind, layout=style.layout, passage=passage), style)]
     text, spans = marks.take_out(text)
     return [Rendered(Text(group.id, text, source, kind, spans, layout=style.layout), style)]
 
@@ -92,10 +93,11 @@ def apart(group: Group, *, catalog: WordingCatalog, seed: int, kind: Kind = "aug
     """
     style = draw(catalog, seed=seed, group=group) if any(shot.pairs for shot in group.shots) else None
     texts = []
+    shared = _kept_apart(group)
     for i, shot in enumerate(group.shots):
         document = shot.document
         # Not the id, which may repeat: texts of a corpus without good ids would fill a row each.
-        passage = digest("passage", document.text).hex()[:16] if shot.pairs else ""
+        passage = shared or (digest("passage", document.text).hex()[:16] if shot.pairs else "")
         if document.text.strip():
             texts.append(Text(document.id, document.text, document.source, "raw", passage=passage))
         for j, pair in enumerate(shot.pairs):
@@ -104,6 +106,32 @@ def apart(group: Group, *, catalog: WordingCatalog, seed: int, kind: Kind = "aug
             name = f"{group.id}/{i}/{j}"
             texts.append(Text(name, text, document.source, kind, layout=APART, passage=passage))
     return texts
+
+
+def writings(group: Group) -> list[Text]:
+    """Each writing of a group as a text of its own, never in a row with its passage or another text of the group.
+
+    Facts said in five ways in five rows are remembered, in one row they are not (`assembly.apart`).
+    """
+    return [
+        Text(
+            f"{group.id}/{number}.{writing.form}.{writing.variant}",
+            writing.text,
+            shot.document.source,
+            "written",
+            layout=writing.form,
+            passage=_kept_apart(group),
+        )
+        for number, shot in enumerate(group.shots)
+        for writing in shot.writings
+    ]
+
+
+def _kept_apart(group: Group) -> str:
+    """What keeps all texts of a group in different rows, if it has writings; "" if not."""
+    if not any(shot.writings for shot in group.shots):
+        return ""
+    return digest("passages", *(shot.document.text for shot in group.shots)).hex()[:16]
 
 
 def plain(group: Group, *, kind: Kind = "instruction", loss: Loss = "all") -> list[Text]:

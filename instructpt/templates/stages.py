@@ -92,7 +92,7 @@ class Template(Stage[Text]):
 
     def _texts(self, group: Group, run: Run) -> Iterator[Text]:
         """Of one group; what has nothing to say is counted as dropped."""
-        from instructpt.templates.render import apart, plain, render
+        from instructpt.templates.render import apart, plain, render, writings
 
         is_plain, needs_pairs = self.layout == "plain", self.layout == "plain" or self.loss == "responses"
         for shot in group.shots:
@@ -101,6 +101,8 @@ class Template(Stage[Text]):
             else:
                 run.tally.keep()
         if needs_pairs:
+            if num_writings := sum(len(shot.writings) for shot in group.shots):
+                run.tally.count("writings_left_out", num_writings)
             group = replace(group, shots=tuple(shot for shot in group.shots if shot.pairs))
         if is_plain:
             texts = plain(group, kind=self.kind, loss=self.loss)
@@ -111,12 +113,16 @@ class Template(Stage[Text]):
             for text in apart(group, catalog=self._catalog(group, run), seed=self.seed, kind=self.kind):
                 run.tally.count(f"mode/{text.layout or text.kind}")
                 yield text
-            return
-        for rendered in render(
-            group, catalog=self._catalog(group, run), seed=self.seed, kind=self.kind, loss=self.loss
-        ):
-            run.tally.count(f"mode/{rendered.layout}")
-            yield rendered.text
+        else:
+            for rendered in render(
+                group, catalog=self._catalog(group, run), seed=self.seed, kind=self.kind, loss=self.loss
+            ):
+                run.tally.count(f"mode/{rendered.layout}")
+                yield rendered.text
+        if not needs_pairs:
+            for text in writings(group):
+                run.tally.count(f"mode/{text.layout}")
+                yield text
 
     def _catalog(self, group: Group, run: Run) -> WordingCatalog:
         """The wording for a group: a function of the group alone, so that shards may be made in any order."""

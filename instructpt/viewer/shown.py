@@ -40,6 +40,8 @@ def preview(kind: str, row: Mapping[str, Any]) -> dict[str, Any]:
             pairs = sum(len(shot.pairs) for shot in record.shots)
             rejects = sum(len(shot.rejects) for shot in record.shots)
             tags = [_count(len(record.shots), "passage"), _count(pairs, "pair")]
+            writings = sum(len(shot.writings) for shot in record.shots)
+            tags += [_count(writings, "writing")] if writings else []
             tags += [f"{rejects} left out"] if rejects else []
             text = record.shots[0].document.text if record.shots else ""
             return {"id": record.id, "tags": tags, "text": _start(text)}
@@ -123,6 +125,7 @@ def _shot(shot: Shot, max_characters: int | None) -> dict[str, Any]:
         "follows": shot.follows,
         "pairs": [_pair(pair, one) for pair, one in zip(shot.pairs, found, strict=True)],
         "rejects": [{"text": reject.text, "reason": reject.reason} for reject in shot.rejects],
+        "writings": [{"form": w.form, "variant": w.variant, "text": w.text} for w in shot.writings],
     }
 
 

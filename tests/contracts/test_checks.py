@@ -60,6 +60,10 @@ EXAMPLES: dict[str, tuple[Pair, Pair]] = {
         Pair("Is it so? Herons nest in low trees, often many pairs together.", "True", options=("True", "False")),
         Pair("Is it so? Herons nest in low trees, often many pairs together.", "False", options=("True", "False")),
     ),
+    "wrong_arithmetic": (
+        Pair("How many hours?", "21", rationale="Three times 7: 3 * 7 = 22."),
+        Pair("How many hours?", "21", rationale="Three times 7: 3 * 7 = 21, or 1,000.5 - 979.5 = 21."),
+    ),
     "unsupported_number": (Pair("When?", "In 1987, in spring."), Pair("When in 1987?", "In spring of 1987.")),
     "unsupported_name": (Pair("Who?", "a bird that Audubon painted"), Pair("Who?", "a Heron, grey")),
     "near_duplicate": (

@@ -5,8 +5,9 @@
             +-- form.py        what a pair looks like: empty, too long, in circles, copied, unsafe
             +-- grounding.py   the answer's words, numbers and names against the passage (numerals.py reads numbers)
             +-- kinds.py       a time for when, a number for how many, a name for who
-            +-- exercises.py   exercises with a key of their own: gaps, words to use, statements to judge
+            +-- exercises.py   exercises with a key of their own: gaps, words to use, statements to judge, sums to do
             +-- speech.py      the passage's language; nothing said before (nearness.py compares with all before it)
+            +-- writing.py     texts that are no pairs: an assistant's talk, a copy of the passage
 
 They see the pair, its passage, and what was kept before. They are cheap and ask no model; consistency with a second
 answer and a judge's opinion are stages of their own (`verification.consistency`). The bounds were tried on 39,772 pairs
@@ -23,7 +24,12 @@ from dataclasses import replace
 
 from instructpt.errors import RecipeError
 from instructpt.records import Pair, Reject, Shot
-from instructpt.verification.checks.exercises import words_not_used, wrong_gap, wrong_verdict
+from instructpt.verification.checks.exercises import (
+    words_not_used,
+    wrong_arithmetic,
+    wrong_gap,
+    wrong_verdict,
+)
 from instructpt.verification.checks.form import (
     answer_in_question,
     answer_not_in_options,
@@ -107,6 +113,7 @@ CHECKS: dict[str, Check] = {
     "wrong_gap": wrong_gap,
     "words_not_used": words_not_used,
     "wrong_verdict": wrong_verdict,
+    "wrong_arithmetic": wrong_arithmetic,
     "grounded": grounded,
     "unsupported_number": unsupported_number,
     "unsupported_name": unsupported_name,
@@ -135,4 +142,4 @@ VERIFY_CHECKS = (
     "unsupported_name",
     "near_duplicate",
 )
-"""All there are: of pairs that are to be trusted."""
+"""All that suit any pair: of pairs that are to be trusted."""

@@ -1,9 +1,10 @@
-"""Checks of exercises that carry their own key: a gap, a list of words to use, a statement to judge.
+"""Checks of exercises that carry their own key: a gap, a list of words to use, a statement to judge, a sum to do.
 
     passage    "The railway reached Tessing in 1859."
     gap        "The railway reached ____ in 1859."     answer "Arvelund"      wrong_gap
     words      ... using "railway" and "salt"          answer without "salt"  words_not_used
     verdict    "The railway reached Tessing in 1895."  answer "True"          wrong_verdict
+    problem    "1901 - 1859 = 52"                                             wrong_arithmetic
 
 They judge only what is near enough to the passage's own words to be judged, and pass everything else.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
 from operator import ne
 
 from instructpt.records import Pair
@@ -29,6 +31,9 @@ _GAP_CATEGORY = re.compile(r"\b(?:blank|gap|cloze)\b")
 _WORDS_CATEGORY = re.compile(r"\bwords? to sentence\b")
 _QUOTED = re.compile(r"[\"“]([^\"“”]{1,40})[\"”]")
 _YES, _NO = frozenset({"true", "yes", "correct", "right"}), frozenset({"false", "no", "incorrect", "wrong"})
+_EQUATION = re.compile(
+    r"(?<![\d.,])(\d[\d,.]*)\s*([-+−–*×x·/÷])\s*(\d[\d,.]*)\s*=\s*(\d[\d,.]*\d|\d)(?![\d%])(?!\s*[-+−–*×x·/÷])"
+)
 _SENTENCE_END = re.compile(r"(?<=[.!?:])\s+|\n")
 
 
@@ -83,6 +88,44 @@ def wrong_verdict(pair: Pair, passage: Passage) -> str | None:
     if not found:
         return None
     return "wrong_verdict" if answer in (_YES if max(found) else _NO) else None
+
+
+def wrong_arithmetic(pair: Pair, passage: Passage) -> str | None:  # noqa: ARG001
+    """An equation in a rationale or answer that does not hold, to a hundredth, however its numbers are read."""
+    for left, sign, right, result in _EQUATION.findall(f"{pair.rationale or ''}\n{pair.answer}"):
+        values = [_values(number) for number in (left, right, result)]
+        if all(values) and not any(
+            abs(found - said) <= abs(said) / 100
+            for a in values[0]
+            for b in values[1]
+            for said in values[2]
+            if (found := _calculated(a, sign, b)) is not None
+        ):
+            return "wrong_arithmetic"
+    return None
+
+
+def _values(number: str) -> list[Decimal]:
+    """What a number may mean, its comma and full stop read either way."""
+    plain = number.rstrip(".,")
+    spellings = {plain.replace(",", ""), plain.replace(".", "").replace(",", "."), plain.replace(",", ".")}
+    found = []
+    for spelling in sorted(spellings):
+        try:
+            found.append(Decimal(spelling))
+        except InvalidOperation:
+            continue
+    return found
+
+
+def _calculated(a: Decimal, sign: str, b: Decimal) -> Decimal | None:
+    if sign == "+":
+        return a + b
+    if sign in "-−–":
+        return a - b
+    if sign in "*×x·":
+        return a * b
+    return a / b if b else None
 
 
 def _num_changed(statement: Sequence[str], words: Sequence[str]) -> int:

@@ -14,6 +14,8 @@ import re
 import unicodedata
 from decimal import Decimal
 
+from instructpt.words.overlap import NO_BLANKS
+
 _ONES = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
     seventeen eighteen nineteen"""
 _ORDINALS = """zeroth first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth
@@ -73,8 +75,10 @@ def _numbers(text: str) -> list[tuple[bool, frozenset[str]]]:
         last = token.end()
         if word is None:
             close()
-            # Digits that hang on letters ("B12", but not "IL-6") are a name, not an amount.
-            if not _LETTER_BEFORE.search(text[: token.start()][-1:]):
+            # Digits that hang on letters ("B12", but not "IL-6") are a name, not an amount; in scripts without blanks
+            # between words they always do.
+            before = text[: token.start()][-1:]
+            if not _LETTER_BEFORE.search(before) or NO_BLANKS.search(before):
                 found.extend((True, one) for one in _digit_readings(token["digits"], after=text[token.end() :][:16]))
         elif word in _WORDS or (word in _SCALES and run):
             run.append(word)

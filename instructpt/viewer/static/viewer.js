@@ -386,8 +386,10 @@ function groupView(record) {
       tag(reject.reason.replaceAll("_", " "), "bad"), said("p", "", reject.text)));
     const out = rejects.length ? make("details", { class: "rejects", open: Boolean(state().reason) },
       make("summary", {}, `${rejects.length} left out`), rejects) : null;
+    const writings = shot.writings.map((one) => make("article", { class: "pair" }, said("p", "text", one.text),
+      make("div", { class: "tags" }, tag(one.form), tag(`variant ${one.variant}`))));
     return make("section", { class: "shot" }, left, make("div", {},
-      make("h3", { class: "soft" }, plural(pairs.length, "pair")), make("ol", { class: "pairs" }, pairs), out));
+      make("h3", { class: "soft" }, plural(pairs.length, "pair")), make("ol", { class: "pairs" }, pairs), writings, out));
   });
 }
 

@@ -1,0 +1,126 @@
+"""`instructpt augment --forms` as a user meets it: planned, written, shown, and gone on with after it died."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from conftest import corpus_rows, write_corpus
+
+from benchmarks.reports import contents
+from benchmarks.scripted_engine import SCRIPTED, Script, write_pairs
+from instructpt.artifacts import Run
+from instructpt.artifacts.storage import Folder, read_shard
+from instructpt.cli.commands import main
+from instructpt.errors import RecipeError
+from instructpt.executors.make import make
+from instructpt.recipes.augment import augment
+from instructpt.records import Group, Text
+from instructpt.report.lineage import trace
+from instructpt.words import vocabulary
+
+FORMS = "pairs,facts=2,paraphrase:spoken,problem"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A vocabulary that takes itself for an instruct model."""
+    folder = tmp_path_factory.mktemp("model")
+    vocabulary.train([row["text"] for row in corpus_rows(40)], size=400, folder=folder)
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    return str(folder)
+
+
+def flags(model: str, *more: str) -> list[str]:
+    return ["--model", model, "--engine", SCRIPTED, "--window-tokens", "9000", "--max-new-tokens", "2000", *more]
+
+
+def manifest(out: Path, name: str) -> dict[str, Any]:
+    return dict(orjson.loads((out / name / "manifest.json").read_bytes()))
+
+
+def test_a_corpus_is_written_about_in_forms(tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    corpus, out = str(write_corpus(tmp_path / "my.jsonl", corpus_rows(6))), tmp_path / "out"
+    words = [corpus, *flags(model, "--forms", FORMS)]
+    assert main(["plan", "augment", *words]) == 0
+    planned = capsys.readouterr().out
+    assert "paraphrase:spoken" in planned
+    assert "6" in next(line for line in planned.splitlines() if "facts" in line)
+    assert main(["augment", *words, "--workers", "1", "--out", str(out)]) == 0
+    counts = manifest(out, "groups")["tally"]["counts"]
+    assert counts["writings"] == sum(n for name, n in counts.items() if name.startswith("writings/")) > 0
+    texts = list(read_shard(Folder.at(str(out / "texts")), 0, Text))
+    assert Counter(text.layout for text in texts)["facts"] == counts["writings/facts"]
+    written = next(text for text in texts if text.layout == "facts")
+    hops = list(trace(str(out / "texts"), written.id))
+    assert [hop.artifact for hop in hops][:3] == ["texts", "groups", "passages"]
+    assert any("the same text" in note for note in hops[0].notes)
+    capsys.readouterr()
+    assert main(["plan", "augment", *words, "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert "what was written" in told
+    assert main(["show", str(out / "groups"), "6"]) == 0
+    assert "[facts 0]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--forms", "fact"), "no form is called 'fact': did you mean facts"),
+        (("--forms", "facts", "--categories", "narrative QA"), "leave out --mine, --categories"),
+        (("--forms", "facts", "--variants", "0"), "--variants is 0: give at least 1 and at most 10,000"),
+    ],
+)
+def test_what_cannot_be_had_is_one_line_before_any_work(
+    tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], message: str
+) -> None:
+    corpus, out = str(write_corpus(tmp_path / "my.jsonl", corpus_rows(2))), tmp_path / "out"
+    assert main(["augment", corpus, "--out", str(out), *flags(model, *more)]) == 2
+    assert message in capsys.readouterr().err
+    assert not (out / "documents").exists()
+
+
+def test_a_model_that_writes_pairs_alone_says_so() -> None:
+    with pytest.raises(RecipeError, match=r"shipped:synthesizer writes pairs alone .* give an instruct model"):
+        augment(("sample:passages.jsonl.zst",), forms="facts")
+
+
+def test_a_run_that_dies_in_the_middle_goes_on_to_the_same_bytes(tmp_path: Path, model: str) -> None:
+    corpus, asked = str(write_corpus(tmp_path / "my.jsonl", corpus_rows(8))), Counter[str]()
+
+    def run(name: str, script: Script) -> None:
+        stage = augment((corpus,), model=model, forms=FORMS, variants=2, window_tokens=9000, max_new_tokens=2000)
+        make(stage, Run(root=str(tmp_path / name), workers=1, engine=SCRIPTED, engine_options={"script": script}))
+
+    def dying(prompt: str) -> str:
+        if asked.total() >= 40:
+            raise MemoryError("no more")
+        return counting(prompt)
+
+    def counting(prompt: str) -> str:
+        asked[prompt] += 1
+        return write_pairs(prompt)
+
+    with pytest.raises(MemoryError):
+        run("killed", dying)
+    assert asked.total() == 40
+    run("killed", counting)
+    num_asked = asked.total()
+    run("whole", counting)
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    assert num_asked < 40 + (asked.total() - num_asked), "what was on disk was not asked for again"
+
+
+def test_groups_keep_their_writings_through_a_check(tmp_path: Path, model: str) -> None:
+    corpus, out = str(write_corpus(tmp_path / "my.jsonl", corpus_rows(3))), tmp_path / "out"
+    assert main(["augment", corpus, "--out", str(out), "--workers", "1", *flags(model, "--forms", "pairs,facts")]) == 0
+    assert main(["run", "verify", str(out / "groups"), "--out", str(tmp_path / "verified"), "--workers", "1"]) == 0
+    before, after = (
+        [shot for group in read_shard(Folder.at(str(path)), 0, Group) for shot in group.shots]
+        for path in (out / "groups", tmp_path / "verified" / "checked")
+    )
+    assert any(shot.writings for shot in before)
+    assert [shot.writings for shot in after] == [shot.writings for shot in before]
