@@ -17,7 +17,26 @@ from typing import ClassVar
 
 from instructpt.artifacts import Run, Stage
 from instructpt.errors import RecipeError
-from instructpt.records import Text
+from instructpt.records import Kind, Text
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfKind(Stage[Text]):
+    """The texts of one kind, so that a mixture can say how many tokens are of it."""
+
+    takes: ClassVar[str] = "texts"
+    makes: ClassVar[str] = "texts"
+
+    texts: Stage[Text]
+    kind: Kind
+
+    def shard(self, index: int, run: Run) -> Iterator[Text]:
+        """The texts of the kind; the others are counted as of another one."""
+        for text in run.take(self.texts, index):
+            if text.kind == self.kind:
+                yield text
+            else:
+                run.tally.drop("other_kind")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

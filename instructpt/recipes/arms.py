@@ -11,6 +11,7 @@
     without_tasks     with pairs                              raw
     share_half        with pairs: a half of all               raw                mixed in
     share_all         with pairs: all                                            mixed in
+    forms             raw, and what is written in forms, each a share of tokens   raw
 
 The names on the right are the paper's (arXiv 2406.14491, sections 4 and 7). All arms get one budget of tokens. Recipe
 `domain` has those of `DOMAIN_ARMS`, with general instructions in the place of the task collection, in every arm; there
@@ -20,19 +21,21 @@ The names on the right are the paper's (arXiv 2406.14491, sections 4 and 7). All
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Literal
 
 from instructpt.artifacts import Stage
-from instructpt.assembly.blending import BlendPart
+from instructpt.assembly.blending import Blend, BlendPart, OfKind
 from instructpt.corpus.portions import Portion
 from instructpt.corpus.stages import Split
 from instructpt.errors import RecipeError
 from instructpt.mining.stages import Mine
-from instructpt.recipes.augment import known_prompting, synthesized
+from instructpt.recipes.augment import is_known, known_prompting, synthesized, written
 from instructpt.recipes.flags import Augmentation, PairLayout
-from instructpt.records import Document, Group
+from instructpt.recipes.form_mixture import PARTS, FormMixture
+from instructpt.records import Document, Group, Text
+from instructpt.synthesis.stages import check_writes_forms
 from instructpt.templates.stages import Template
 from instructpt.verification.stages import Verify
 
@@ -41,7 +44,8 @@ from instructpt.verification.stages import Verify
 class Arm:
     """What one arm is trained on."""
 
-    pairs: Literal["none", "synthesized", "mined"] = "none"
+    pairs: Literal["none", "synthesized", "mined", "forms"] = "none"
+    """Who writes them; in forms other texts too."""
     share: float | None = None
     """Of the documents, drawn to be augmented; None: the recipe's."""
     rounds: int | None = None
@@ -64,9 +68,20 @@ ARMS = {
     "without_tasks": Arm(pairs="synthesized", has_tasks=False),
     "share_half": Arm(pairs="synthesized", share=0.5),
     "share_all": Arm(pairs="synthesized", share=1.0),
+    "forms": Arm(pairs="forms", has_tasks=False),
 }
 """A new arm is a line here."""
-DOMAIN_ARMS = ("raw", "mixed", "instruct", "instruct_apart", "mined", "one_round", "without_corpora", "share_half")
+DOMAIN_ARMS = (
+    "raw",
+    "mixed",
+    "instruct",
+    "instruct_apart",
+    "mined",
+    "one_round",
+    "without_corpora",
+    "share_half",
+    "forms",
+)
 """Those that make sense where all texts are augmented and instructions are mixed into every arm."""
 
 
@@ -96,6 +111,8 @@ class Corpus:
     pair_layout: PairLayout
     language: str
     seed: int
+    writing: FormMixture = field(default_factory=FormMixture)
+    """Of arm forms."""
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
@@ -123,7 +140,23 @@ class Corpus:
             pair_layout=augmentation.pair_layout,
             language=language,
             seed=seed,
+            writing=FormMixture(forms=augmentation.forms, variants=augmentation.variants, shares=augmentation.mixture),
         )
+
+    def sources(self, arm: Arm) -> tuple[tuple[str, Stage[Text], float], ...]:
+        """Name, texts and share of the tokens of what arm forms is trained on. Raises RecipeError without forms."""
+        share = arm.share or self.share
+        groups = self._groups(arm, share)
+        texts = Template(
+            name=f"{groups.name}-texts", groups=groups, language=self.language, layout="apart", seed=self.seed
+        )
+        found = []
+        for name, part in self.writing.parts().items():
+            of_kind: Stage[Text] = OfKind(name=f"forms-{name}-texts", texts=texts, kind=PARTS[name])
+            if name == "raw" and share < 1:
+                of_kind = Blend(name="forms-raw-blend", parts=(self._rest(share), BlendPart(texts=of_kind)))
+            found.append((name, of_kind, part))
+        return tuple(found)
 
     def parts(self, arm: Arm) -> tuple[BlendPart, ...]:
         """The texts of an arm, without the task collection. Raises RecipeError if there are none."""
@@ -132,10 +165,7 @@ class Corpus:
             return (BlendPart(texts=Template(name="raw-texts", groups=self.documents)),)
         parts = []
         if share < 1:
-            rest = Portion(
-                name=f"rest-{share:g}", documents=self.documents, start=share, draw="augmented", seed=self.seed
-            )
-            parts.append(BlendPart(texts=Template(name=f"{rest.name}-texts", groups=rest)))
+            parts.append(self._rest(share))
         if arm.has_augmented:
             groups = self._groups(arm, share)
             is_apart = (arm.pair_layout or self.pair_layout) == "apart"
@@ -149,9 +179,16 @@ class Corpus:
             parts.append(BlendPart(texts=texts))
         return tuple(parts)
 
+    def _rest(self, share: float) -> BlendPart:
+        """The documents that were not drawn."""
+        rest = Portion(name=f"rest-{share:g}", documents=self.documents, start=share, draw="augmented", seed=self.seed)
+        return BlendPart(texts=Template(name=f"{rest.name}-texts", groups=rest))
+
     def _groups(self, arm: Arm, share: float) -> Stage[Group]:
         """Passages of the drawn documents with pairs."""
         prompting = known_prompting(self.synthesizer)
+        if arm.pairs == "forms" and is_known(self.synthesizer):
+            check_writes_forms(self.synthesizer, prompting)
         drawn = Portion(name=f"drawn-{share:g}", documents=self.documents, stop=share, draw="augmented", seed=self.seed)
         passages = Split(
             name=f"passages-{share:g}",
@@ -161,6 +198,17 @@ class Corpus:
         )
         rounds = arm.rounds or self.rounds
         label = f"{share:g}-in-{rounds}"
+        if arm.pairs == "forms":
+            return written(
+                f"written-{label}",
+                passages,
+                self.synthesizer,
+                prompting,
+                forms=self.writing.forms,
+                variants=self.writing.variants,
+                shots=rounds,
+                seed=self.seed,
+            )
         if arm.pairs == "mined":
             mined = Mine(name=f"mined-pairs-{label}", passages=passages, shots=rounds, seed=self.seed)
             return Verify(name=f"mined-{label}", groups=mined)

@@ -60,8 +60,12 @@ class Continued:
     def train(self, arm: str, *, name: str, seed: int, share: float = 1.0) -> Train:
         """The model of one arm. seed: of the order of its texts; all start from the base. share: of the budget."""
         chosen = ARMS[arm]
-        parts = self.corpus.parts(chosen)
+        is_in_forms = chosen.pairs == "forms"
+        parts = () if is_in_forms else self.corpus.parts(chosen)
         mixture = []
+        if is_in_forms:
+            for part, texts, of_tokens in self.corpus.sources(chosen):
+                mixture.append(Source(rows=self._rows(f"{arm}-{part}-rows", texts), share=of_tokens))
         if parts:
             texts = Blend(name=f"{arm}-blend", parts=parts) if len(parts) > 1 else parts[0].texts
             mixture.append(Source(rows=self._rows(f"{arm}-rows", texts)))
@@ -69,7 +73,7 @@ class Continued:
             mixture.append(Source(rows=self._rows("tasks-rows", self.tasks)))
         if ratio := self.way.instructions_ratio:
             mixture.append(
-                Source(rows=self._rows("instructions-rows", self.instructions), share=ratio if parts else 1.0)
+                Source(rows=self._rows("instructions-rows", self.instructions), share=ratio if mixture else 1.0)
             )
         if not mixture:
             raise RecipeError(f"arm {arm} has no text without general instructions: give a ratio above 0")
@@ -84,7 +88,7 @@ class Continued:
             vocabulary=self.base,
             base=self.base,
             max_epochs=self.way.max_epochs,
-            choices=self.way.choices,
+            choices=(*self.way.choices, *(self.corpus.writing.choices() if is_in_forms else ())),
         )
 
     def _rows(self, name: str, texts: Stage[Text]) -> Pack:
@@ -114,8 +118,8 @@ def domain(
     Args:
         base: A causal language model, as a folder or Hub id. The paper has Llama3-8B.
         arm: What it is trained on: the paper's way (instruct), its baseline (raw), pairs that are apart from their
-            passages (instruct_apart), raw text with pairs of other passages (mixed), or an ablation: mined, one_round,
-            without_corpora, share_half.
+            passages (instruct_apart), raw text with pairs of other passages (mixed), raw text and what is written in
+            forms (forms), or an ablation: mined, one_round, without_corpora, share_half.
         instructions: General instructions in the neutral layout (docs/formats.md), mixed into every arm. The paper has
             OpenOrca; the default is the task data that ships, enough to try things out.
         instructions_ratio: Tokens of them for each of the domain's: the paper's 1, or none for a small corpus.

@@ -214,6 +214,10 @@ class Augmentation:
     rounds: int | None = None
     """Passages per chain, the paper's M: by default 2 for random weights, 3 for a base."""
     pair_layout: PairLayoutFlag = "beside"
+    forms: Forms = ""
+    variants: Variants = 1
+    mixture: str = ""
+    """Of arm forms: shares of the tokens, as raw=0.7,pairs=0.2,written=0.1. By default 0.3 is synthetic."""
 
 
 @dataclass(frozen=True, kw_only=True)

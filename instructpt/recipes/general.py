@@ -64,7 +64,22 @@ class FromScratch:
 
     def train(self, arm: str, *, name: str, seed: int, share: float = 1.0) -> Train:
         """The model of one arm. seed: of its weights and of the order of its texts. share: of the budget."""
+        return Train(
+            name=name,
+            mixture=self._mixture(arm),
+            settings=self.budget.settings(seed=seed, share=share),
+            batch_rows=self.budget.batch_rows,
+            vocabulary=self.vocabulary,
+            shape=self.shape,
+            max_epochs=self.max_epochs,
+            choices=self.corpus.writing.choices() if ARMS[arm].pairs == "forms" else (),
+        )
+
+    def _mixture(self, arm: str) -> tuple[Source, ...]:
         chosen = ARMS[arm]
+        if chosen.pairs == "forms":
+            found = self.corpus.sources(chosen)
+            return tuple(Source(rows=self._rows(f"{arm}-{part}", texts), share=share) for part, texts, share in found)
         parts = self.corpus.parts(chosen)
         if not parts:
             raise RecipeError(f"arm {arm} has no raw text: lower augmented_share below 1, or take another arm")
@@ -72,18 +87,10 @@ class FromScratch:
         if chosen.has_tasks and share_of_tasks is None:
             parts = (*parts, BlendPart(texts=self.tasks, copies=self.collection.task_copies))
         texts = Blend(name=f"{arm}-blend", parts=parts) if len(parts) > 1 else parts[0].texts
-        mixture: tuple[Source, ...] = (Source(rows=self._rows(arm, texts), share=1 - (share_of_tasks or 0)),)
-        if share_of_tasks:
-            mixture = (*mixture, Source(rows=self._rows("tasks", self.tasks), share=share_of_tasks))
-        return Train(
-            name=name,
-            mixture=mixture,
-            settings=self.budget.settings(seed=seed, share=share),
-            batch_rows=self.budget.batch_rows,
-            vocabulary=self.vocabulary,
-            shape=self.shape,
-            max_epochs=self.max_epochs,
-        )
+        of_texts = Source(rows=self._rows(arm, texts), share=1 - (share_of_tasks or 0))
+        if not share_of_tasks:
+            return (of_texts,)
+        return of_texts, Source(rows=self._rows("tasks", self.tasks), share=share_of_tasks)
 
     def _rows(self, name: str, texts: Stage[Text]) -> Pack:
         return Pack(name=f"{name}-rows", texts=texts, vocabulary=self.vocabulary, row_tokens=self.budget.row_tokens)
@@ -107,8 +114,9 @@ def general(
     """Pre-train a model from random weights on raw text, of which a part is augmented (the paper's section 4).
 
     Args:
-        arm: What to train on: raw text (raw), raw text with task data (mixed), the paper's mixture (instruct), or one
-            of instruct_apart, mined, one_round, without_corpora, without_tasks, share_half, share_all.
+        arm: What to train on: raw text (raw), raw text with task data (mixed), the paper's mixture (instruct), raw
+            text and what is written in --forms (forms), or one of instruct_apart, mined, one_round, without_corpora,
+            without_tasks, share_half, share_all.
         tasks: Task data in the neutral layout (docs/formats.md): files, folders or globs.
         pretraining_tokens: Tokens to train on. By default the paper's 100 billion for its shapes, and 20 per parameter
             for others.

@@ -197,8 +197,8 @@ def check_writes_forms(model: Model, own: Prompting) -> None:
     """Raise RecipeError for a model that says of itself that it writes pairs alone."""
     if not own.dialect.startswith("chat"):
         raise RecipeError(
-            f"{model} writes pairs alone (dialect {own.dialect}), no other forms: give an instruct model with --model, "
-            "such as open:smollm2-135m, a folder with a chat template, or remote:NAME"
+            f"{model} writes pairs alone (dialect {own.dialect}), no other forms: give an instruct model (--model, "
+            "in other recipes --synthesizer), such as open:smollm2-135m, a folder with a chat template, or remote:NAME"
         )
 
 

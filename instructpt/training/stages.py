@@ -97,7 +97,11 @@ class Train(Stage[Any]):
     def outline(self, run: Run) -> Table | None:
         """What the recipe chose, and why."""
         del run
-        return Table("Chosen for a small corpus", ("setting", "value", "why"), self.choices) if self.choices else None
+        return (
+            Table("Chosen where the flags say nothing", ("setting", "value", "why"), self.choices)
+            if self.choices
+            else None
+        )
 
     def build(self, index: int, run: Run, path: Path) -> None:
         """A folder with the model and metrics.jsonl."""

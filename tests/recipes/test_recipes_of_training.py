@@ -103,7 +103,7 @@ def test_small_shapes_get_what_fits_them(shape: str) -> None:
 
 
 def test_arms_differ_in_their_texts_alone() -> None:
-    models = {arm: general(shape="1m", arm=arm, precision="float32") for arm in ARMS}
+    models = {arm: general(shape="1m", arm=arm, precision="float32") for arm in ARMS if arm != "forms"}
     for model in models.values():
         assert model.settings == models["raw"].settings
         assert model.vocabulary == models["raw"].vocabulary
@@ -230,7 +230,7 @@ def test_a_small_corpus_gets_what_suits_it_and_the_plan_says_why(
     }
     told = io.StringIO()
     print_plan(model, run(tmp_path), Wishes(sample_documents=5), console=Console(file=told, width=200))
-    assert "Chosen for a small corpus" in told.getvalue()
+    assert "Chosen where the flags say nothing" in told.getvalue()
     assert "so that the base forgets less" in told.getvalue()
     given = domain(
         base=small_model,
@@ -486,6 +486,7 @@ def test_a_mistake_in_a_comparison_is_told_before_any_work(
 
 def test_arms_of_a_domain_are_arms(corpus: str, small_model: str) -> None:
     check_arms(DOMAIN_ARMS)
-    stage = small(corpus, recipe="domain", base=small_model, arms=DOMAIN_ARMS, seeds=1, corpus_size="large")
-    assert {cell.arm for cell in stage.cells} == set(DOMAIN_ARMS)
+    arms = tuple(arm for arm in DOMAIN_ARMS if arm != "forms")  # see test_form_mixture.py
+    stage = small(corpus, recipe="domain", base=small_model, arms=arms, seeds=1, corpus_size="large")
+    assert {cell.arm for cell in stage.cells} == set(arms)
     assert all(cell.model.base == small_model for cell in stage.cells)
