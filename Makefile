@@ -13,8 +13,10 @@ demo: $(READY)  ## real text in; pairs, two small models, their scores and a rep
 demo-short: $(READY)  ## the same road in a minute, for checks
 	$(BIN)/instructpt run demo --out runs/demo-short --documents 60 --written-documents 2 --pretraining-tokens 16384 --evaluation-items 8
 
-test: $(READY)  ## the tests, two files at a time; one thread each, for two that share a core get in each other's way
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+# Half of them in each process, and who has done takes from the other: a long file that came last kept one waiting. What
+# is compiled is kept, for a hundred processes would compile it again.
+test: $(READY)  ## the tests, in two processes; one thread each, for two that share a core get in each other's way
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 check: $(READY)  ## what a reviewer need not look at: style, types, layers
 	$(BIN)/ruff format --check $(SOURCES)
