@@ -89,7 +89,11 @@ def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path, capfd: pytest.Capt
     assert (out / "texts" if place == "out/texts" else out).read_text() == "my thesis"
 
 
-def test_what_is_finished_can_be_looked_at_where_nothing_can_be_written(tmp_path: Path) -> None:
+def test_what_is_finished_can_be_looked_at_where_nothing_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of a file of the last two seconds a digest is not remembered at once, but by whoever looks later.
+    monkeypatch.setattr("instructpt.artifacts.remembered._YOUNG_SECONDS", 0.0)
     corpus, out = write_corpus(tmp_path / "my.jsonl", corpus_rows(3)), tmp_path / "out"
     assert main(["augment", str(corpus), "--mine", "--workers", "1", "--out", str(out)]) == 0
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
