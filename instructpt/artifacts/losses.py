@@ -19,7 +19,7 @@ LARGE_SHARE = 0.2
 _NUM_TOLD = 3
 _NUM_REASONS = 3
 _SAMPLE_CHARACTERS = 80
-_BY_DESIGN = ("other_kind", "other_portion", "not_drawn", "answered")
+_BY_DESIGN = ("other_kind", "other_portion", "not_drawn", "answered", "known", "not_asked")
 """Reasons that are no loss: what another stage takes."""
 
 

@@ -18,7 +18,7 @@ from instructpt.corpus import readers, splitting
 from instructpt.corpus.filters import first_reason
 from instructpt.corpus.parts import Part
 from instructpt.corpus.portions import Portion
-from instructpt.corpus.stages import Distinct, Filter, Read, Split
+from instructpt.corpus.stages import Distinct, Filter, Read, Split, Subset
 from instructpt.engines.models import description_folder
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Reject
@@ -73,9 +73,12 @@ def sample(passages: Stage[Document], run: Run, *, num_documents: int) -> Sample
     """Documents from places all over the files of a road Read -> Filter -> Split, and the passages they become.
 
     Portions may be drawn on the way: all documents are looked into, and their passages count for as many as are drawn.
+    Of a subset that is not known yet, all passages count.
 
     Raises RecipeError for passages that come about otherwise.
     """
+    while isinstance(passages, Subset):
+        passages = passages.documents
     documents, portion = passages.documents if isinstance(passages, Split) else passages, 1.0
     while isinstance(documents, Portion | Distinct):
         if isinstance(documents, Portion):

@@ -190,6 +190,13 @@ class Distinct(Stage[Document]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Subset(Stage[Document]):
+    """Some of the documents or passages of another stage, in its order; which, is known once it is made."""
+
+    documents: Stage[Document]
+
+
+@dataclass(frozen=True, kw_only=True)
 class BuildVocabulary(Stage[Any]):
     """A byte-level BPE vocabulary for models made from random weights."""
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from instructpt.artifacts import Product, Run, Stage, Table
-from instructpt.artifacts.pair_counts import count_pairs
 from instructpt.artifacts.remembered import Remembered
 from instructpt.corpus import readers
 from instructpt.queries.reading import key, read_queries
-from instructpt.records import Document, Group, Reject, Shot
-from instructpt.verification.checks import question_key
+from instructpt.records import Document, Group, Reject
 from instructpt.verification.consistency import Consistency
 from instructpt.verification.stages import Verify
 from instructpt.words import languages
@@ -195,41 +193,3 @@ class Unanswered(Stage[Document]):
             reason = query.meta.get("reason") or reasons.get(named, NOT_ANSWERED)
             run.tally.count(f"unanswered/{reason}")
             yield replace(query, meta={"reason": reason})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attach(Stage[Group]):
-    """Groups with the pairs of users' questions, each beside its passage, before those that were written anyway.
-
-    Counted are those pairs ("pairs_of_queries"), and written ones that ask the same, which go ("asked_by_users").
-    """
-
-    takes: ClassVar[str] = "passages"
-    makes: ClassVar[str] = "passages"
-
-    groups: Stage[Group]
-    answered: Stage[Group]
-    """Some of the same passages in the same order, a group each."""
-    beside: tuple[Stage[Any], ...] = field(default=())
-    """What is made with them, to be looked at."""
-
-    def shard(self, index: int, run: Run) -> Iterator[Group]:
-        """The same groups, with more pairs."""
-        asked = (shot for group in run.records(self.answered, index) for shot in group.shots if shot.pairs)
-        waiting = next(asked, None)
-        for group in run.take(self.groups, index):
-            shots = []
-            for shot in group.shots:
-                if waiting is not None and waiting.document == shot.document:
-                    shot, waiting = _attached(shot, waiting, run), next(asked, None)
-                shots.append(shot)
-            yield count_pairs(replace(group, shots=tuple(shots)), run.tally)
-        assert waiting is None, f"{waiting.document.id if waiting else ''} is not among the passages of {self.name}"
-
-
-def _attached(shot: Shot, asked: Shot, run: Run) -> Shot:
-    known = Counter(map(question_key, asked.pairs))
-    written = tuple(pair for pair in shot.pairs if question_key(pair) not in known)
-    run.tally.count("pairs_of_queries", len(asked.pairs))
-    run.tally.count("asked_by_users", len(shot.pairs) - len(written))
-    return replace(shot, pairs=(*asked.pairs, *written))

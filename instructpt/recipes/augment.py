@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
@@ -16,6 +18,7 @@ from instructpt.models import is_remote
 from instructpt.models.folders import is_local, local_folder
 from instructpt.recipes.flags import Asking, Forms, Language, PairLayoutFlag, Reading, Seed, Variants, recipe
 from instructpt.recipes.queries import with_queries
+from instructpt.recipes.student import with_more
 from instructpt.records import Document, Group
 from instructpt.synthesis.dialects import open_dialect
 from instructpt.synthesis.mix import mix_of
@@ -34,6 +37,8 @@ MINED_PAIRS = 4
 """That rules may add to a passage, each of another kind."""
 PAIRS_PER_SENTENCE = 1
 """More of them ask the same things again."""
+MORE_TIMES, MORE_TEMPERATURE = 2, 0.7
+"""So many times the usual pairs are asked for where a student fails, and not the likeliest words, which are there."""
 
 
 @recipe
@@ -53,6 +58,7 @@ def augment(
     near_duplicates: float | None = None,
     queries: tuple[str, ...] = (),
     query_field: str = "query",
+    student: str | None = None,
     pair_layout: PairLayoutFlag = "beside",
     reading: Reading = Reading(),
     language: Language = "english",
@@ -79,11 +85,18 @@ def augment(
             row of any format that FILES may have. Each is matched to a passage and answered from it. What could not
             be answered is listed in queries-unanswered.
         query_field: Field or column that holds the question.
+        student: The model that you will train, as a folder or Hub id. It is asked some of the pairs' questions without
+            their passages, and more pairs are written about passages on which it fails.
     """
     if forms and (mine or categories or checks is not None or asking.pairs or asking.dialect != AUTO):
         raise RecipeError(
             f"the forms are {forms!r}, which say themselves what is asked and checked: leave out --mine, --categories, "
             "--checks, --pairs and --dialect"
+        )
+    if student and (mine or forms):
+        raise RecipeError(
+            f"the student is {student}, for whom more pairs are asked for, not more that rules find or forms say: "
+            f"leave out {'--mine' if mine else '--forms'}"
         )
     if categories and mine:
         raise RecipeError(f"categories are {categories!r} for mined pairs, which cannot be asked for: leave --mine out")
@@ -100,7 +113,7 @@ def augment(
     words: Model = BuildVocabulary(name="vocabulary", texts=(documents,)) if is_without_model else model
     passages = Split(name="passages", documents=documents, vocabulary=words, budget_tokens=prompting.passage_tokens)
     groups: Stage[Group]
-    name = "own" if queries else "groups"
+    name = "own" if queries or student else "groups"
     if forms:
         groups = written(name, passages, model, prompting, forms=forms, variants=variants, shots=shots, seed=seed)
     elif mine:
@@ -111,6 +124,26 @@ def augment(
     else:
         groups = synthesized(
             name, passages, model, prompting, dialect=asking.dialect, shots=shots, checks=checks, seed=seed
+        )
+    if student:
+        write = functools.partial(
+            synthesized,
+            "more",
+            model=model,
+            prompting=replace(prompting, pairs=MORE_TIMES * prompting.pairs),
+            dialect=asking.dialect,
+            shots=shots,
+            checks=checks,
+            temperature=MORE_TEMPERATURE,
+            seed=seed + 1,
+        )
+        groups = with_more(
+            groups,
+            passages,
+            student,
+            name="taught" if queries else "groups",
+            is_confirmed=bool(prompting.reader),
+            write=write,
         )
     if queries:
         groups = with_queries(
@@ -136,6 +169,7 @@ def synthesized(
     dialect: str = AUTO,
     shots: int,
     checks: tuple[str, ...] | None = None,
+    temperature: float = 0.0,
     seed: int,
 ) -> Stage[Group]:
     """Passages with the pairs that a model writes, asked as `prompting` says.
@@ -157,6 +191,7 @@ def synthesized(
         checks=default_checks(prompting) if checks is None else checks,
         window_tokens=prompting.window_tokens,
         max_new_tokens=prompting.max_new_tokens,
+        temperature=temperature,
         seed=seed,
     )
     if not reader:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from instructpt.artifacts import Stage
 from instructpt.engines.models import AUTO, Prompting
 from instructpt.queries.answering import Answer
-from instructpt.queries.stages import Attach, Checked, Confirmed, Index, Match, ReadQueries, Unanswered
+from instructpt.queries.stages import Checked, Confirmed, Index, Match, ReadQueries, Unanswered
 from instructpt.records import Document, Group
 from instructpt.synthesis.dialects import open_dialect
 from instructpt.verification.checks import MODEL_CHECKS
+from instructpt.verification.selection import Attach
 
 QUERY_CHECKS = (*MODEL_CHECKS, "language_mismatch", "grounded", "unsupported_number", "unsupported_name")
 """What an answer passes: people ask for what a passage says, so that it is to be found there."""
@@ -51,4 +52,4 @@ def with_queries(
         found = Confirmed(name="queries-confirmed", groups=found, model=reader)
     found = Checked(name="queries-checked", groups=found, checks=QUERY_CHECKS if checks is None else checks)
     unanswered = Unanswered(name="queries-unanswered", matched=matched, answered=found)
-    return Attach(name="groups", groups=groups, answered=found, beside=(unanswered,))
+    return Attach(name="groups", groups=groups, added=found, beside=(unanswered,))

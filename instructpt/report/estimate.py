@@ -24,6 +24,7 @@ import orjson
 from instructpt.artifacts import Run, Stage, Table, is_finished, tree
 from instructpt.artifacts.budget import Budget, Spent
 from instructpt.corpus.sampling import Sampled, sample
+from instructpt.corpus.stages import Subset
 from instructpt.engines.models import Model, description_folder, longest_text, model_folder, opened_engine
 from instructpt.progress.in_words import duration
 from instructpt.records import Document
@@ -139,6 +140,7 @@ def _synthesis(stage: Synthesize, run: Run, wishes: Wishes) -> Table:
     rows.append(("all", _count(sum(r.passages for r in found)), _count(prompt_tokens), _count(output_tokens)))
     notes = [
         _sampled_note(sampled),
+        *(["at most: which of the passages it is given is known later"] if isinstance(stage.passages, Subset) else []),
         *how,
         *_hours(output_tokens, prompt_tokens, speed, wishes, run.budget),
     ]

@@ -7,18 +7,22 @@
 
 Writing more than is wanted and keeping the best is how a small model gives pairs that a large one would. Pairs that
 rules mined may stand beside them: they have no agreement, so they fill the sentences that nothing else is about.
+
+Pairs that came about otherwise, for some of the passages, are put beside the others as they are (`Attach`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from instructpt.artifacts import Run, Stage
+from instructpt.artifacts import Run, Stage, Table, is_finished
 from instructpt.artifacts.pair_counts import count_pairs
+from instructpt.artifacts.tally import Tally
 from instructpt.errors import RecipeError
 from instructpt.records import Group, Pair, Reject, Shot
+from instructpt.verification.checks import question_key
 from instructpt.verification.consistency import count_covered
 from instructpt.words.evidence import Span, bearing, sentences
 
@@ -60,6 +64,63 @@ class Best(Stage[Group]):
             run.tally.count("pairs_missing", sum(missing))
             count_covered(chosen, run.tally)
             yield count_pairs(chosen, run.tally)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attach(Stage[Group]):
+    """Groups with added pairs, each beside its passage and before those that were there.
+
+    Counted are added pairs ("pairs_added"), pairs that asked the same as an added one and are gone ("asked_again"), and
+    all pairs of passages to which some were added ("pairs_there").
+    """
+
+    takes: ClassVar[str] = "passages"
+    makes: ClassVar[str] = "passages"
+
+    groups: Stage[Group]
+    added: Stage[Group]
+    """Some of the same passages in the same order."""
+    beside: tuple[Stage[Any], ...] = ()
+    """What is made with them, to be looked at."""
+
+    def shard(self, index: int, run: Run) -> Iterator[Group]:
+        """The same groups, with more pairs."""
+        added = (shot for group in run.records(self.added, index) for shot in group.shots if shot.pairs)
+        waiting = next(added, None)
+        for group in run.take(self.groups, index):
+            shots = []
+            for shot in group.shots:
+                if waiting is not None and waiting.document == shot.document:
+                    shot, waiting = _with_added(shot, waiting, run.tally), next(added, None)
+                shots.append(shot)
+            yield count_pairs(replace(group, shots=tuple(shots)), run.tally)
+        assert waiting is None, f"{waiting.document.id if waiting else ''} is not among the passages of {self.name}"
+
+    def outline(self, run: Run) -> Table | None:
+        """How the share of pairs on the passages moved to which some were added, once they are."""
+        if not is_finished(self, run):
+            return None
+        counts = run.manifest(self)["tally"]["counts"]
+        total, there = counts.get("pairs", 0), counts.get("pairs_there", 0)
+        more = counts.get("pairs_added", 0) - counts.get("asked_again", 0)
+        rows = (
+            ("pairs", f"{total - more:,}", f"{total:,}"),
+            ("on these passages", f"{there - more:,}", f"{there:,}"),
+            (
+                "share",
+                *(f"{part / max(1, whole):.1%}" for part, whole in ((there - more, total - more), (there, total))),
+            ),
+        )
+        return Table(f"{self.name}: passages with pairs of {self.added.name}", ("", "before", "after"), rows)
+
+
+def _with_added(shot: Shot, added: Shot, tally: Tally) -> Shot:
+    asked = set(map(question_key, added.pairs))
+    left = tuple(pair for pair in shot.pairs if question_key(pair) not in asked)
+    tally.count("pairs_added", len(added.pairs))
+    tally.count("asked_again", len(shot.pairs) - len(left))
+    tally.count("pairs_there", len(added.pairs) + len(left))
+    return replace(shot, pairs=(*added.pairs, *left))
 
 
 def best(shot: Shot, *, most: int) -> Shot:

@@ -123,7 +123,7 @@ def test_a_question_stands_beside_its_passage_before_what_was_written_anyway(mad
     assert SENTENCES[0] in shot.document.text
     assert pair.answer == SENTENCES[0]
     assert pair.agreement == 1.0, "the reader said the same"
-    assert tally(made, "groups")["counts"]["pairs_of_queries"] == 3
+    assert tally(made, "groups")["counts"]["pairs_added"] == 3
     assert any(LOG[0] in text.text for text in records(made, "texts", Text))
 
 
