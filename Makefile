@@ -7,11 +7,11 @@ SOURCES := instructpt tests benchmarks scripts
 
 .PHONY: demo demo-short test check format bench vllm clean
 
-demo: $(READY)  ## real text in; pairs, two small models, their scores and a report out
+demo: $(READY)  ## real text in; pairs, an open model that learns from them, its exam and a report out
 	$(BIN)/instructpt run demo --out runs/demo
 
-demo-short: $(READY)  ## the same road in a minute, for checks
-	$(BIN)/instructpt run demo --out runs/demo-short --documents 60 --written-documents 2 --pretraining-tokens 16384 --evaluation-items 8
+demo-short: $(READY)  ## the same road in a minute or two, for checks: pairs for a tenth of the passages, two steps
+	$(BIN)/instructpt run demo --out runs/demo-short --documents 20 --augmented-share 0.1 --training-tokens 512 --questions 1 --max-new-tokens 4
 
 # Half of them in each process, and who has done takes from the other: a long file that came last kept one waiting. What
 # is compiled is kept, for a hundred processes would compile it again.

@@ -2,12 +2,14 @@
 
     python scripts/make_sample.py DATA [--out instructpt/sample]
 
-DATA holds `corpora/*.jsonl.zst`, `tasks/*.jsonl.zst` and `eval/*.jsonl`; DATA.md says where they come from.
+DATA holds `corpora/*.jsonl.zst`, `tasks/*.jsonl.zst`, `eval/*.jsonl` and `closed_book/*.jsonl`; DATA.md says where they
+come from.
 
-    eval/      --draw--> sample/eval/            first, since the rest must not overlap what is scored
-    corpora/   --draw--> sample/held_out         no 13 words in a row with an eval item, no coarse language
-               --draw--> sample/passages         the same, and from other articles and books than held_out
-    tasks/     --draw--> sample/tasks            short contexts, no test parts, no overlap with eval or held_out
+    eval/         --draw--> sample/eval/            first, since the rest must not overlap what is scored
+    corpora/      --draw--> sample/held_out         no 13 words in a row with an eval item, no coarse language
+                  --draw--> sample/passages         the same, and from other articles and books than held_out
+    tasks/        --draw--> sample/tasks            short contexts, no test parts, no overlap with eval or held_out
+    closed_book/  --draw--> sample/exam_*           the shortest passage of each article, and questions about it
 
 Every draw is a named stream of one seed. The bytes also depend on the zstandard version (written with 0.25).
 """
@@ -98,6 +100,11 @@ EVAL = {
 }
 """Benchmark file -> items. mmlu_test takes as many of each of its 57 subjects; mmlu_dev (5 a subject) is whole."""
 
+EXAM_PASSAGES = 40
+EXAM_CHARACTERS = (300, 1000)
+EXAM_QUESTIONS = 4
+"""Of a passage: the first of those that people asked."""
+
 _WORD = re.compile(r"\w+")
 _COARSE = re.compile(
     r"\b(fuck\w*|shit\w*|bitch\w*|cunt\w*|nigg\w+|negro\w*|darky|darkies|whore\w*|slut\w*|faggot\w*|bastard\w*|rape[ds]?|"
@@ -111,7 +118,7 @@ _COARSE = re.compile(
 def main() -> None:
     """Write every file of the sample and say how large it became."""
     parser = argparse.ArgumentParser(description="Make instructpt/sample from the full data folder.")
-    parser.add_argument("data", type=Path, help="folder with corpora/, tasks/ and eval/")
+    parser.add_argument("data", type=Path, help="folder with corpora/, tasks/, eval/ and closed_book/")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "instructpt" / "sample")
     arguments = parser.parse_args()
     data, out = arguments.data, arguments.out
@@ -130,6 +137,10 @@ def main() -> None:
     parents = {parent(row["id"]) for row in held_out}
     write(out / "passages.jsonl.zst", draw_documents(data / "corpora", "passages", scored, taken_parents=parents))
     write(out / "tasks.jsonl.zst", draw_tasks(data / "tasks", scored))
+    exam = draw_exam(list(read(data / "closed_book" / "passages.jsonl")))
+    write(out / "exam_passages.jsonl.zst", exam)
+    questions = list(read(data / "closed_book" / "questions.jsonl"))
+    write(out / "exam_questions.jsonl.zst", draw_questions(questions, {row["id"] for row in exam}))
 
 
 def draw_items(rows: list[dict[str, Any]], *, name: str, count: int) -> Iterator[dict[str, Any]]:
@@ -176,6 +187,28 @@ def draw_tasks(folder: Path, scored: set[bytes]) -> Iterator[dict[str, Any]]:
         chosen = (context for context in order if all(clean(row, scored=scored) for row in contexts[context]))
         for context in islice(chosen, num_contexts):
             yield from contexts[context][:num_pairs]
+
+
+def draw_exam(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The shortest passage of each article that is long enough, the shortest ones first to be taken, then mixed."""
+    low, high = EXAM_CHARACTERS
+    articles: dict[str, dict[str, Any]] = {}
+    for row in sorted(rows, key=lambda row: len(row["text"])):
+        if low <= len(row["text"]) <= high and clean(row, scored=set()):
+            articles.setdefault(row["title"], row)
+    chosen = list(articles.values())[:EXAM_PASSAGES]
+    rng(SEED, "exam", "order").shuffle(chosen)
+    return chosen
+
+
+def draw_questions(rows: Iterable[dict[str, Any]], passages: set[str]) -> Iterator[dict[str, Any]]:
+    """The first questions on each of the passages."""
+    asked: dict[str, int] = {}
+    for row in rows:
+        name = row["passage_id"]
+        if name in passages and asked.get(name, 0) < EXAM_QUESTIONS:
+            asked[name] = asked.get(name, 0) + 1
+            yield row
 
 
 def clean(row: Mapping[str, Any], *, scored: set[bytes]) -> bool:

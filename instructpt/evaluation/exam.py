@@ -20,11 +20,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from instructpt.artifacts import Run, Stage
+from instructpt.collection.questions import Question, by_passage, documents_named, read_questions
 from instructpt.corpus import readers
-from instructpt.corpus.testitems import file_rows
 from instructpt.errors import InputError
 from instructpt.evaluation.answers import Answered, Reader, answer
 from instructpt.evaluation.comparison import EXAMS
@@ -45,15 +45,6 @@ narrow: a bootstrap takes no account of how few there are (1.96 standard errors,
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A row of a questions file."""
-
-    passage_id: str
-    pair: Pair
-    """Its first accepted answer is `answer`, of a choice the one that is among the options."""
-
-
-@dataclass(frozen=True, slots=True)
 class Asked:
     """What came of the questions on one passage, by closed and by open book."""
 
@@ -61,42 +52,6 @@ class Asked:
     too_long: tuple[Pair, ...]
     is_cut: bool
     """Whether the passage was cut to fit the model."""
-
-
-def read_questions(files: Sequence[str]) -> list[Question]:
-    """The questions of files in any format that corpora are read from, one a row, in order.
-
-    Raises InputError for a row without passage_id, question or answers, and for a choice that lacks its answer.
-    """
-    found = [
-        _question(row, f"question {number} of {', '.join(files)}") for number, row in enumerate(file_rows(files), 1)
-    ]
-    if not found:
-        raise InputError(f"{', '.join(files)} holds no questions: give rows with passage_id, question and answers")
-    return found
-
-
-def _question(row: Mapping[str, Any], where: str) -> Question:
-    passage_id, question = row.get("passage_id"), row.get("question")
-    if not isinstance(passage_id, str | int) or not isinstance(question, str) or not question.strip():
-        raise InputError(f"{where} has passage_id {passage_id!r} and question {question!r}: give both, as text")
-    answers, options = (_texts(row.get(name)) for name in ("answers", "options"))
-    answers = answers or _texts(row.get("answer"))
-    if not answers:
-        raise InputError(f"{where} has no accepted answer: give answers, a list of texts that are not empty")
-    right = [text for text in answers if not options or text in options]
-    if not right:
-        raise InputError(
-            f"{where} has the answer {answers[0]!r}, which is none of its options {list(options)}: mend it"
-        )
-    pair = Pair(question.strip(), right[0], options, accepted=tuple(text for text in answers if text != right[0]))
-    return Question(str(passage_id), pair)
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    """A text or a list of texts; nothing that is empty."""
-    values = value if isinstance(value, list | tuple) else [value]
-    return tuple(dict.fromkeys(text.strip() for text in values if isinstance(text, str) and text.strip()))
 
 
 def check_enough(num_questions: int, num_passages: int) -> None:
@@ -199,11 +154,9 @@ class Questions(Stage[Group]):
         del index
         questions = read_questions(self.files)
         run.tally.take(len(questions))
-        by_id: dict[str, list[Question]] = {}
-        for question in questions:
-            by_id.setdefault(question.passage_id, []).append(question)
-        control = _documents(self.control, by_id, run)
-        corpus = _documents(self.documents, by_id, run)
+        by_id = by_passage(questions)
+        control = documents_named(by_id, self.control, run)
+        corpus = documents_named(by_id, self.documents, run)
         if missing := [question for question in questions if question.passage_id not in corpus | control]:
             raise InputError(
                 f"{len(missing):,} of {len(questions):,} questions are about passages that are not in the corpus, the "
@@ -211,7 +164,7 @@ class Questions(Stage[Group]):
                 "field that holds its ids"
             )
         if self.trained_on is not None:
-            trained_on = _documents(self.trained_on, by_id, run)
+            trained_on = documents_named(by_id, self.trained_on, run)
             for name in [name for name in corpus if name not in trained_on | control]:
                 for question in by_id.pop(name):
                     run.tally.drop("passage_not_trained_on", question.pair.question)
@@ -239,14 +192,3 @@ class Questions(Stage[Group]):
             document, source = (control[name], CONTROL_SET) if name in control else (corpus[name], CORPUS_SET)
             pairs = tuple(found[place].pair for place in places)
             yield Group(name, (Shot(replace(document, source=source), pairs),))
-
-
-def _documents(stage: Stage[Document] | None, wanted: Mapping[str, object], run: Run) -> dict[str, Document]:
-    """The wanted documents by id. Raises InputError for two different ones of one id."""
-    found: dict[str, Document] = {}
-    for document in run.records(stage) if stage is not None else ():
-        if document.id in wanted and found.setdefault(document.id, document).text != document.text:
-            raise InputError(
-                f"two documents have the id {document.id!r}, which questions are about: give each its own id"
-            )
-    return found

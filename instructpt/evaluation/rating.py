@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from instructpt.evaluation.aggregates import AGGREGATES
 from instructpt.evaluation.bootstrap import DIGITS, Measure, scores
@@ -31,6 +32,8 @@ RESAMPLES = 200
 
 CLEAN, OVERLAPPING = "/clean", "/overlapping"
 """Ends of the names of metrics over items that do not, and that do, stand in the training text."""
+FROM = "/from_"
+"""What stands before a model's name in a metric that is the difference from it."""
 
 
 def rate(
@@ -89,6 +92,24 @@ def rate_apart(
         for suffix, members in parts.items()
         for each in rate(members, task=task, model_name=model_name, score=score, draws_places=draws_places, seed=seed)
     ]
+
+
+def rate_differences(
+    items: Sequence[Item], others: Sequence[Item], *, task: str, model_name: str, other_name: str, seed: int = 0
+) -> list[Score]:
+    """What a model has more than another one in an exam that both sat, as `f1/from_raw`, question by question.
+
+    Questions of one passage are drawn together, so that the error is that of the difference: less than those of the
+    two scores would have it, since both models find the same questions hard.
+    """
+    by_part = {(item.place, item.part): item for item in others if item.task == task}
+    paired = [(item, by_part[key]) for item in items if (key := (item.place, item.part)) in by_part]
+    differences = [
+        replace(item, values={name: value - other.values[name] for name, value in item.values.items()})
+        for item, other in paired
+    ]
+    found = rate(differences, task=task, model_name=model_name, draws_places=True, seed=seed)
+    return [replace(each, metric=f"{each.metric}{FROM}{other_name}") for each in found]
 
 
 def average(scores: Sequence[Score], *, task: str) -> list[Score]:

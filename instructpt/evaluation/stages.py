@@ -103,12 +103,16 @@ class Rate(Stage[Score]):
     """Where test items stand in the training texts; scores then come again without those items and of those alone, as
     `acc/clean` and `acc/overlapping`."""
     seed: int = 0
+    model_name: str = field(default="", metadata={"later": True})
+    """What the scores call the model; its own name, without it."""
+    against: Rate | None = field(default=None, metadata={"later": True})
+    """The scores of another model that sat the same exam: differences from it are scores, too."""
 
     def shard(self, index: int, run: Run) -> Iterator[Score]:
         """The scores of each task, then their average."""
         del index
         from instructpt.evaluation.benchmarks import TASKS, metadata
-        from instructpt.evaluation.rating import average, rate, rate_apart
+        from instructpt.evaluation.rating import average, rate, rate_apart, rate_differences
 
         by_task: dict[str, list[Item]] = {}
         for item in run.take(self.items):
@@ -119,7 +123,7 @@ class Rate(Stage[Score]):
         for task, items in by_task.items():
             settings: dict[str, Any] = {
                 "task": task,
-                "model_name": model_name(self.items.model),
+                "model_name": self._called,
                 "score": metadata(task)["score"] if task in TASKS else None,
                 "draws_places": isinstance(self.items, Examine),
                 "seed": self.seed,
@@ -129,9 +133,22 @@ class Rate(Stage[Score]):
                 found += rate_apart(items, overlapping, **settings)
             else:
                 found += rate(items, **settings)
+            if self.against is not None:
+                found += rate_differences(
+                    items,
+                    list(run.records(self.against.items)),
+                    task=task,
+                    model_name=self._called,
+                    other_name=self.against._called,
+                    seed=self.seed,
+                )
         yield from found
         if self.average:
             yield from average(found, task=self.average)
+
+    @property
+    def _called(self) -> str:
+        return self.model_name or model_name(self.items.model)
 
     def _overlapping(self, run: Run) -> Callable[[Item], bool]:
         """Whether an item stands in the training texts: its row of the task's file, or its number in an exam."""
@@ -242,7 +259,8 @@ class Cell:
     """The budget."""
     phase: str = ""
     """What was done after pre-training: "tuned", or "" for nothing."""
-    model: Stage[Any]
+    model: Model
+    """A base that nothing was done to by its name."""
     results: tuple[Stage[Score], ...]
 
 

@@ -5,6 +5,7 @@
     mixed             raw                                     raw                mixed in           Mix
     instruct          with pairs, chains of 2 passages        raw                mixed in           Instruct
     mined             with pairs mined by rules               raw                mixed in           ablation (table 4)
+    gold              with pairs that people wrote            raw                mixed in           what pairs could do
     one_round         with pairs, each passage alone          raw                mixed in           ablation
     instruct_apart    with pairs, never in their row          raw                mixed in
     without_corpora   left out                                raw                mixed in           ablation
@@ -27,9 +28,12 @@ from typing import Literal
 
 from instructpt.artifacts import Stage
 from instructpt.assembly.blending import Blend, BlendPart, OfKind
+from instructpt.collection.questions import GoldPairs
 from instructpt.corpus.portions import Portion
 from instructpt.corpus.stages import Split
 from instructpt.errors import RecipeError
+from instructpt.evaluation.exam import Questions
+from instructpt.evaluation.held_back import HeldBack, Remainder
 from instructpt.mining.stages import Mine
 from instructpt.recipes.augment import is_known, known_prompting, synthesized, written
 from instructpt.recipes.flags import Augmentation, PairLayout
@@ -44,7 +48,7 @@ from instructpt.verification.stages import Verify
 class Arm:
     """What one arm is trained on."""
 
-    pairs: Literal["none", "synthesized", "mined", "forms"] = "none"
+    pairs: Literal["none", "synthesized", "mined", "gold", "forms"] = "none"
     """Who writes them; in forms other texts too."""
     share: float | None = None
     """Of the documents, drawn to be augmented; None: the recipe's."""
@@ -63,6 +67,7 @@ ARMS = {
     "instruct": Arm(pairs="synthesized"),
     "instruct_apart": Arm(pairs="synthesized", pair_layout="apart"),
     "mined": Arm(pairs="mined"),
+    "gold": Arm(pairs="gold"),
     "one_round": Arm(pairs="synthesized", rounds=1),
     "without_corpora": Arm(pairs="synthesized", has_augmented=False),
     "without_tasks": Arm(pairs="synthesized", has_tasks=False),
@@ -77,6 +82,7 @@ DOMAIN_ARMS = (
     "instruct",
     "instruct_apart",
     "mined",
+    "gold",
     "one_round",
     "without_corpora",
     "share_half",
@@ -113,6 +119,10 @@ class Corpus:
     seed: int
     writing: FormMixture = field(default_factory=FormMixture)
     """Of arm forms."""
+    gold_pairs: tuple[str, ...] = ()
+    """Files of pairs that people wrote about the documents."""
+    exam: Questions | HeldBack | None = None
+    """What it asks stands in no gold pair and, if it was made of the corpus' own pairs, in none of any arm."""
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
@@ -141,12 +151,20 @@ class Corpus:
             language=language,
             seed=seed,
             writing=FormMixture(forms=augmentation.forms, variants=augmentation.variants, shares=augmentation.mixture),
+            gold_pairs=augmentation.gold_pairs,
         )
+
+    def held_back(self, per_passage: int) -> HeldBack | None:
+        """An exam of the pairs that the reader confirmed, so many a passage; None if nothing reads them again."""
+        if not known_prompting(self.synthesizer).reader:
+            return None
+        pairs = self._groups(ARMS["instruct"], self.share)
+        return HeldBack(name="exam", groups=pairs, per_passage=per_passage, control_share=0.0, seed=self.seed)
 
     def sources(self, arm: Arm) -> tuple[tuple[str, Stage[Text], float], ...]:
         """Name, texts and share of the tokens of what arm forms is trained on. Raises RecipeError without forms."""
         share = arm.share or self.share
-        groups = self._groups(arm, share)
+        groups = self._trained_on(arm, share)
         texts = Template(
             name=f"{groups.name}-texts", groups=groups, language=self.language, layout="apart", seed=self.seed
         )
@@ -167,7 +185,7 @@ class Corpus:
         if share < 1:
             parts.append(self._rest(share))
         if arm.has_augmented:
-            groups = self._groups(arm, share)
+            groups = self._trained_on(arm, share)
             is_apart = (arm.pair_layout or self.pair_layout) == "apart"
             texts = Template(
                 name=f"{groups.name}{'-apart' if is_apart else ''}-texts",
@@ -184,12 +202,23 @@ class Corpus:
         rest = Portion(name=f"rest-{share:g}", documents=self.documents, start=share, draw="augmented", seed=self.seed)
         return BlendPart(texts=Template(name=f"{rest.name}-texts", groups=rest))
 
+    def _trained_on(self, arm: Arm, share: float) -> Stage[Group]:
+        """The groups of an arm without what the exam asks."""
+        groups = self._groups(arm, share)
+        if isinstance(self.exam, HeldBack) or (self.exam is not None and arm.pairs == "gold"):
+            return Remainder(name=f"{groups.name}-remainder", groups=groups, exam=self.exam)
+        return groups
+
     def _groups(self, arm: Arm, share: float) -> Stage[Group]:
         """Passages of the drawn documents with pairs."""
+        drawn = Portion(name=f"drawn-{share:g}", documents=self.documents, stop=share, draw="augmented", seed=self.seed)
+        if arm.pairs == "gold":
+            if not self.gold_pairs:
+                raise RecipeError("arm gold has pairs that people wrote: name their files with --gold-pairs")
+            return GoldPairs(name=f"gold-{share:g}", files=self.gold_pairs, documents=drawn)
         prompting = known_prompting(self.synthesizer)
         if arm.pairs == "forms" and is_known(self.synthesizer):
             check_writes_forms(self.synthesizer, prompting)
-        drawn = Portion(name=f"drawn-{share:g}", documents=self.documents, stop=share, draw="augmented", seed=self.seed)
         passages = Split(
             name=f"passages-{share:g}",
             documents=drawn,

@@ -18,8 +18,8 @@ from typing import Literal
 from instructpt import devices
 from instructpt.errors import RecipeError
 from instructpt.recipes.flags import Precision, Training
-from instructpt.recipes.tuning import context_of_base, width_of_base
-from instructpt.training.settings import TrainSettings
+from instructpt.recipes.tuning import LORA_RATE_FACTOR, context_of_base, width_of_base
+from instructpt.training.settings import Lora, TrainSettings
 from instructpt.training.shapes import RATE_TIMES_WIDTH, shape_named
 from instructpt.training.stages import steps_for
 
@@ -51,6 +51,8 @@ class TrainingBudget:
     warmup_steps: int
     precision: Literal["float32", "bfloat16"]
     attend_across_documents: bool = False
+    lora: Lora | None = None
+    """Adapters that are trained instead of all weights."""
 
     def settings(self, *, seed: int, share: float = 1.0) -> TrainSettings:
         """For a run over a share of the tokens, with a schedule of its own. Raises RecipeError if it has no step."""
@@ -62,6 +64,7 @@ class TrainingBudget:
             precision=self.precision,
             attend_across_documents=self.attend_across_documents,
             seed=seed,
+            lora=self.lora,
         )
 
 
@@ -90,10 +93,12 @@ def budget_from_base(
     row_tokens: int = CONTINUED_ROW_TOKENS,
     batch_tokens: int = CONTINUED_BATCH_TOKENS,
     learning_rate: float | None = None,
+    lora: Lora | None = None,
 ) -> TrainingBudget:
     """The budget of a run that goes on from a base model. tokens: None for the paper's.
 
-    row_tokens, batch_tokens, learning_rate: where the flags say nothing; without a rate, the usual for the width.
+    row_tokens, batch_tokens, learning_rate: where the flags say nothing; without a rate, the usual for the width, ten
+        times that with LoRA.
 
     Raises InputError for a base that cannot be trained, RecipeError for rows that it cannot read.
     """
@@ -102,12 +107,21 @@ def budget_from_base(
         tokens=CONTINUED_TOKENS if tokens is None else tokens,
         row_tokens=fitting_row_tokens(base, training.row_tokens, usual=row_tokens),
         batch_tokens=batch_tokens,
-        learning_rate=training.learning_rate or learning_rate or tuning_rate(width_of_base(base)),
+        learning_rate=training.learning_rate
+        or learning_rate
+        or tuning_rate(width_of_base(base)) * (LORA_RATE_FACTOR if lora else 1),
+        lora=lora,
     )
 
 
 def _budget(
-    training: Training, *, tokens: int, row_tokens: int, batch_tokens: int, learning_rate: float
+    training: Training,
+    *,
+    tokens: int,
+    row_tokens: int,
+    batch_tokens: int,
+    learning_rate: float,
+    lora: Lora | None = None,
 ) -> TrainingBudget:
     """With these numbers where the flags say nothing. Raises RecipeError for a budget of less than a step."""
     budget = TrainingBudget(
@@ -118,6 +132,7 @@ def _budget(
         warmup_steps=training.warmup_steps,
         precision=fast_precision(training.precision),
         attend_across_documents=training.attend_across_documents,
+        lora=lora,
     )
     budget.settings(seed=0)
     return budget

@@ -2,6 +2,7 @@
 
     documents, vocabulary, pairs, rows of an arm        made once, shared by all runs that need them
            |
+           +-> (before: the base as it is, in recipe domain) ----------------------.
            +-> raw-seed0      -> held-out documents, benchmarks, unseen sets, exam -.
            +-> raw-seed1      -> ...                                                +-> comparison: means, intervals,
            +-> instruct-seed0 -> ...                                                |   differences paired by seed,
@@ -14,16 +15,18 @@ A seed draws the weights that a model begins with and the order of its texts; do
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from instructpt.artifacts import Stage
 from instructpt.collection.stages import Convert
 from instructpt.corpus.portions import Portion
 from instructpt.corpus.stages import Read
+from instructpt.engines.models import Model
 from instructpt.errors import RecipeError
 from instructpt.evaluation.drawing import Draw
 from instructpt.evaluation.exam import Questions
+from instructpt.evaluation.held_back import HeldBack
 from instructpt.evaluation.overlap import Overlap
 from instructpt.evaluation.questioning import Answering, Examine
 from instructpt.evaluation.stages import Cell, Compare, Evaluate, HeldOut, Rate
@@ -54,9 +57,11 @@ from instructpt.recipes.small_corpora import continuation
 from instructpt.recipes.tuning import width_of_base
 from instructpt.records import Document, Group, Score
 from instructpt.training.shapes import shape_named
-from instructpt.training.stages import Train
+from instructpt.training.stages import Source, Train
 
 TASKS = ("arc_easy", "arc_challenge", "boolq", "piqa", "winogrande")
+BEFORE = "before"
+"""The arm of a base that nothing was done to."""
 UNSEEN_CONTEXTS = 50
 """A set. With the ten sets of the collection about 900 questions, which a model of 3 M reads in half a minute."""
 
@@ -97,6 +102,9 @@ class Scoring:
     questions: tuple[str, ...] = ()
     """Also examine every model, as the command exam does, with files of questions on passages of --files. Those on
     held-out documents are the control set."""
+    held_back_pairs: int = 1
+    """Without questions, recipe domain makes the exam from the pairs: it takes so many pairs per passage that the
+    reader confirmed out of all arms' texts, and asks them. 0 makes no exam, nor does a synthesizer without a reader."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,9 +119,8 @@ class Measuring:
     exam: Stage[Group] | None = None
     """Closed-book questions on documents of the corpus."""
 
-    def results(self, model: Train) -> tuple[Stage[Score], ...]:
-        """The scores of one model."""
-        name = model.name
+    def results(self, model: Model, name: str, mixture: Sequence[Source] = ()) -> tuple[Stage[Score], ...]:
+        """The scores of one model. mixture: what it was trained on."""
         found: list[Stage[Score]] = [
             HeldOut(name=f"{name}-held-out", model=model, documents=self.held_out, row_tokens=self.row_tokens)
         ]
@@ -132,9 +139,9 @@ class Measuring:
             found.append(Rate(name=f"{name}-unseen", items=answers, average=answers.task))
         if self.exam is not None:
             examined = Examine(name=f"{name}-exam-items", model=model, exam=self.exam)
-            texts = [source.rows.texts for source in model.mixture]
+            texts = [source.rows.texts for source in mixture]
             seen = tuple(Overlap(name=f"{part.name}-questions", texts=part, against=self.exam) for part in texts)
-            found.append(Rate(name=f"{name}-exam", items=examined, overlaps=seen))
+            found.append(Rate(name=f"{name}-exam", items=examined, overlaps=seen, model_name=name))
         return tuple(found)
 
 
@@ -175,8 +182,9 @@ def compare(
 
     Args:
         recipe: general, from random weights; or domain, from --base.
-        arms: raw, mixed, instruct, instruct_apart, and ablations: mined, one_round, without_corpora, without_tasks,
-            share_half, share_all. The others are compared with the first.
+        arms: raw, mixed, instruct, instruct_apart, gold, and ablations: mined, one_round, without_corpora,
+            without_tasks, share_half, share_all. The others are compared with the first; recipe domain also scores the
+            base as it was before.
         seeds: Runs an arm. Intervals need two; with three they are still 4.3 standard errors wide to each side.
         budget_shares: Also train every arm with these shares of the budget, 0.25 0.5 1, to see how many tokens an arm
             needs for what the first has at the whole budget. Each is a complete run with a schedule of its own.
@@ -191,12 +199,18 @@ def compare(
     unseen_contexts = _unseen_contexts(scoring.unseen_contexts, recipe=recipe)
     corpus = reading.read(files)
     documents, unseen = _held_out(clean(corpus), scoring, reading, seed=seed)
+    exam: Questions | HeldBack | None = None
+    if scoring.questions:
+        exam = Questions(name="exam", files=scoring.questions, documents=corpus, trained_on=documents, control=unseen)
     experiment: Experiment
     if base is not None:
+        augmented = Corpus.of(
+            documents, augmentation, share=DOMAIN_SHARE, rounds=DOMAIN_ROUNDS, language=language, seed=seed
+        )
+        if exam is None and scoring.held_back_pairs and any(ARMS[arm].pairs == "synthesized" for arm in arms):
+            exam = augmented.held_back(scoring.held_back_pairs)
         experiment = Continued(
-            corpus=Corpus.of(
-                documents, augmentation, share=DOMAIN_SHARE, rounds=DOMAIN_ROUNDS, language=language, seed=seed
-            ),
+            corpus=replace(augmented, exam=exam),
             instructions=instruction_texts(tasks_data, seed=seed),
             tasks=task_texts(files=tasks_data, hub=collection.hub, sets=collection.sets, language=language, seed=seed),
             base=base,
@@ -228,9 +242,7 @@ def compare(
         held_out=unseen,
         row_tokens=row_tokens,
         unseen=unseen_exam(tasks_data, num_contexts=unseen_contexts, seed=seed) if unseen_contexts else None,
-        exam=Questions(name="exam", files=scoring.questions, documents=corpus, trained_on=documents, control=unseen)
-        if scoring.questions
-        else None,
+        exam=exam,
     )
     tuning = tuning_for(
         tasks=tasks_data,
@@ -251,6 +263,7 @@ def compare(
             shares=budget_shares,
             measuring=measuring,
             tuning=tuning if tuned else None,
+            base=base,
         ),
     )
 
@@ -263,11 +276,16 @@ def cells(
     shares: Sequence[float],
     measuring: Measuring,
     tuning: Tuning | None,
+    base: str | None = None,
 ) -> tuple[Cell, ...]:
-    """A cell for every arm, seed and share of the budget, and one more for every model that is tuned.
+    """A cell for every arm, seed and share of the budget, one more for every model that is tuned, and for the base.
 
     Seeds come first: with the first one done, all arms can be looked at.
     """
+
+    def scored(model: Train) -> tuple[Stage[Score], ...]:
+        return measuring.results(model, model.name, model.mixture)
+
     found = []
     for share in sorted(shares):
         tokens = round(experiment.budget.tokens * share)
@@ -275,11 +293,17 @@ def cells(
             for arm in arms:
                 name = f"{arm}-seed{seed}" + ("" if share == 1 else f"-{share:g}")
                 model = experiment.train(arm, name=name, seed=seed, share=share)
-                found.append(Cell(arm=arm, seed=seed, tokens=tokens, model=model, results=measuring.results(model)))
+                found.append(Cell(arm=arm, seed=seed, tokens=tokens, model=model, results=scored(model)))
                 if tuning is not None and share == max(shares):
                     later = tuning.train(model, vocabulary=model.vocabulary, name=f"{name}-tuned", seed=seed)
-                    results = measuring.results(later)
-                    found.append(Cell(arm=arm, seed=seed, tokens=tokens, phase="tuned", model=later, results=results))
+                    found.append(
+                        Cell(arm=arm, seed=seed, tokens=tokens, phase="tuned", model=later, results=scored(later))
+                    )
+    if base is not None:  # the same in all runs: a cell a seed, so that differences from it are paired, too
+        results = measuring.results(base, BEFORE)
+        found += [
+            Cell(arm=BEFORE, seed=seed, tokens=experiment.budget.tokens, model=base, results=results) for seed in seeds
+        ]
     return tuple(found)
 
 

@@ -1,119 +1,114 @@
-"""The whole road on the text that ships with the package, small enough for two CPU cores and ten minutes.
+"""The whole road on the text that ships with the package, in some ten minutes on two CPU cores.
 
-    passages ---------------------------------> raw rows ------> model "raw" ----.
-        |                                                                        +--> scores
-        +-> Mine -> Verify -> Template -------> mined rows ----> model "mined" --'
-        |
-        '-> some: Synthesize -> Consistency -> Best, by the writer and the reader that ship: pairs to look at
+    passages ----------------------------------------> rows --> the open base goes on: "raw" -----.
+        |                                                                                          +--> closed-book exam
+        '-> Synthesize -> Consistency -> Best -> texts with pairs --> rows --> "instruct" ---------+
+                                                            the base as it is: "before" -----------'
 
-The two arms have one shape, one vocabulary, one budget of tokens and one seed; only their text differs. Models of this
-size are at chance; they show that the whole road works. Two cores write pairs for too few passages in ten minutes to
-train on, so these stand in the report to be read.
+Both go on from one base with the same number of tokens, in the same steps; only their text differs. The exam asks what
+people asked about these passages. Its questions are in no text. What it tells is what pairs are worth to this base at
+this budget; how much of that is what the texts say, and how much is how to answer, only the control tells: arm mixed of
+`instructpt run compare --recipe domain`.
 """
 
 from __future__ import annotations
 
-from instructpt.artifacts import Stage
-from instructpt.assembly.stages import Pack
-from instructpt.corpus.stages import BuildVocabulary, Read, Split
-from instructpt.engines.models import SHIPPED
-from instructpt.evaluation.stages import Collect, Evaluate, HeldOut, Rate
-from instructpt.mining.stages import Mine
-from instructpt.recipes.augment import clean, known_prompting, synthesized
-from instructpt.recipes.budgets import fast_precision
-from instructpt.recipes.flags import SAMPLE_PASSAGES, PrecisionFlag, Seed, SynthesizerFlag, recipe
-from instructpt.records import Document, Group, Score
-from instructpt.templates.stages import Template
-from instructpt.training.settings import TrainSettings
-from instructpt.training.stages import Source, Train, steps_for
-from instructpt.verification.stages import Verify
+from instructpt.engines.models import SHIPPED, Model
+from instructpt.evaluation.exam import Questions
+from instructpt.evaluation.questioning import Examine
+from instructpt.evaluation.stages import Collect, Rate
+from instructpt.recipes.arms import Corpus
+from instructpt.recipes.augment import clean
+from instructpt.recipes.domain import Continued, instruction_texts
+from instructpt.recipes.flags import (
+    SAMPLE_TASKS,
+    Augmentation,
+    Continuing,
+    PrecisionFlag,
+    Reading,
+    Seed,
+    SynthesizerFlag,
+    Training,
+    recipe,
+)
+from instructpt.recipes.general import task_texts
+from instructpt.recipes.small_corpora import continuation
 
-LEARNING_RATE = 3e-3
-"""1.5e-3 to 3e-3 are equally good for a model of this size, 6e-3 is worse (docs/log.md)."""
-WARMUP_STEPS = 10
-MAX_EPOCHS = 8
-TASKS = ("arc_easy", "boolq", "piqa", "winogrande", "pubmedqa")
-"""A model this small is at chance in most; they show that the road reaches the benchmarks, with honest error bars."""
+PASSAGES, QUESTIONS = "sample:exam_passages.jsonl.zst", "sample:exam_questions.jsonl.zst"
+OPEN_BASE = "open:smollm2-135m"
+ARMS = ("raw", "instruct")
 
 
 @recipe
 def demo(
     *,
-    documents: int = 300,
-    written_documents: int = 12,
-    shape: str = "3m",
-    vocabulary_size: int = 4096,
-    row_tokens: int = 512,
-    batch_tokens: int = 2048,
-    pretraining_tokens: int = 450_000,
-    passage_tokens: int = 256,
+    documents: int = 24,
+    augmented_share: float = 1.0,
+    base: str = OPEN_BASE,
     synthesizer: SynthesizerFlag = SHIPPED,
-    evaluation_items: int = 100,
+    training_tokens: int = 10_240,
+    row_tokens: int = 256,
+    batch_tokens: int = 256,
+    learning_rate: float = 2e-3,
+    lora_rank: int = 16,
+    lora_layers: int | None = 16,
+    questions: int = 3,
+    max_new_tokens: int = 16,
     precision: PrecisionFlag = "auto",
     seed: Seed = 0,
 ) -> Collect:
-    """The whole road on the sample that ships: pairs, two small models, their scores and a report.
+    """The whole road on the sample that ships: pairs, an open base that learns from them, its exam and a report.
 
     Args:
-        documents: How many of the sample's 1,330 documents to use.
-        written_documents: Of how many of these a model writes pairs for the passages; rules mine pairs for all.
-        shape: Of every model; a name in instructpt/training/shapes.py.
-        vocabulary_size: Ids of the vocabulary trained on the sample.
-        row_tokens: Tokens a row.
-        batch_tokens: Tokens an optimizer step. Few, because the budgets are small and steps are what a model learns
-            by: the raw model ended at a loss of 6.2 with 8,192 and at 5.4 with 2,048 (docs/log.md).
-        pretraining_tokens: Budget of each of the two models.
-        passage_tokens: The longest passage.
-        evaluation_items: Items a benchmark.
+        documents: How many of the 40 passages to use. The exam needs at least 20.
+        augmented_share: Share of the passages that get pairs.
+        base: The model that is trained further, as a folder or Hub id.
+        training_tokens: Tokens that each of the two models is trained on.
+        row_tokens: Tokens per row.
+        batch_tokens: Tokens per optimizer step.
+        learning_rate: The peak learning rate.
+        lora_rank: Rank of LoRA adapters, which are merged into the model at the end. 0 trains all weights.
+        lora_layers: Put adapters only into this many of the last layers.
+        questions: Questions per passage in the exam, at most 4.
+        max_new_tokens: Length limit of a written answer in the exam, in tokens.
     """
-    texts = clean(Read(name="documents", files=(SAMPLE_PASSAGES,), limit=documents))
-    words = BuildVocabulary(name="vocabulary", texts=(texts,), size=vocabulary_size)
-    passages = Split(name="passages", documents=texts, vocabulary=words, budget_tokens=passage_tokens)
-    batch_rows = max(1, batch_tokens // row_tokens)
-    steps = steps_for(pretraining_tokens, row_tokens=row_tokens, batch_rows=batch_rows)
-
-    def trained(name: str, source: Stage[Group] | Stage[Document]) -> Train:
-        texts = Template(name=f"{name}-texts", groups=source, seed=seed)
-        return Train(
-            name=name,
-            mixture=(Source(rows=Pack(name=f"{name}-rows", texts=texts, vocabulary=words, row_tokens=row_tokens)),),
-            settings=TrainSettings(
-                steps=steps,
-                learning_rate=LEARNING_RATE,
-                warmup_steps=min(WARMUP_STEPS, steps),
-                precision=fast_precision(precision),
-                seed=seed,
+    reading, files = Reading(limit=documents), (PASSAGES,)
+    texts = clean(reading.read(files))
+    experiment = Continued(
+        corpus=Corpus.of(
+            texts,
+            Augmentation(synthesizer=synthesizer),
+            share=augmented_share,
+            rounds=1,
+            language="english",
+            seed=seed,
+        ),
+        instructions=instruction_texts((SAMPLE_TASKS,), seed=seed),
+        tasks=task_texts(files=(SAMPLE_TASKS,), hub=False, sets=(), language="english", seed=seed),
+        base=base,
+        way=continuation(
+            base,
+            files,
+            reading=reading,
+            training=Training(
+                row_tokens=row_tokens, batch_tokens=batch_tokens, learning_rate=learning_rate, precision=precision
             ),
-            batch_rows=batch_rows,
-            vocabulary=words,
-            shape=shape,
-            max_epochs=MAX_EPOCHS,
-        )
-
-    mined = Verify(name="mined-groups", groups=Mine(name="mined-pairs", passages=passages, shots=2, seed=seed))
-    prompting = known_prompting(synthesizer)
-    part = clean(Read(name="written-documents", files=(SAMPLE_PASSAGES,), limit=written_documents), prefix="written-")
-    written = synthesized(
-        "written-groups",
-        Split(name="written-passages", documents=part, vocabulary=synthesizer, budget_tokens=passage_tokens),
-        synthesizer,
-        prompting,
-        shots=1,
-        seed=seed,
+            continuing=Continuing(replay_share=0.0, lora_rank=lora_rank, lora_layers=lora_layers),
+            tokens=training_tokens,
+            instructions_ratio=0.0,
+        ),
     )
-    models = (trained("raw", passages), trained("mined", mined))
-    return scored(models, beside=(written,), row_tokens=row_tokens, num_items=evaluation_items)
+    passages = Reading().read(files, name="passages")
+    exam = Questions(name="exam", files=(QUESTIONS,), documents=passages, trained_on=texts, max_questions=questions)
 
+    def examined(name: str, model: Model, against: Rate | None = None) -> Rate:
+        items = Examine(
+            name=f"{name}-exam-items", model=model, exam=exam, has_open_book=False, max_new_tokens=max_new_tokens
+        )
+        return Rate(name=f"{name}-exam", items=items, model_name=name, against=against)
 
-def scored(models: tuple[Train, ...], *, beside: tuple[Stage[Group], ...], row_tokens: int, num_items: int) -> Collect:
-    """Every model's bits per byte on the held-out documents that ship, and its scores in `TASKS`.
-
-    beside: made too.
-    """
-    held_out = Read(name="held-out", files=("sample:held_out.jsonl.zst",))
-    results: list[Stage[Score]] = []
-    for model in models:
-        results.append(HeldOut(name=f"{model.name}-held-out", model=model, documents=held_out, row_tokens=row_tokens))
-        items = Evaluate(name=f"{model.name}-items", model=model, tasks=TASKS, limit=num_items)
-        results.append(Rate(name=f"{model.name}-scores", items=items))
-    return Collect(name="scores", results=tuple(results), beside=beside)
+    results = [examined("before", base)]
+    for arm in ARMS:
+        model = experiment.train(arm, name=arm, seed=seed)
+        results.append(examined(arm, model, against=results[-1]))
+    return Collect(name="scores", results=tuple(results))

@@ -46,6 +46,13 @@ LoraRank = Annotated[
     int,
     arg(help="Rank of LoRA adapters, which are merged into the model at the end. 0 tunes all weights."),
 ]
+LoraLayers = Annotated[
+    int | None,
+    arg(
+        help="Put adapters only into this many of the last layers; by default into all. Half of the layers take two "
+        "thirds of the time."
+    ),
+]
 RawText = Annotated[tuple[str, ...], arg(help="Raw text: files, folders, globs or URLs.")]
 Hub = Annotated[bool, arg(help="Also stream those sets of the catalog that are on the Hugging Face Hub.")]
 Sets = Annotated[tuple[str, ...], arg(help="Use only these task sets: names of sets, categories or groups.")]
@@ -202,6 +209,8 @@ class Continuing:
     tokens."""
     replay_share: float | None = None
     """Share of the tokens that are replayed text: by default 0.1 for a small corpus, else none."""
+    lora_rank: LoraRank = 0
+    lora_layers: LoraLayers = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,6 +227,9 @@ class Augmentation:
     variants: Variants = 1
     mixture: str = ""
     """Of arm forms: shares of the tokens, as raw=0.7,pairs=0.2,written=0.1. By default 0.3 is synthetic."""
+    gold_pairs: tuple[str, ...] = ()
+    """Files of pairs that people wrote about the same documents, for the arm gold: in the layout of an exam's questions
+    (docs/formats.md). What the exam asks is left out of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,9 +335,7 @@ class TaskTuning:
     lora_rank: int | None = None
     """Rank of LoRA adapters, which are merged into the model at the end; 0 tunes all weights. By default 32 for a
     reader and for a base with answers first, else 0."""
-    lora_layers: int | None = None
-    """Put adapters only into this many of the last layers; by default into all. Half of the layers take two thirds of
-    the time."""
+    lora_layers: LoraLayers = None
     precision: PrecisionFlag = "auto"
 
 

@@ -22,9 +22,9 @@ from instructpt.engines.models import Model
 from instructpt.errors import RecipeError
 from instructpt.recipes.budgets import fast_precision, fitting_row_tokens, tuning_rate
 from instructpt.recipes.flags import SAMPLE_TASKS, Hub, Language, LoraRank, Precision, Seed, Sets, Steps, recipe
-from instructpt.recipes.tuning import LORA_ALPHA_FACTOR, LORA_RATE_FACTOR, MOST_STEPS, width_of_base
+from instructpt.recipes.tuning import LORA_RATE_FACTOR, MOST_STEPS, lora_of, width_of_base
 from instructpt.templates.stages import Template
-from instructpt.training.settings import Lora, TrainSettings
+from instructpt.training.settings import TrainSettings
 from instructpt.training.stages import Source, Train
 
 ROW_TOKENS = 2048
@@ -155,7 +155,7 @@ def tuning_for(
         learning_rate=learning_rate,
         warmup_steps=warmup_steps,
         precision=fast_precision(precision),
-        lora=Lora(rank=lora_rank, alpha=LORA_ALPHA_FACTOR * lora_rank) if lora_rank else None,
+        lora=lora_of(lora_rank),
     )
     return Tuning(
         texts=Blend(name="tuning-texts", parts=parts),

@@ -4,7 +4,7 @@
     budget                  4,000 steps of 2**18     8 passes
     a step                  2**18 tokens             a 250th of the budget, at least 4,096 tokens
     a row                   4,096 tokens             2,048 tokens
-    highest rate            by width, 1e-5 at 4,096  three times that
+    highest rate            by width, 1e-5 at 4,096  three times that (both ten times as high with LoRA)
     general instructions    a token for each         none
     general text again      none                     10 % of the tokens
     most passes             4                        16
@@ -25,9 +25,10 @@ from instructpt.corpus.stages import Read
 from instructpt.errors import RecipeError
 from instructpt.recipes.budgets import TrainingBudget, budget_from_base, tuning_rate
 from instructpt.recipes.flags import MAX_EPOCHS, Continuing, Reading, Training
-from instructpt.recipes.tuning import width_of_base
+from instructpt.recipes.tuning import LORA_RATE_FACTOR, lora_of, width_of_base
 from instructpt.records import Document, Text
 from instructpt.templates.stages import Template
+from instructpt.training.settings import Lora
 from instructpt.words import vocabulary
 
 SMALL_CORPUS_TOKENS = 10_000_000
@@ -82,10 +83,11 @@ def continuation(
     size = None if continuing.corpus_size == "large" else corpus_tokens(files, base=base, reading=reading)
     if size is None and continuing.corpus_size == "small":
         size = SMALL_CORPUS_TOKENS
+    lora = lora_of(continuing.lora_rank, layers=continuing.lora_layers)
     texts = Template(name="replay-texts", groups=Read(name="replay", files=continuing.replay))
     if size is None:
         return Continuation(
-            budget=budget_from_base(base, training, tokens=tokens),
+            budget=budget_from_base(base, training, tokens=tokens, lora=lora),
             instructions_ratio=1.0 if instructions_ratio is None else instructions_ratio,
             replay=texts,
             replay_share=share or 0.0,
@@ -99,7 +101,8 @@ def continuation(
         tokens=wanted,
         row_tokens=ROW_TOKENS,
         batch_tokens=batch_tokens,
-        learning_rate=float(f"{RATE_FACTOR * tuning_rate(width_of_base(base)):.2g}"),
+        learning_rate=float(f"{_rate_factor(lora) * tuning_rate(width_of_base(base)):.2g}"),
+        lora=lora,
     )
     found = Continuation(
         budget=budget,
@@ -145,7 +148,7 @@ def _choices(found: Continuation, size: int) -> list[tuple[str, str, str]]:
         (
             "highest rate",
             f"{budget.learning_rate:g}",
-            f"{RATE_FACTOR} times the usual for this width, as there are few steps; warmed up over "
+            f"{_rate_factor(budget.lora)} times the usual for this width, as there are few steps; warmed up over "
             f"{budget.settings(seed=0).warmup_steps:,} of them and lowered to a tenth by a cosine",
         ),
         (
@@ -156,6 +159,10 @@ def _choices(found: Continuation, size: int) -> list[tuple[str, str, str]]:
         ("general text again", f"{found.replay_share:.0%} of the tokens", "so that the base forgets less"),
         ("most passes", f"{found.max_epochs:g}", "more than the paper's 4, for the same reason as the budget"),
     ]
+
+
+def _rate_factor(lora: Lora | None) -> int:
+    return RATE_FACTOR * (LORA_RATE_FACTOR if lora else 1)
 
 
 def corpus_tokens(files: Sequence[str], *, base: str, reading: Reading) -> int | None:

@@ -163,7 +163,7 @@ def tuned(
         warmup_steps=min(way.warmup_steps, steps // 10),
         precision=precision,
         seed=seed,
-        lora=Lora(rank=rank, alpha=LORA_ALPHA_FACTOR * rank, last_layers=layers) if rank else None,
+        lora=lora_of(rank, layers=layers),
     )
     return Train(
         name="tuned",
@@ -175,6 +175,11 @@ def tuned(
         epochs=way.epochs if tokens is None else None,
         max_epochs=max(MAX_EPOCHS, way.epochs),
     )
+
+
+def lora_of(rank: int, *, layers: int | None = None) -> Lora | None:
+    """Adapters of a rank, in so many of the last layers or in all; none of rank 0."""
+    return Lora(rank=rank, alpha=LORA_ALPHA_FACTOR * rank, last_layers=layers) if rank else None
 
 
 def rows_of(name: str, texts: Stage[Text], words: Model, row_tokens: int) -> Pack:

@@ -15,9 +15,9 @@ from markupsafe import Markup
 from instructpt.evaluation.comparison import Interval
 from instructpt.records import Score
 from instructpt.report.tables import printable
-from instructpt.report.values import half_width, middle
+from instructpt.report.values import half_width, middle, number
 
-Value = Score | Interval
+Value = Score | Interval | float
 WIDTH, HEIGHT = 860, 300
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 34
 NAMES_WIDTH = 260
@@ -86,16 +86,27 @@ def histogram(counts: Mapping[str, Mapping[int, int]], *, x_label: str, y_label:
     return bars(groups, y_label=y_label, x_label=x_label)
 
 
-def lying_bars(groups: Mapping[str, Sequence[float | None]], *, label: str, unit: str, width: int = WIDTH) -> Markup:
-    """One row a name, whatever its length and however many there are; each with its bars in the order of the legend."""
-    present = [value for values in groups.values() for value in values if value is not None]
-    left = _names_width(groups)
-    x = Scale(0.0, max(present, default=0.0) or 1.0, left, width - 24 - CHARACTER_WIDTH * (len(unit) + 6))
+def lying_bars(groups: Mapping[str, Sequence[Value | None]], *, label: str, unit: str, width: int = WIDTH) -> Markup:
+    """One row a name, whatever its length and however many there are; each with its bars in the order of the legend.
 
-    def draw(value: float, y: float, colour: str) -> list[Markup]:
-        size = {"width": f"{x(value) - left:.1f}", "height": BAR_HEIGHT - 2}
-        words = _words(f"{_short(value)} {unit}", x=x(value) + 6, y=y + BAR_HEIGHT - 2, anchor="start")
-        return [_shape("rect", x=f"{left:.1f}", y=f"{y:.1f}", **size, fill=colour), words]
+    Thin lines are 95 % intervals, which stand in numbers behind the bar, too.
+    """
+    present = any(value is not None for values in groups.values() for value in values)
+    halves = any(half_width(value) for values in groups.values() for value in values if value is not None)
+    left, words_width = _names_width(groups), CHARACTER_WIDTH * (len(unit) + (13 if halves else 6))
+    x = Scale(0.0, _reach(groups) or 1.0, left, width - 24 - words_width)
+
+    def draw(value: Value, y: float, colour: str) -> list[Markup]:
+        end, half = x(middle(value)), half_width(value)
+        size = {"width": f"{end - left:.1f}", "height": BAR_HEIGHT - 2}
+        shapes = [_shape("rect", x=f"{left:.1f}", y=f"{y:.1f}", **size, fill=colour)]
+        if half:
+            low, far = x(max(0.0, middle(value) - half)), x(middle(value) + half)
+            centre = y + BAR_HEIGHT / 2 - 1
+            shapes.append(_shape("path", d=f"M{low:.1f} {centre:.1f}H{far:.1f}", stroke="var(--ink)"))
+            end = far
+        said = number(value, 2) if half else _short(middle(value))
+        return [*shapes, _words(f"{said} {unit}", x=end + 6, y=y + BAR_HEIGHT - 2, anchor="start")]
 
     shapes, height = _rows(groups, draw, left=left, keeps_gaps=True)
     return _svg(shapes, width=width, height=height, label=label) if present else Markup("")

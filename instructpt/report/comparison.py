@@ -37,7 +37,8 @@ def without_repeats(artifacts: Mapping[str, Artifact]) -> dict[str, Artifact]:
             left_out |= {
                 cell["model"]["artifact"]
                 for cell in cells
-                if cell["seed"] != first or cell["tokens"] != largest or cell["phase"]
+                if not isinstance(cell["model"], str)
+                and (cell["seed"] != first or cell["tokens"] != largest or cell["phase"])
             }
     return {name: artifact for name, artifact in artifacts.items() if name not in left_out}
 

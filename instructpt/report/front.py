@@ -13,11 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from instructpt.evaluation.comparison import AVERAGE, Comparison, Contrast, Interval, verdict
+from instructpt.evaluation.rating import BITS, FROM
 from instructpt.records import Score
 from instructpt.report.artifacts import Artifact
 from instructpt.report.comparison import difference
 from instructpt.report.pair_facts import PairFacts, arms
-from instructpt.report.scores import models_of
+from instructpt.report.scores import differences, models_of
 from instructpt.report.values import number
 
 Artifacts = Mapping[str, Artifact]
@@ -42,6 +43,9 @@ NAMES = {
     "unseen": "unseen task sets",
     AVERAGE: "benchmarks",
 }
+BARS = {"closed_book": "right answers to questions about the texts, book closed", "held_out": "held-out text"}
+"""Task of single runs in bits per byte -> what they are bits of; the first that there is is drawn."""
+CAUTION = "One training run a model, so a difference may be another seed's. ± is over items alone."
 _QUALITY = {
     "well_formed": "well-formed outputs",
     "pairs_per_passage": "pairs a passage, before checks",
@@ -129,8 +133,10 @@ class Help:
     differences: Mapping[str, Sequence[Interval | None]] | None = None
     """Bits per byte, a chart: from the first arm."""
     arms: Sequence[str] = ()
-    bits_per_byte: Mapping[str, Sequence[float]] | None = None
-    """Of held-out text by model, single runs: a chart."""
+    bits_per_byte: Mapping[str, Sequence[Score]] | None = None
+    """By model, single runs: a chart."""
+    of: str = ""
+    """What these are of."""
     num_more: int = 0
     """Arms or models that are not shown here."""
     has_comparison: bool = False
@@ -200,16 +206,23 @@ def _name(measure: Contrast) -> str:
 def _single_runs(scores: Sequence[Score], names: Sequence[str]) -> Help:
     """Models of one run each: numbers, and that they show nothing of another run."""
     shown = list(names)[:MOST_COLUMNS]
-    read = {s.model: s for s in scores if (s.task, s.metric) == ("held_out", "bits_per_byte")}
+    in_bits = {task: {s.model: s for s in scores if (s.task, s.metric) == (task, BITS)} for task in BARS}
+    task = next((task for task, by_model in in_bits.items() if len(by_model) > 1), "")
+    told = [_difference(s) for s in differences(scores) if s.task == task and s.model in shown]
     return Help(
-        told=(
-            "Cannot be told: one training run a model, so a difference may be another seed's. ± is over items alone.",
-        ),
+        told=(*told, CAUTION if told else f"Cannot be told: {CAUTION[0].lower()}{CAUTION[1:]}"),
         columns=("", *shown),
         rows=list(_single_rows(scores, shown)),
-        bits_per_byte={model: [round(read[model].value, 3)] for model in shown if model in read},
+        bits_per_byte={model: [in_bits[task][model]] for model in shown if model in in_bits[task]} if task else None,
+        of=BARS.get(task, ""),
         num_more=len(names) - len(shown),
     )
+
+
+def _difference(score: Score) -> str:
+    """One model against another on the same questions: a number, and no word for it, since one run shows nothing."""
+    other, change = score.metric.partition(FROM)[2], number(score, 2, signed=True)
+    return f"{score.model} against {other}, the same {score.count:,} questions: {change} bits per byte."
 
 
 def _single_rows(scores: Sequence[Score], shown: Sequence[str]) -> Iterator[tuple[str, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from instructpt.artifacts import Table
-from instructpt.evaluation.rating import CLEAN, OVERLAPPING
+from instructpt.evaluation.rating import BITS, CLEAN, FROM, OVERLAPPING
 from instructpt.records import Score
 from instructpt.report.artifacts import Artifact
 from instructpt.report.values import number
@@ -35,8 +35,13 @@ def found_scores(artifacts: Mapping[str, Artifact]) -> list[Score]:
 
 
 def whole(scores: Iterable[Score]) -> list[Score]:
-    """Those over all items of their task."""
-    return [score for score in scores if not score.metric.endswith((CLEAN, OVERLAPPING))]
+    """Those of one model over all items of their task."""
+    return [score for score in scores if not score.metric.endswith((CLEAN, OVERLAPPING)) and FROM not in score.metric]
+
+
+def differences(scores: Iterable[Score]) -> list[Score]:
+    """Those that are differences from another model, in bits per byte."""
+    return [score for score in scores if score.metric.startswith(BITS + FROM)]
 
 
 def by_task(scores: Iterable[Score]) -> Scores:

@@ -9,19 +9,23 @@ Z_95 = 1.96
 """Standard errors in half of a 95 % interval."""
 
 
-def half_width(value: Score | Interval) -> float | None:
+def half_width(value: Score | Interval | float) -> float | None:
     """Half of the 95 % interval; None if there is none."""
+    if isinstance(value, int | float):
+        return None
     if isinstance(value, Interval):
         return value.half
     return None if value.stderr is None else Z_95 * value.stderr
 
 
-def middle(value: Score | Interval) -> float:
+def middle(value: Score | Interval | float) -> float:
     """The value itself."""
+    if isinstance(value, int | float):
+        return value
     return value.mean if isinstance(value, Interval) else value.value
 
 
-def number(value: Score | Interval | None, digits: int, *, signed: bool = False) -> str:
+def number(value: Score | Interval | float | None, digits: int, *, signed: bool = False) -> str:
     """The value ± half of its interval: "0.871 ± 0.020"; a dash where there is none."""
     if value is None:
         return "–"

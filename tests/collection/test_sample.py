@@ -89,6 +89,20 @@ def test_nothing_to_train_on_shares_thirteen_words_with_what_is_scored(
         assert scored.isdisjoint(shingles(row["question"])), row["id"]
 
 
+def test_the_exams_passages_have_questions_that_stand_in_nothing_to_train_on() -> None:
+    passages, questions = rows("exam_passages"), rows("exam_questions")
+    names = {row["id"] for row in passages}
+    assert len(names) == len(passages) >= 30
+    assert all(row["title"] and row["source"] and row["licence"] == "CC BY-SA 4.0" for row in passages)
+    assert {row["passage_id"] for row in questions} == names
+    assert all(row["question"] and row["answers"] for row in questions)
+    scored = {words for row in passages for words in shingles(row["text"])}
+    for row in [*rows("passages"), *rows("held_out")]:
+        assert scored.isdisjoint(shingles(row["text"])), row["id"]
+    for row in rows("tasks"):
+        assert scored.isdisjoint(shingles(row["context"])), row["id"]
+
+
 @pytest.fixture(scope="module")
 def converted() -> list[Shot | Reject]:
     how = Conversion(

@@ -13,10 +13,11 @@ from written_artifact import write_artifact
 
 from instructpt.artifacts import Run
 from instructpt.cli.commands import main
+from instructpt.collection.questions import read_questions
 from instructpt.errors import InputError, RecipeError
 from instructpt.evaluation import questioning
 from instructpt.evaluation.answers import Reader, load_reader, prompt
-from instructpt.evaluation.exam import Questions, is_control, marked, read_questions
+from instructpt.evaluation.exam import Questions, is_control, marked
 from instructpt.evaluation.greedy import write
 from instructpt.evaluation.perplexity import perplexity
 from instructpt.executors.make import make

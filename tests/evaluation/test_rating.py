@@ -8,7 +8,7 @@ import statistics
 import pytest
 
 from instructpt.evaluation.aggregates import weighted_f1
-from instructpt.evaluation.rating import average, rate, rate_apart
+from instructpt.evaluation.rating import average, rate, rate_apart, rate_differences
 from instructpt.records import Item, Score
 
 
@@ -83,3 +83,20 @@ def test_tasks_count_alike_in_an_average() -> None:
     ]
     [found] = average(scores, task="unseen")
     assert found == Score("unseen", "acc", pytest.approx(0.6), pytest.approx(0.025), 1010, "m")
+
+
+def test_a_difference_has_the_error_of_the_difference_not_of_both() -> None:
+    """Both find the same questions hard, so that what one has more than the other is surer than either value."""
+    hard = [0.5 + place for place in range(20)]
+    one, other = (
+        [item(place, {"bits_per_byte": bits - gain}) for place, bits in enumerate(hard)] for gain in (0.25, 0.0)
+    )
+    (alone,) = rate(one, task="t", model_name="instruct", draws_places=True)
+    (found,) = rate_differences(one, other, task="t", model_name="instruct", other_name="raw")
+    assert (found.metric, found.model, found.count) == ("bits_per_byte/from_raw", "instruct", 20)
+    assert found.value == pytest.approx(-0.25)
+    assert found.stderr == pytest.approx(0, abs=1e-9)
+    assert alone.stderr is not None
+    assert alone.stderr > 1
+    half = rate_differences(one, other[:10], task="t", model_name="instruct", other_name="raw")
+    assert [score.count for score in half] == [10], "only what both were asked"

@@ -23,10 +23,13 @@ from instructpt.corpus.portions import Portion
 from instructpt.corpus.stages import Read
 from instructpt.errors import InputError, RecipeError
 from instructpt.evaluation.comparison import verdict
+from instructpt.evaluation.held_back import HeldBack, Remainder
+from instructpt.evaluation.questioning import Examine
 from instructpt.executors.make import make
 from instructpt.recipes import small_corpora
 from instructpt.recipes.arms import ARMS, DOMAIN_ARMS, check_arms
 from instructpt.recipes.compare import compare
+from instructpt.recipes.demo import demo
 from instructpt.recipes.domain import domain
 from instructpt.recipes.flags import Reading
 from instructpt.recipes.general import general
@@ -39,6 +42,7 @@ from instructpt.report.estimate import Wishes
 from instructpt.synthesis.stages import Synthesize
 from instructpt.templates.stages import Template
 from instructpt.training.mixtures import mixtures
+from instructpt.training.settings import Lora
 from instructpt.training.shapes import SHAPES
 from instructpt.training.stages import Train
 from instructpt.words.vocabulary import load
@@ -103,7 +107,9 @@ def test_small_shapes_get_what_fits_them(shape: str) -> None:
 
 
 def test_arms_differ_in_their_texts_alone() -> None:
-    models = {arm: general(shape="1m", arm=arm, precision="float32") for arm in ARMS if arm != "forms"}
+    gold = ("my.jsonl",)
+    arms = [arm for arm in ARMS if arm != "forms"]
+    models = {arm: general(shape="1m", arm=arm, gold_pairs=gold, precision="float32") for arm in arms}
     for model in models.values():
         assert model.settings == models["raw"].settings
         assert model.vocabulary == models["raw"].vocabulary
@@ -261,8 +267,9 @@ def test_arms_of_a_small_corpus_get_equal_tokens(corpus: str, small_model: str) 
         max_epochs=None,
     )
     assert len({cell.tokens for cell in stage.cells}) == 1
-    assert len({cell.model.settings for cell in stage.cells}) == 1
-    assert {source.rows.name for cell in stage.cells for source in cell.model.mixture} == {
+    trained = [cell.model for cell in stage.cells if cell.arm != "before"]
+    assert len({model.settings for model in trained}) == 1
+    assert {source.rows.name for model in trained for source in model.mixture} == {
         "raw-rows",
         "mixed-rows",
         "tasks-rows",
@@ -487,6 +494,90 @@ def test_a_mistake_in_a_comparison_is_told_before_any_work(
 def test_arms_of_a_domain_are_arms(corpus: str, small_model: str) -> None:
     check_arms(DOMAIN_ARMS)
     arms = tuple(arm for arm in DOMAIN_ARMS if arm != "forms")  # see test_form_mixture.py
-    stage = small(corpus, recipe="domain", base=small_model, arms=arms, seeds=1, corpus_size="large")
-    assert {cell.arm for cell in stage.cells} == set(arms)
-    assert all(cell.model.base == small_model for cell in stage.cells)
+    stage = small(
+        corpus, recipe="domain", base=small_model, arms=arms, seeds=1, corpus_size="large", gold_pairs=(corpus,)
+    )
+    assert {cell.arm for cell in stage.cells} == {*arms, "before"}
+    assert all(
+        cell.model == small_model if cell.arm == "before" else cell.model.base == small_model for cell in stage.cells
+    )
+    with pytest.raises(RecipeError, match="name their files with --gold-pairs"):
+        small(corpus, recipe="domain", base=small_model, arms=("gold",))
+    kinds = {remainder.name.partition("-")[0] for remainder in stages_of(stage, Remainder)}
+    assert kinds == {"synthesized", "mined", "gold"}, "no arm is told what the exam asks"
+    (exam,) = stages_of(stage, HeldBack)
+    assert exam.control_share == 0
+    for settings in ({"held_back_pairs": 0}, {"arms": ("raw", "mined")}, {"synthesizer": small_model}):
+        without = small(corpus, **{"recipe": "domain", "base": small_model, "arms": ("raw", "instruct"), **settings})
+        assert not stages_of(without, Examine), "nothing to make an exam of"
+
+
+def test_what_people_wrote_is_an_arm_and_the_base_a_row_of_its_own(
+    corpus: str, tmp_path: Path, small_model: str
+) -> None:
+    """A file of questions for the exam, one of pairs to train on; what both hold is asked and not trained on."""
+    asked, gold = (
+        [{"passage_id": f"doc-{i}", "question": f"{question} {i}?", "answers": ["212"]} for i in range(26)]
+        for question in ("How long is bridge", "How many metres has bridge")
+    )
+    files = [
+        str(write_corpus(tmp_path / f"{name}.jsonl", rows)) for name, rows in (("asked", asked), ("gold", asked + gold))
+    ]
+    stage = small(
+        corpus,
+        recipe="domain",
+        base=small_model,
+        arms=("raw", "gold"),
+        seeds=1,
+        questions=(files[0],),
+        gold_pairs=(files[1],),
+        pretraining_tokens=256,
+        replay_share=0.0,
+        limit=26,
+    )
+    make(stage, run(tmp_path / "out"))
+    found = read(load_one(str(tmp_path / "out" / "comparison")))
+    assert found.arms == ("raw", "gold", "before")
+    bits = next(m for m in found.measures if (m.task, m.metric) == ("closed_book", "bits_per_byte"))
+    assert set(bits.differences) == {"gold", "before"}
+    (groups,) = stages_of(stage, Remainder)
+    questions = [pair.question for g in run(tmp_path / "out").records(groups) for pair in g.shots[0].pairs]
+    assert questions
+    assert all(question.startswith("How many metres") for question in questions)
+    assert render(str(tmp_path / "out"), title="Compare")
+
+
+def test_a_small_corpus_can_be_learned_with_adapters(corpus: str, small_model: str) -> None:
+    whole, adapters = (
+        domain(base=small_model, files=(corpus,), precision="float32", **settings)
+        for settings in ({}, {"lora_rank": 4, "lora_layers": 1})
+    )
+    assert whole.settings.lora is None
+    assert adapters.settings.lora == Lora(rank=4, alpha=8, last_layers=1)
+    assert adapters.settings.learning_rate == pytest.approx(10 * whole.settings.learning_rate, rel=0.05)
+
+
+def test_the_demo_ends_with_an_exam_of_three_models(tmp_path: Path, small_model: str) -> None:
+    """The same road as `make demo`, with a tiny base and scripted pairs."""
+    stage = demo(
+        documents=24,
+        base=small_model,
+        synthesizer=small_model,
+        training_tokens=512,
+        questions=1,
+        max_new_tokens=2,
+        lora_rank=2,
+        lora_layers=1,
+        precision="float32",
+    )
+    raw, instruct = stages_of(stage, Train)
+    assert (raw.settings, raw.base) == (instruct.settings, small_model)
+    make(stage, run(tmp_path))
+    scores = {(score.model, score.metric): score for score in run(tmp_path).records(stage)}
+    assert {model for model, _ in scores} == {"before", "raw", "instruct"}
+    assert scores["instruct", "bits_per_byte/from_raw"].value == pytest.approx(
+        scores["instruct", "bits_per_byte"].value - scores["raw", "bits_per_byte"].value
+    )
+    assert scores["before", "bits_per_byte"].count == 24
+    page = render(str(tmp_path), title="Demo")
+    assert "instruct against raw, the same 24 questions" in page

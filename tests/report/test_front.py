@@ -104,6 +104,24 @@ def test_single_runs_tell_nothing(root: Path) -> None:
     assert "One model alone cannot tell" in front(root, scores=scores[:1])
 
 
+def test_an_exam_of_single_runs_is_told_with_its_differences(root: Path) -> None:
+    """Three bars with intervals, what one model has more than another on the same questions, and one caution."""
+    bits = {"before": 2.4, "raw": 2.3, "instruct": 1.6}
+    scores = [Score("closed_book", "bits_per_byte", value, 0.1, 64, model) for model, value in bits.items()]
+    scores += [
+        Score("closed_book", "bits_per_byte/from_before", -0.1, 0.1, 64, "raw"),
+        Score("closed_book", "bits_per_byte/from_raw", -0.7, 0.1, 64, "instruct"),
+    ]
+    said = front(root, scores=scores)
+    assert "raw against before, the same 64 questions: -0.10 ± 0.20 bits per byte." in said
+    assert "instruct against raw, the same 64 questions: -0.70 ± 0.20 bits per byte." in said
+    assert "One training run a model, so" in said
+    assert "better." not in said, "one run a model is never called anything"
+    page = draw("models.html", models=models([], scores, is_trained=False))
+    assert page.count("<rect") == 3
+    assert "2.40 ± 0.20" in page
+
+
 def measure(difference: float, half: float | None, **changes: Any) -> Contrast:
     named = {"phase": "", "task": "held_out", "metric": "bits_per_byte", "tokens": 10} | changes
     return Contrast(**named, arms={}, differences={"instruct": Interval(difference, half, 3)})

@@ -106,6 +106,12 @@ def test_charts_hold_their_numbers() -> None:
     assert widths == pytest.approx([widths[2] / 2, widths[2] / 4, widths[2]], abs=0.2)
     assert "&lt;b&gt;" in chart
     assert lying_bars({}, label="shares", unit="%") == ""
+    chart = lying_bars({"raw": [Interval(2.0, 0.5, 9)], "instruct": [Interval(1.0, None, 9)]}, label="bits", unit="")
+    assert "2.00 ± 0.50" in chart
+    low, high = map(float, re.findall(r"M([\d.]+) [\d.]+H([\d.]+)", chart)[0])
+    first, second = (float(width) for width in re.findall(r'width="([\d.]+)" height', chart))
+    assert first == pytest.approx(2 * second, abs=0.2)
+    assert high - low == pytest.approx(second, abs=0.3), "0.5 to each side is as long as a bar of 1"
 
 
 def test_whiskers_stand_about_zero_and_reach_as_far_as_their_intervals() -> None:
