@@ -10,7 +10,7 @@ whether they stand together: a passage gets on top what its best sentence has of
 words have that stand side by side in both. docs/results.md has what this is worth.
 
 The arrays are read from disk where they lie, so that an index takes little memory however large it is; making it takes
-about 15 times its shard's text. One shard's index knows the others' passages by how often each word occurs in them.
+about 10 times its shard's text. One shard's index knows the others' passages by how often each word occurs in them.
 """
 
 from __future__ import annotations
