@@ -215,6 +215,6 @@ def forms_table(name: str, labels: Sequence[str], counts: Mapping[str, int]) -> 
             start = f"rejects/{label}/"
             reasons = {key.removeprefix(start): n for key, n in counts.items() if key.startswith(start)}
             why = ", ".join(f"{reason} {n:,}" for reason, n in sorted(reasons.items(), key=lambda item: -item[1]))
-            notes.append(f"{label} is short of {found['missing']:,}: {why}")
+            notes.append(f"{label}: {found['missing']:,} missing, {found['skipped']:,} passages skipped: {why}")
     notes.append("shared: of the runs of three words in two texts of one form about one passage, those in both")
     return Table(f"{name}: what was written", ("form", *columns, "shared"), tuple(rows), tuple(notes))

@@ -19,7 +19,9 @@ from instructpt.errors import RecipeError
 from instructpt.executors.make import make
 from instructpt.recipes.augment import augment
 from instructpt.records import Group, Text
+from instructpt.report.estimate import Wishes, estimates
 from instructpt.report.lineage import trace
+from instructpt.synthesis.forms import load_form
 from instructpt.words import vocabulary
 
 FORMS = "pairs,facts=2,paraphrase:spoken,problem"
@@ -64,6 +66,29 @@ def test_a_corpus_is_written_about_in_forms(tmp_path: Path, model: str, capsys: 
     assert "what was written" in told
     assert main(["show", str(out / "groups"), "6"]) == 0
     assert "[facts 0]" in capsys.readouterr().out
+
+
+def test_a_plan_counts_what_is_then_wanted(tmp_path: Path, model: str) -> None:
+    """One passage of seven has no numbers: it is not asked for a problem."""
+    rows = [
+        *corpus_rows(6),
+        {"id": "heron", "text": "The heron waits in shallow water, and then it strikes at a fish."},
+    ]
+    corpus = str(write_corpus(tmp_path / "my.jsonl", rows))
+    target = augment(
+        (corpus,), model=model, forms="facts=2,problem,relations", variants=3, window_tokens=9000, max_new_tokens=2000
+    )
+    run = Run(root=str(tmp_path / "out"), workers=1, engine=SCRIPTED)
+    (table,) = estimates(target, run, Wishes())
+    planned = {label: [int(cell.strip("~").replace(",", "")) for cell in cells] for label, *cells in table.rows}
+    make(target, run)
+    counts = manifest(tmp_path / "out", "groups")["tally"]["counts"]
+    num_passages = manifest(tmp_path / "out", "passages")["tally"]["made"]
+    assert planned["all"][0] == planned["facts"][0] == num_passages
+    assert planned["problem"][0] == num_passages - 1
+    for label, number_of_topics in (("facts", 0), ("problem", 0), ("relations", num_passages)):
+        assert planned[label][1] == counts[f"forms/{label}/wanted"] + number_of_topics
+    assert planned["facts"][3] == planned["facts"][1] * load_form("facts").tokens
 
 
 @pytest.mark.parametrize(

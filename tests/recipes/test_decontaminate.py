@@ -20,7 +20,7 @@ from instructpt.evaluation.overlap import Overlap
 from instructpt.evaluation.testsets import sets_named
 from instructpt.executors.make import make
 from instructpt.recipes.decontaminate import decontaminate
-from instructpt.records import Document, Group, Match, Pair, Record, Shot, Text
+from instructpt.records import Document, Group, Match, Pair, Record, Shot, Text, Writing
 from instructpt.report import render
 from instructpt.report.artifacts import load_one
 
@@ -149,6 +149,15 @@ def test_of_a_group_only_the_passage_or_the_pair_that_holds_an_item_goes(tmp_pat
     assert [reject.reason for reject in left.shots[1].rejects] == ["test_item"]
     assert dropped == {"test_item": 1}
     assert [(match.shot, match.pair, match.id) for match in matches] == [(1, None, "p1"), (2, 1, "p2")]
+
+
+def test_a_writing_that_holds_an_item_goes_and_its_passage_stays(tmp_path: Path, exam: str) -> None:
+    bad, good = Writing("paraphrase", 0, f"It is told that {PASSAGE}"), Writing("paraphrase", 1, OTHER)
+    shot = Shot(Document("p", OTHER, "tales"), (Pair("What was paid?", "12,000 pounds"),), writings=(bad, good))
+    [left], matches, dropped = cleaned([Group("g", (shot,))], exam, tmp_path)
+    assert (left.shots[0].writings, left.shots[0].pairs, dropped) == ((good,), shot.pairs, {})
+    assert [reject.reason for reject in left.shots[0].rejects] == ["test_item"]
+    assert [match.pair for match in matches] == [1], "writings are counted on after the pairs"
 
 
 def test_a_masked_group_keeps_its_passages(tmp_path: Path, exam: str) -> None:

@@ -151,6 +151,36 @@ def test_one_wrong_fact_leaves_out_that_fact_alone() -> None:
     assert found.text.count("\n") == 2
 
 
+@pytest.mark.parametrize("language", ["english", "german", "chinese"])
+@pytest.mark.parametrize("form", ["facts", "faq", "summary"])
+def test_what_a_model_says_of_the_example_is_not_of_the_passage(form: str, language: str) -> None:
+    """A small model repeats what it was shown, whatever the passage; in German and Chinese no name gives it away."""
+    others = {
+        "english": f"{PASSAGE} It was closed in 1871 and opened in 1909.",
+        "german": "Der Reiher fing 1871 einen Fisch und 1909 zwei, und im Winter wartete er am Ufer des Sees. " * 2,
+        "chinese": "鹭鸟在1871年捕到一条鱼，1909年又捕到两条，冬天它就在湖边等着。" * 2,
+    }
+    wording, spoken = load_form(form).wordings[language], load_language(language)
+    text = wording.example[""]
+    found = read(
+        Completion(text, 9, "stop"),
+        form=load_form(form),
+        language=spoken,
+        passage=Passage(Document("d", others[language], "s")),
+        example=f"{spoken.example_passage}\n{text}",
+    )
+    assert not found.is_kept
+    assert (
+        {"copied_example"}
+        <= {*reasons(found)}
+        <= {"copied_example", "too_short", "too_long", "no_pair"}
+        | {
+            "unsupported_name",
+            "unsupported_number",
+        }
+    )
+
+
 def test_markdown_around_an_answer_is_no_part_of_it() -> None:
     text = "```markdown\nBuilt in 1843 by Mary Ashworth, the bridge sank a little in 1921.\n```"
     assert answered("summary", text).text == "Built in 1843 by Mary Ashworth, the bridge sank a little in 1921."

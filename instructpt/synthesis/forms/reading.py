@@ -27,6 +27,14 @@ from instructpt.words import overlap
 NOTHING = "nothing_to_write"
 """The model's own word that the passage has nothing for the form."""
 CUT_OFF = "cut_off"
+COPIED_EXAMPLE = "copied_example"
+"""A small model says of any passage what the example says of its own: SmolLM2-135M gave the facts of the example's
+lighthouse for two passages of three."""
+MAX_EXAMPLE_SHARE = 0.3
+"""Of a piece's runs of three words, those of the example that the passage does not have..."""
+MIN_EXAMPLE_RUNS = 3
+"""...and as many at least: "was finished in 1871" may be said of other things."""
+RUN_WORDS = 3
 MIN_TURNS = 4
 MIN_ROWS = 2
 """Of a table, below its head."""
@@ -61,15 +69,24 @@ class ReadAnswer:
 
 
 def read(
-    completion: Completion, *, form: WritingForm, language: Language, passage: Passage, said: Sequence[Pair] = ()
+    completion: Completion,
+    *,
+    form: WritingForm,
+    language: Language,
+    passage: Passage,
+    said: Sequence[Pair] = (),
+    example: str = "",
 ) -> ReadAnswer:
-    """What a model wrote, as the form has it. said: pairs of the form that the passage has already."""
+    """What a model wrote, as the form has it. said: pairs of the form that the passage has already. example: what the
+    model was shown."""
     spoken = _bare(completion.text, begins_with_pairs=form.reads in ("pairs", "problem"))
     if spoken is None or not spoken:
         return _rejected(completion.text.strip(), CUT_OFF if spoken is None else "empty")
     if spoken.strip(" .。!\"'").casefold() == language.nothing.casefold():
         return _rejected(spoken, NOTHING)
-    return READERS[form.reads](spoken, _Task(form, language, passage, tuple(said), completion.finish == "length"))
+    shown = frozenset(overlap.grams(example, RUN_WORDS)) - frozenset(overlap.grams(passage.document.text, RUN_WORDS))
+    task = _Task(form, language, passage, tuple(said), shown, completion.finish == "length")
+    return READERS[form.reads](spoken, task)
 
 
 def topic_lines(text: str, *, most: int) -> list[str]:
@@ -85,7 +102,15 @@ class _Task:
     language: Language
     passage: Passage
     said: tuple[Pair, ...]
+    shown: frozenset[str]
+    """Runs of words that only the example has."""
     is_cut: bool
+
+    def copies_example(self, text: str) -> bool:
+        """Whether a piece is the example's, not the passage's."""
+        runs = list(overlap.grams(text, RUN_WORDS))
+        num_shown = sum(run in self.shown for run in runs)
+        return num_shown >= MIN_EXAMPLE_RUNS and num_shown > MAX_EXAMPLE_SHARE * len(runs)
 
 
 def _bare(text: str, *, begins_with_pairs: bool) -> str | None:
@@ -111,6 +136,8 @@ def _lines(spoken: str, task: _Task) -> ReadAnswer:
     checks = [WRITING_CHECKS[name] for name in task.form.checks if name in WRITING_CHECKS and name in CHECKS]
     for line in lines:
         reason = next((found for check in checks if (found := check(line, task.passage))), None)
+        if task.copies_example(line):
+            reason = COPIED_EXAMPLE
         if reason is None:
             kept.append(line)
         else:
@@ -194,13 +221,14 @@ READERS: dict[str, Callable[[str, _Task], ReadAnswer]] = {
 def _checked_pairs(spoken: str, task: _Task) -> tuple[list[Pair], list[Reject]]:
     """The pairs in lines that pass the form's checks on pairs; those said before count as the passage's."""
     found, rejects = LineReplies(task.language.words).read(spoken)
-    if task.is_cut and found:
+    if task.is_cut and found and all(reject.reason != CUT_OFF for reject in rejects):
         rejects.append(Reject(_said(found.pop()), CUT_OFF))
     checks = [name for name in task.form.checks if name in CHECKS]
     shot = apply_checks(Shot(task.passage.document, (*task.said, *found)), checks)
     already = set(task.said)
-    kept = [pair for pair in shot.pairs if pair not in already]
-    return kept, [*rejects, *shot.rejects]
+    copied = [pair for pair in shot.pairs if pair not in already and task.copies_example(_said(pair))]
+    kept = [pair for pair in shot.pairs if pair not in already and pair not in copied]
+    return kept, [*rejects, *shot.rejects, *(Reject(_said(pair), COPIED_EXAMPLE) for pair in copied)]
 
 
 def _whole(text: str, rejects: Sequence[Reject], task: _Task) -> ReadAnswer:
@@ -212,6 +240,8 @@ def _whole(text: str, rejects: Sequence[Reject], task: _Task) -> ReadAnswer:
     for name in form.checks:
         if reason is None and name in WRITING_CHECKS and not (are_pieces_checked and name in CHECKS):
             reason = WRITING_CHECKS[name](text, passage)
+    if text and task.copies_example(text):
+        reason = COPIED_EXAMPLE
     if reason is not None:
         return ReadAnswer(rejects=(*rejects, Reject(text, reason)))
     return ReadAnswer(text=text, rejects=tuple(rejects))

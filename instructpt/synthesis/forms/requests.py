@@ -44,6 +44,13 @@ class Material:
     language: Language
     wording: FormWording
 
+    @property
+    def example(self) -> str:
+        """All that the model is shown besides what it is to write about."""
+        wording = self.wording
+        shown = wording.example_passage or self.language.example_passage
+        return "\n".join([shown, *wording.example.values(), wording.first_example])
+
 
 def material_of(form: WritingForm, document: Document, before: Document | None = None) -> Material:
     """A passage, and the one before it if a text is to be about both, in the wording of its language."""

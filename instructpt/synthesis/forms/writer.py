@@ -191,6 +191,7 @@ class FormTask:
             language=material.language,
             passage=material.evidence,
             said=self.pairs,
+            example=material.example,
         )
         if found.text:
             found = self._compared(found) if self._is_on(topic, found.text) else found.without("off_topic")
