@@ -104,7 +104,7 @@ def test_a_model_with_nan_is_refused_before_a_task_is_read(
 
 def test_rows_without_a_loss_token_do_not_measure(tmp_path: Path) -> None:
     from instructpt.records import Step
-    from instructpt.training.loop import _trouble
+    from instructpt.training.guard import trouble
     from instructpt.training.settings import TrainSettings
 
     def step(number: int, loss: float) -> Step:
@@ -112,8 +112,8 @@ def test_rows_without_a_loss_token_do_not_measure(tmp_path: Path) -> None:
 
     settings = TrainSettings(steps=20, learning_rate=1e-4, warmup_steps=0)
     zeros = [step(i + 1, 0.0) for i in range(6)]
-    assert _trouble(9.06, 1.0, zeros, settings) is None
-    assert _trouble(9.06, 1.0, [*zeros, step(7, 8.5)], settings) is None
-    told = _trouble(30.0, 1.0, [*zeros, step(7, 8.5)], settings)
+    assert trouble(9.06, 1.0, zeros, settings) is None
+    assert trouble(9.06, 1.0, [*zeros, step(7, 8.5)], settings) is None
+    told = trouble(30.0, 1.0, [*zeros, step(7, 8.5)], settings)
     assert told is not None
     assert "median of 8.5" in told
