@@ -17,14 +17,14 @@ import tyro
 from instructpt import __version__, devices
 from instructpt.cli import ranges
 from instructpt.cli.flags import Where, parse, run_of
-from instructpt.errors import ArtifactError, InputError, InstructptError, RecipeError
+from instructpt.errors import InputError, InstructptError, RecipeError
 from instructpt.files.streams import escaped
 from instructpt.interrupts import Stopped
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from instructpt.artifacts import Run, Stage
+    from instructpt.artifacts import Stage
 
 STOPPED = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -208,6 +208,7 @@ def view(words: list[str]) -> None:
 
 def report(words: list[str]) -> None:
     """Write report.html over everything under a folder: instructpt report ROOT."""
+    from instructpt.cli.results import write_report
 
     def report(root: tyro.conf.Positional[str], /, *, title: str = "Report") -> None:
         """Write report.html over the finished artifacts under a folder.
@@ -216,7 +217,7 @@ def report(words: list[str]) -> None:
             root: what --out named.
             title: of the page.
         """
-        print(_write_report(root, title=title))
+        print(write_report(root, title=title))
 
     tyro.cli(report, args=words, prog="instructpt report")
 
@@ -319,6 +320,7 @@ def _make(stage: Stage[Any], where: Where, *, title: str) -> None:
     from instructpt.artifacts.news import Silent
     from instructpt.artifacts.partitions import parse_partition
     from instructpt.artifacts.storage import Folder
+    from instructpt.cli.results import say_what_is_left, write_report
     from instructpt.executors.make import make, still_missing
     from instructpt.progress.panel import shown
 
@@ -331,33 +333,10 @@ def _make(stage: Stage[Any], where: Where, *, title: str) -> None:
     if not is_finished(stage, run):
         print(still_missing(stage, run))
         raise SystemExit(0)
-    _say_what_is_left(stage, run)
+    say_what_is_left(stage, run)
     if num_made or not folder.exists("report.html"):
-        _write_report(where.out, title=title)
+        write_report(where.out, title=title)
     print(f"Report: {folder.join('report.html')}")
-
-
-def _say_what_is_left(stage: Stage[Any], run: Run) -> None:
-    from instructpt.artifacts import tree
-    from instructpt.artifacts.losses import last_words, losses
-    from instructpt.artifacts.tally import Tally
-
-    found = [loss for item in tree(stage) for loss in losses(item, Tally.from_row(run.manifest(item)["tally"]))]
-    line, warning = last_words(found)
-    print(line)
-    if warning:
-        print(f"instructpt: {warning}", file=sys.stderr)
-
-
-def _write_report(root: str, *, title: str) -> str:
-    from instructpt.artifacts.storage import Folder
-    from instructpt.report import render
-
-    folder = Folder.at(root)
-    if not folder.exists():
-        raise ArtifactError(f"no folder {root}: give the one that --out named")
-    folder.write("report.html", render(root, title=title).encode())
-    return folder.join("report.html")
 
 
 def _console(*, error: bool = True) -> Console:

@@ -1,10 +1,14 @@
-"""What a command prints once its artifact is there: scores, checks, matches, or where the records lie."""
+"""What a command does once its artifact is there: the report, what was left out, scores, checks, matches, or where the
+records lie."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
-from instructpt.artifacts import Stage, tree
+from instructpt.artifacts import Run, Stage, tree
+from instructpt.artifacts.tally import Tally
+from instructpt.errors import ArtifactError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,3 +43,26 @@ def print_result(stage: Stage[Any], out: str, *, console: Console) -> None:
     if name in ("Template", "Decontaminate", "Overlap", "Verify", "Consistency", "Judged"):
         said = f"{stage.makes.capitalize()}: {folder}/*.parquet (look: instructpt show {folder})"
         console.print(said, markup=False, highlight=False, soft_wrap=True)
+
+
+def say_what_is_left(stage: Stage[Any], run: Run) -> None:
+    """Print how much the stages kept, and on standard error a warning if that is little."""
+    from instructpt.artifacts.losses import last_words, losses
+
+    found = [loss for item in tree(stage) for loss in losses(item, Tally.from_row(run.manifest(item)["tally"]))]
+    line, warning = last_words(found)
+    print(line)
+    if warning:
+        print(f"instructpt: {warning}", file=sys.stderr)
+
+
+def write_report(root: str, *, title: str) -> str:
+    """Write report.html into a folder; its path. Raises ArtifactError if there is no such folder."""
+    from instructpt.artifacts.storage import Folder
+    from instructpt.report import render
+
+    folder = Folder.at(root)
+    if not folder.exists():
+        raise ArtifactError(f"no folder {root}: give the one that --out named")
+    folder.write("report.html", render(root, title=title).encode())
+    return folder.join("report.html")

@@ -46,6 +46,7 @@ class HeldBack(Stage[Group]):
 
     takes: ClassVar[str] = "pairs"
     makes: ClassVar[str] = "passages"
+    is_single = True
 
     groups: Stage[Group]
     """With `Pair.agreement`, as `Consistency` leaves it."""
@@ -55,11 +56,6 @@ class HeldBack(Stage[Group]):
     control_share: float = 0.1
     """Of the passages, drawn for the control set."""
     seed: int = 0
-
-    def num_shards(self, run: Run) -> int:
-        """One."""
-        del run
-        return 1
 
     def shard(self, index: int, run: Run) -> Iterator[Group]:
         """A group a passage, in order. Raises InputError for too few, and for groups that no reader has looked at."""
@@ -123,7 +119,7 @@ class Remainder(Stage[Group]):
 
     def shard(self, index: int, run: Run) -> Iterator[Group]:
         """The groups without passages of the control set, and without any pair that asks what the exam asks."""
-        exam = [group for place in range(run.num_shards(self.exam)) for group in run.records(self.exam, place)]
+        exam = list(run.records(self.exam))
         control = {passage_key(group.shots[0]) for group in exam if is_control(group)}
         asked = {spelled(pair) for group in exam for pair in group.shots[0].pairs}
         for group in run.take(self.groups, index):
@@ -150,6 +146,5 @@ def spelled(pair: Pair) -> str:
 
 
 def _shots(groups: Stage[Group], run: Run) -> Iterator[Shot]:
-    for place in range(run.num_shards(groups)):
-        for group in run.records(groups, place):
-            yield from group.shots
+    for group in run.records(groups):
+        yield from group.shots

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from instructpt.artifacts import Run, Stage
@@ -12,12 +12,12 @@ from instructpt.evaluation.drawing import spread
 from instructpt.progress.in_words import time_left
 from instructpt.records import Group, Reject, Score
 from instructpt.seeds import digest
+from instructpt.verification.consistency import AsksJudge
 from instructpt.verification.judge import LANGUAGE, Verdict, judge, load_template
-from instructpt.verification.judge.replies import Server
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judge(Stage[Score]):
+class Judge(AsksJudge, Stage[Score]):
     """The share of pairs that a judge calls accurate, and relevant. Pairs without a verdict are counted, by reason."""
 
     takes: ClassVar[str] = "pairs"
@@ -27,22 +27,11 @@ class Judge(Stage[Score]):
 
     outputs: Stage[Group]
     """Groups with pairs, such as an `Attempt` in mode "pairs"."""
-    model: str
-    """The judge: what its server calls it."""
     num_pairs: int = 200
     """Evenly spaced over all."""
     language: str = LANGUAGE
     """Of the prompt."""
     seed: int = 0
-    url: str = field(repr=False, compare=False, metadata={"note": True})
-    """Where it answers, with commas if there are several. Where is not what: a judge that moves is the same judge."""
-
-    def __post_init__(self) -> None:
-        self.server()  # what cannot be asked is refused before anything is made
-
-    def server(self) -> Server:
-        """Where it answers. Raises RecipeError, as `Server` does."""
-        return Server(self.url, self.model)
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The prompt by content."""

@@ -99,7 +99,7 @@ class Overlap(Stage[Match]):
         """Counts what was looked for, and which of it was found anywhere; makes nothing."""
         del path
         items, found = self._items(run), set()
-        for index in range(self.num_shards(run)):
+        for index in range(self.num_shards(run)):  # not all at once: there is no manifest yet
             found |= {(match.task, place) for match in run.records(self, index) for place in match.places}
         for task, number in items.num_rows.items():
             run.tally.count(f"rows/{task}", number)

@@ -20,17 +20,9 @@ PASSAGES_A_SHARD = 32
 """Of an exam: what is lost at most when a run is killed, a minute or two of a model of 135 M on a CPU."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Questioned(Stage[Item]):
-    """A model that is asked: what the stages below have in common."""
+class OfModel:
+    """What stages have in common that load a model to measure it."""
 
-    takes: ClassVar[str] = "questions"
-    makes: ClassVar[str] = "items"
-    placement = "driver"
-    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
-
-    exam: Stage[Group]
-    """Annotated contexts, such as a `Draw` makes: the last shot of each group is asked about."""
     model: Model
 
     def check(self, run: Run) -> None:
@@ -41,6 +33,20 @@ class Questioned(Stage[Item]):
     def sources(self, run: Run) -> dict[str, str]:
         """The model, if no stage makes it."""
         return dict(model_sources(self.model, run))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Questioned(OfModel, Stage[Item]):
+    """A model that is asked: what the stages below have in common."""
+
+    takes: ClassVar[str] = "questions"
+    makes: ClassVar[str] = "items"
+    placement = "driver"
+    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
+
+    exam: Stage[Group]
+    """Annotated contexts, such as a `Draw` makes: the last shot of each group is asked about."""
+    model: Model
 
     @contextmanager
     def opened(self, run: Run) -> Iterator[Any]:

@@ -14,14 +14,14 @@ import orjson
 from instructpt import devices, files
 from instructpt.artifacts import Product, Run, Stage
 from instructpt.artifacts.storage import read_parquet
-from instructpt.engines.models import Model, check_model, model_folder, model_name, model_sources, quiet_loading
+from instructpt.engines.models import Model, model_folder, model_name, quiet_loading
 from instructpt.errors import InputError
-from instructpt.evaluation.questioning import Answering, Examine
+from instructpt.evaluation.questioning import Answering, Examine, OfModel
 from instructpt.records import Document, Item, Match, Score
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(Stage[Item]):
+class Evaluate(OfModel, Stage[Item]):
     """Benchmarks by lm-eval, answer by answer; a shard a task, so that an evaluation that was killed goes on."""
 
     takes: ClassVar[str] = "items"
@@ -39,11 +39,6 @@ class Evaluate(Stage[Item]):
     num_fewshot: int | None = 0
     """Examples before each item; None for the paper's number."""
 
-    def check(self, run: Run) -> None:
-        """Raises InputError for a model that is not whole."""
-        del run
-        check_model(self.model)
-
     def sources(self, run: Run) -> dict[str, str]:
         """The model, if no stage makes it, and the rows."""
         from instructpt.evaluation.benchmarks import task_files
@@ -52,7 +47,7 @@ class Evaluate(Stage[Item]):
             path for task in self.tasks for path in task_files(task, data=self._data(), num_fewshot=self.num_fewshot)
         ]
         digests = {f"tasks/{path.name}": files.content_digest(files.find(str(path))[0]) for path in paths}
-        return {**model_sources(self.model, run), **digests}
+        return {**super().sources(run), **digests}
 
     def num_shards(self, run: Run) -> int:
         """One a task."""
@@ -163,7 +158,7 @@ class Rate(Stage[Score]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldOut(Stage[Score]):
+class HeldOut(OfModel, Stage[Score]):
     """Bits per byte on documents that no model saw."""
 
     makes: ClassVar[str] = "scores"
@@ -174,15 +169,6 @@ class HeldOut(Stage[Score]):
     model: Model
     documents: Stage[Document]
     row_tokens: int
-
-    def check(self, run: Run) -> None:
-        """Raises InputError for a model that is not whole."""
-        del run
-        check_model(self.model)
-
-    def sources(self, run: Run) -> dict[str, str]:
-        """The model, if no stage makes it."""
-        return dict(model_sources(self.model, run))
 
     def shard(self, index: int, run: Run) -> Iterator[Score]:
         """Bits per byte, overall and by domain."""

@@ -8,7 +8,6 @@ question again.
 
 from __future__ import annotations
 
-from instructpt.recipes.budgets import fast_precision
 from instructpt.recipes.flags import Card, Collecting, Seed, TaskTuning, recipe
 from instructpt.recipes.tuning import OPEN_LORA_RANK, rows_of, tuned, way_for
 from instructpt.report.release import Release
@@ -45,8 +44,7 @@ def reader(
     from instructpt.recipes.synthesizer import check_names
 
     check_names(collecting)
-    rank = OPEN_LORA_RANK if tuning.lora_rank is None else tuning.lora_rank
-    way = way_for(base, tuning, has_adapters=rank > 0)
+    way = way_for(base, tuning, usual_rank=OPEN_LORA_RANK)
     converted = collecting.convert(
         tasks,
         suits="reader",
@@ -66,10 +64,6 @@ def reader(
         words=base,
         base=base,
         way=way,
-        tokens=tuning.tuning_tokens,
-        rank=rank,
-        layers=tuning.lora_layers,
-        precision=fast_precision(tuning.precision),
         seed=seed,
     )
     return Release(
@@ -82,9 +76,5 @@ def reader(
         max_new_tokens=ANSWER_TOKENS,
         field_characters=way.field_characters,
         unanswerable=UNANSWERABLE,
-        title=card.title,
-        note=card.note,
-        licence=card.licence,
-        max_bytes=card.max_bytes,
-        adapters_only=card.adapters_only,
+        **vars(card),
     )

@@ -28,7 +28,6 @@ from instructpt.evaluation.stages import Recorded
 from instructpt.mining import RULES
 from instructpt.mining.stages import Mine
 from instructpt.recipes.augment import clean
-from instructpt.recipes.budgets import fast_precision
 from instructpt.recipes.flags import SAMPLE_PASSAGES, SAMPLE_TASKS, Card, Collecting, Seed, TaskTuning, recipe
 from instructpt.recipes.tuning import OPEN_LORA_RANK, Way, rows_of, tuned, way_for
 from instructpt.records import Document
@@ -156,11 +155,8 @@ def synthesizer(
     """
     _check(base=base, pretraining=pretraining, corpora=raw, tuning=tuning)
     check_names(collecting, dialect=dialect, shape=pretraining.shape)
-    precise, is_answer_first = fast_precision(tuning.precision), dialect == ANSWER_FIRST
-    rank = tuning.lora_rank
-    if rank is None:
-        rank = OPEN_LORA_RANK if is_answer_first and base is not None else 0
-    way = way_for(base, tuning, has_adapters=rank > 0)
+    is_answer_first = dialect == ANSWER_FIRST
+    way = way_for(base, tuning, usual_rank=OPEN_LORA_RANK if is_answer_first and base is not None else 0)
     texts = raw.texts() if base is None or any(raw.shares) else {}
     words: Model = base or _vocabulary(texts, size=pretraining.vocabulary_size)
     start: Model = base or _pretrained(
@@ -169,7 +165,7 @@ def synthesizer(
         words=words,
         budget_tokens=PRETRAINING_TOKENS if raw.corpora else SAMPLE_PRETRAINING_TOKENS,
         max_positions=max(POSITIONS, way.row_tokens),
-        precision=precise,
+        precision=way.precision,
         seed=seed,
     )
     converted = collecting.convert(
@@ -186,17 +182,7 @@ def synthesizer(
     part = raw.texts(limit=raw.mined_documents) if raw.mined_share else {}
     mined = {name: _mined(name, text, words, way, seed) for name, text in part.items()}
     mixture = _mixture(converted, texts, mined, shares=raw.shares, words=words, way=way)
-    model = tuned(
-        mixture,
-        words=words,
-        base=start,
-        way=way,
-        tokens=tuning.tuning_tokens,
-        rank=rank,
-        layers=tuning.lora_layers,
-        precision=precise,
-        seed=seed,
-    )
+    model = tuned(mixture, words=words, base=start, way=way, seed=seed)
     return Release(
         name="measured" if scores else "synthesizer",
         model=model,
@@ -213,11 +199,7 @@ def synthesizer(
         mined_share=raw.mined_share,
         corpora=tuple(texts.values()),
         scores=Recorded(name="recorded-scores", folder=scores) if scores else None,
-        title=card.title,
-        note=card.note,
-        licence=card.licence,
-        max_bytes=card.max_bytes,
-        adapters_only=card.adapters_only,
+        **vars(card),
     )
 
 
@@ -269,10 +251,7 @@ def _pretrained(
     return Train(
         name="base",
         mixture=tuple(
-            Source(
-                rows=rows_of(f"{name}-rows", _plain(name, text), words, row_tokens),
-            )
-            for name, text in texts.items()
+            Source(rows=rows_of(f"{name}-rows", _plain(name, text), words, row_tokens)) for name, text in texts.items()
         ),
         settings=TrainSettings(
             steps=steps,

@@ -6,7 +6,7 @@ higher one, and what has only just been made from random weights at the highest.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from instructpt.artifacts import Stage
@@ -47,6 +47,13 @@ class Way:
     """The longest answer (paper, section 2)."""
     field_characters: int | None = None
     """Where loops of the synthesizer are to end (`Dialect.form`)."""
+    tokens: int | None = None
+    """The budget; without it so many epochs."""
+    rank: int = 0
+    """Of adapters; 0 tunes all weights."""
+    layers: int | None = None
+    """How many of the last ones have adapters; None: all."""
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     @property
     def batch_rows(self) -> int:
@@ -86,12 +93,14 @@ OPEN_LORA_RANK = 32
 """Of adapters on a small base: 9.8 million numbers beside SmolLM2-135M, 20 MB in bfloat16."""
 
 
-def way_for(base: str | None, flags: TaskTuning, *, has_adapters: bool) -> Way:
-    """The settings of the way that is gone, and in their place those that were given.
+def way_for(base: str | None, flags: TaskTuning, *, usual_rank: int) -> Way:
+    """The settings of the way that is gone, and in their place those that were given. usual_rank: of adapters.
 
     Raises InputError, before anything is made, for a base that cannot be tuned; RecipeError for rows longer than it
     reads, and for lengths that leave no room.
     """
+    from instructpt.recipes.budgets import fast_precision  # there, what a base says of itself is asked from here
+
     longest = None if base is None else context_of_base(base)
     width = None if base is None else _width(base)
     way = SMALL if base is None else OPEN if width is not None and width < OPEN_HIDDEN else PAPER
@@ -101,15 +110,19 @@ def way_for(base: str | None, flags: TaskTuning, *, has_adapters: bool) -> Way:
     passage = flags.passage_tokens or min(way.passage_tokens, length // 2)
     if not 0 < passage < length:
         raise RecipeError(f"a passage of {passage} tokens and its pairs do not fit a row of {length}: give less")
-    return Way(
+    rank = usual_rank if flags.lora_rank is None else flags.lora_rank
+    return replace(
+        way,
         row_tokens=length,
         batch_tokens=flags.batch_tokens or way.batch_tokens,
-        learning_rate=flags.learning_rate or way.learning_rate * (LORA_RATE_FACTOR if has_adapters else 1),
-        warmup_steps=way.warmup_steps,
+        learning_rate=flags.learning_rate or way.learning_rate * (LORA_RATE_FACTOR if rank > 0 else 1),
         epochs=flags.epochs or way.epochs,
         passage_tokens=passage,
         max_new_tokens=min(way.max_new_tokens, length - passage),
-        field_characters=way.field_characters,
+        tokens=flags.tuning_tokens,
+        rank=rank,
+        layers=flags.lora_layers,
+        precision=fast_precision(flags.precision),
     )
 
 
@@ -138,32 +151,18 @@ def _width(base: str) -> int | None:
     return hidden_size(local_folder(base, files=("config.json",)))
 
 
-def tuned(
-    mixture: tuple[Source, ...],
-    *,
-    words: Model,
-    base: Model,
-    way: Way,
-    tokens: int | None,
-    rank: int,
-    layers: int | None,
-    precision: Literal["float32", "bfloat16"],
-    seed: int,
-) -> Train:
-    """A base tuned on so many tokens of a mixture; without a number, on the epochs of the way.
-
-    rank: of adapters; 0 tunes all weights. layers: how many of the last ones have adapters; None: all.
-    """
+def tuned(mixture: tuple[Source, ...], *, words: Model, base: Model, way: Way, seed: int) -> Train:
+    """A base tuned on the tokens or the epochs of the way, of a mixture."""
     steps = MOST_STEPS
-    if tokens is not None:
-        steps = steps_for(tokens, row_tokens=way.row_tokens, batch_rows=way.batch_rows)
+    if way.tokens is not None:
+        steps = steps_for(way.tokens, row_tokens=way.row_tokens, batch_rows=way.batch_rows)
     settings = TrainSettings(
         steps=steps,
         learning_rate=way.learning_rate,
         warmup_steps=min(way.warmup_steps, steps // 10),
-        precision=precision,
+        precision=way.precision,
         seed=seed,
-        lora=lora_of(rank, layers=layers),
+        lora=lora_of(way.rank, layers=way.layers),
     )
     return Train(
         name="tuned",
@@ -172,7 +171,7 @@ def tuned(
         batch_rows=way.batch_rows,
         vocabulary=words,
         base=base,
-        epochs=way.epochs if tokens is None else None,
+        epochs=way.epochs if way.tokens is None else None,
         max_epochs=max(MAX_EPOCHS, way.epochs),
     )
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from instructpt.engines import Completion, Engine, Form, Sampling
 from instructpt.errors import BudgetError, EngineError, EngineGoneError, PromptRefusedError, RecipeError
@@ -23,6 +24,8 @@ from instructpt.synthesis.dialects import Dialect
 from instructpt.synthesis.ledger import Ledger
 from instructpt.verification.checks import find_checks
 from instructpt.words.vocabulary import Vocabulary
+
+T = TypeVar("T")
 
 MAX_FAILURES_IN_A_ROW = 32
 """Requests that may fail one after the other before the engine counts as dead, if none asked before them is still
@@ -262,6 +265,29 @@ async def _ask_engine(session: Session, prompt: Prompt, *, key: bytes, sampling:
     return completion
 
 
-def refusal(error: EngineError) -> Reject:
-    """What a passage without an answer is marked with: whether its prompt was at fault, and what the engine said."""
-    return Reject(str(error), "prompt_refused" if isinstance(error, PromptRefusedError) else "engine_error")
+async def answered(session: Session, prompt: Prompt) -> tuple[Completion | Reject, bool]:
+    """As `ask`; where the engine refuses or fails, a Reject with its words instead, `prompt_refused` or `engine_error`.
+
+    Raises EngineGoneError and BudgetError as `ask` does: nothing more will be answered.
+    """
+    try:
+        return await ask(session, prompt)
+    except EngineGoneError:
+        raise
+    except EngineError as error:
+        reason = "prompt_refused" if isinstance(error, PromptRefusedError) else "engine_error"
+        return Reject(str(error), reason), False
+
+
+async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all, in order. Where one fails the others are stopped, but what is paid for is waited for."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        return await asyncio.gather(*tasks)
+    except BudgetError:
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -16,10 +16,9 @@ from dataclasses import replace
 
 from instructpt.engines import Completion
 from instructpt.engines.event_loop import run_in_loop
-from instructpt.errors import BudgetError, EngineError, EngineGoneError
 from instructpt.records import Document, Pair, Reject, Shot
-from instructpt.synthesis.asking import SECONDS_BETWEEN_NEWS, Session, Synthesis, ask, refusal
-from instructpt.synthesis.chains import Prompt, measure
+from instructpt.synthesis.asking import SECONDS_BETWEEN_NEWS, Session, Synthesis, answered, together
+from instructpt.synthesis.chains import TOO_LONG, Prompt, measure
 from instructpt.synthesis.dialects import Dialect
 from instructpt.words.vocabulary import Vocabulary
 
@@ -118,30 +117,19 @@ async def _respond(
 
     async def one(prompt: Prompt | None) -> Completion | Reject:
         if prompt is None:
-            return Reject("", "passage_too_long")
+            return Reject("", TOO_LONG)
         await capacity.take(synthesis.rank)
         try:
-            completion, _ = await ask(session, prompt)
-        except EngineGoneError:
-            raise
-        except EngineError as error:
-            session.totals["failed"] += 1
-            return refusal(error)
+            found, _ = await answered(session, prompt)
         finally:
             capacity.leave()
-        tell(completion)
-        return completion
+        if isinstance(found, Reject):
+            session.totals["failed"] += 1
+        else:
+            tell(found)
+        return found
 
-    tasks = [asyncio.create_task(one(prompt)) for prompt in prompts]
-    try:
-        found = await asyncio.gather(*tasks)
-    except BudgetError:
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    found = await together(map(one, prompts))
     session.check_answered()
     tell(None, at_once=True)
     return found

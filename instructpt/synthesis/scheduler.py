@@ -17,20 +17,18 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any
 
 from instructpt.engines.event_loop import event_loop
-from instructpt.errors import BudgetError, EngineError, EngineGoneError
+from instructpt.errors import BudgetError
 from instructpt.records import Document, Group, Reject, Shot
-from instructpt.synthesis.asking import Progress, Session, Synthesis, ask, prompts_for, refusal
+from instructpt.synthesis.asking import Progress, Session, Synthesis, answered, prompts_for, together
 from instructpt.synthesis.capacity import READ_AHEAD, Capacity
 from instructpt.synthesis.chains import TOO_LONG, Prompt, joined
 from instructpt.verification.checks import apply_checks
-
-T = TypeVar("T")
 
 _SECONDS_OF_SILENCE = 5.0
 _MAX_BATCH = 64
@@ -242,7 +240,7 @@ async def _shot(session: Session, document: Document, earlier: Sequence[Shot], n
     if len(prompts) == 1:  # as a rule: no task is made for it
         written = [await _written(session, document, prompts[0])]
     else:
-        written = await together([_written(session, document, prompt) for prompt in prompts])
+        written = await together(_written(session, document, prompt) for prompt in prompts)
     shot = apply_checks(joined([part for part, _, _ in written]), synthesis.checks, answers=synthesis.answers)
     session.count(
         shot,
@@ -252,26 +250,12 @@ async def _shot(session: Session, document: Document, earlier: Sequence[Shot], n
     return shot
 
 
-async def together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results of all, in order; where one fails, the others are stopped first."""
-    tasks = [asyncio.create_task(one) for one in work]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
 async def _written(session: Session, document: Document, prompt: Prompt | None) -> tuple[Shot, bool, bool]:
     """What a model writes at a prompt, whether the ledger had it, and whether the engine failed."""
     if prompt is None:
         return Shot(document, rejects=(Reject("", TOO_LONG),)), False, False
-    try:
-        completion, replayed = await ask(session, prompt)
-    except EngineGoneError:
-        raise
-    except EngineError as error:
-        return Shot(document, rejects=(refusal(error),)), False, True
-    pairs, rejects = session.synthesis.dialect.parse(completion.text)
+    found, replayed = await answered(session, prompt)
+    if isinstance(found, Reject):
+        return Shot(document, rejects=(found,)), False, True
+    pairs, rejects = session.synthesis.dialect.parse(found.text)
     return Shot(document, tuple(pairs), prompt.follows, tuple(rejects)), replayed, False

@@ -28,6 +28,7 @@ from instructpt.records import Document, Group, Pair, Reject
 from instructpt.seeds import digest
 from instructpt.synthesis.opening import ModelStage
 from instructpt.words import overlap
+from instructpt.words.batches import batches
 from instructpt.words.evidence import bearing, coverage
 
 if TYPE_CHECKING:
@@ -168,20 +169,11 @@ def agree(pair: Pair, answer: str, *, kind: str = "") -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged(Stage[Group]):
-    """Groups without the pairs that a judge, asked with a rubric, scores below a threshold."""
+class AsksJudge:
+    """What stages have in common that ask a judge."""
 
-    takes: ClassVar[str] = "passages"
-    makes: ClassVar[str] = "passages"
-    placement = "driver"
-
-    groups: Stage[Group]
     model: str
     """The judge: what its server calls it."""
-    rubric: str = ""
-    """A file with {passage}, {question} and {answer} that asks for {"score": ...}; "" is the one that ships."""
-    min_score: float = MIN_SCORE
-    """Pairs below it are left out."""
     url: str = field(repr=False, compare=False, metadata={"note": True})
     """Where it answers, with commas if there are several. Where is not what: a judge that moves is the same judge."""
 
@@ -193,6 +185,21 @@ class Judged(Stage[Group]):
         from instructpt.verification.judge.replies import Server
 
         return Server(self.url, self.model)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged(AsksJudge, Stage[Group]):
+    """Groups without the pairs that a judge, asked with a rubric, scores below a threshold."""
+
+    takes: ClassVar[str] = "passages"
+    makes: ClassVar[str] = "passages"
+    placement = "driver"
+
+    groups: Stage[Group]
+    rubric: str = ""
+    """A file with {passage}, {question} and {answer} that asks for {"score": ...}; "" is the one that ships."""
+    min_score: float = MIN_SCORE
+    """Pairs below it are left out."""
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The rubric by content."""
@@ -227,16 +234,7 @@ class Judged(Stage[Group]):
 
 
 def _batches(groups: Iterable[Group]) -> Iterator[list[Group]]:
-    batch: list[Group] = []
-    num_pairs = 0
-    for group in groups:
-        batch.append(group)
-        num_pairs += sum(len(shot.pairs) for shot in group.shots)
-        if num_pairs >= BATCH_PAIRS:
-            yield batch
-            batch, num_pairs = [], 0
-    if batch:
-        yield batch
+    return batches(groups, size=lambda group: sum(len(shot.pairs) for shot in group.shots), enough=BATCH_PAIRS)
 
 
 def _pairs(groups: Sequence[Group]) -> list[tuple[Document, Pair]]:

@@ -23,7 +23,7 @@ from instructpt.engines import Completion, Conversation, Sampling
 from instructpt.errors import EngineError, EngineGoneError
 from instructpt.records import Document, Pair, Reject, Shot, Writing
 from instructpt.seeds import rng
-from instructpt.synthesis.asking import Session, ask, refusal
+from instructpt.synthesis.asking import Session, ask, refusal, together
 from instructpt.synthesis.chains import TOO_LONG, measure
 from instructpt.synthesis.forms import AskedForm
 from instructpt.synthesis.forms.reading import ReadAnswer, labelled, read, topic_lines
@@ -39,7 +39,6 @@ from instructpt.synthesis.forms.requests import (
     style_of,
     without_example,
 )
-from instructpt.synthesis.scheduler import together
 from instructpt.words import overlap
 
 MAX_SHARED = 0.6
