@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from instructpt.artifacts import Product, Run, Stage
 from instructpt.engines.models import Model, description_folder, model_sources
 from instructpt.records import Text
 from instructpt.words import vocabulary
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True)

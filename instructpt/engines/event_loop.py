@@ -7,7 +7,7 @@ import atexit
 import functools
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -16,6 +16,28 @@ T = TypeVar("T")
 def run_in_loop(coroutine: Coroutine[Any, Any, T]) -> T:
     """Wait for `coroutine`, run in the loop that a command uses: `run_in_loop(engine.close())`."""
     return asyncio.run_coroutine_threadsafe(coroutine, event_loop(os.getpid())).result()
+
+
+def run_or_cancel(
+    coroutine: Coroutine[Any, Any, T], *, started: Callable[[asyncio.Task[T]], None] = lambda _: None
+) -> T:
+    """As `run_in_loop`; leaving early (an error, Ctrl-C) cancels it and returns once it has stopped. started: told."""
+    work: list[asyncio.Task[T]] = []
+
+    async def start() -> T:
+        work.append(asyncio.create_task(coroutine))
+        started(work[0])
+        return await work[0]
+
+    async def stop() -> None:
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+
+    try:
+        return run_in_loop(start())
+    finally:
+        run_in_loop(stop())
 
 
 def event_loop(process: int) -> asyncio.AbstractEventLoop:

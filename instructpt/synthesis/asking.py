@@ -275,8 +275,12 @@ async def answered(session: Session, prompt: Prompt) -> tuple[Completion | Rejec
     except EngineGoneError:
         raise
     except EngineError as error:
-        reason = "prompt_refused" if isinstance(error, PromptRefusedError) else "engine_error"
-        return Reject(str(error), reason), False
+        return refusal(error), False
+
+
+def refusal(error: EngineError) -> Reject:
+    """Whether the prompt was at fault, `prompt_refused`, or not, `engine_error`, with what the engine said."""
+    return Reject(str(error), "prompt_refused" if isinstance(error, PromptRefusedError) else "engine_error")
 
 
 async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

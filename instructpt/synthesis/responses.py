@@ -9,13 +9,12 @@ as there: the ledger is asked before the engine, equal prompts are asked once, a
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from instructpt.engines import Completion
-from instructpt.engines.event_loop import run_in_loop
+from instructpt.engines.event_loop import run_or_cancel
 from instructpt.records import Document, Pair, Reject, Shot
 from instructpt.synthesis.asking import SECONDS_BETWEEN_NEWS, Session, Synthesis, answered, together
 from instructpt.synthesis.chains import TOO_LONG, Prompt, measure
@@ -40,22 +39,8 @@ def respond(
     and StorageError as `synthesize`. Leaving early (an error, Ctrl-C) cancels all that is under way; what was answered
     is in the ledger.
     """
-    work: list[asyncio.Task[list[Completion | Reject]]] = []
-
-    async def start() -> list[Completion | Reject]:
-        work.append(asyncio.create_task(_respond(prompts, synthesis=synthesis, on_progress=on_progress)))
-        synthesis.capacity.keep(work[0])
-        return await work[0]
-
-    async def stop() -> None:
-        for task in work:
-            task.cancel()
-        await asyncio.gather(*work, return_exceptions=True)
-
-    try:
-        return run_in_loop(start())
-    finally:
-        run_in_loop(stop())
+    asking = _respond(prompts, synthesis=synthesis, on_progress=on_progress)
+    return run_or_cancel(asking, started=synthesis.capacity.keep)
 
 
 def fit_question(

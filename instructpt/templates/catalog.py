@@ -46,123 +46,6 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 _FOLDER = Path(__file__).with_name("catalog")
 
 
-@dataclass(frozen=True, slots=True)
-class WordingCatalog:
-    """All that is drawn from, for one language. The files say what each pool is for."""
-
-    fingerprint: str
-    """Of the pools as they were read, wherever they stand; comments do not count."""
-    weights: Mapping[Mode, int]
-    """Shares of the layouts, in whole numbers of any sum."""
-    inversion_percent: int
-    plain: tuple[Pattern, ...]
-    choice: tuple[ChoicePatterns, ...]
-    reasoned: tuple[Pattern, ...]
-    reasoned_choice: tuple[ChoicePatterns, ...]
-    replies: tuple[Pattern, ...]
-    cues: tuple[str, ...]
-    conclusions: tuple[Pattern, ...]
-    headers: tuple[str, ...]
-    items: tuple[OptionItems, ...]
-    item_ends: tuple[str, ...]
-    marked_item_ends: tuple[str, ...]
-    """Only between items that carry a mark."""
-    none: tuple[str, ...]
-    pinned: frozenset[str]
-    needs_options: tuple[str, ...]
-    openers: tuple[Pattern, ...]
-    gaps: tuple[str, ...]
-    joiners: tuple[Phrase, ...]
-    leads: tuple[str, ...]
-    line_separators: tuple[str, ...]
-    separators: tuple[str, ...]
-    wide_separators: tuple[str, ...]
-    shot_separators: tuple[str, ...]
-    inverted_openers: tuple[Phrase, ...]
-    passage_gaps: tuple[str, ...]
-    passages: tuple[Pattern, ...]
-    numbered: tuple[Pattern, ...]
-    numberings: tuple[Numbering, ...]
-    few_shot: tuple[FewShot, ...]
-    explanations: tuple[Pattern, ...]
-    speakers: tuple[tuple[str, str], ...]
-    lead_ins: tuple[str, ...]
-    inverted_lead_ins: tuple[str, ...]
-    turn_ends: tuple[str, ...]
-    next_turn: tuple[NextTurn, ...]
-    lettered_items: tuple[OptionItems, ...] = field(init=False)
-    """Items that cannot be mistaken for the numbers of the questions."""
-    none_wordings: frozenset[str] = field(init=False)
-    """`none`, as it is compared: in lower case."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "lettered_items", tuple(i for i in self.items if i.marks in ("", "A", "a")))
-        object.__setattr__(self, "none_wordings", frozenset(wording.casefold() for wording in self.none))
-
-
-def languages() -> tuple[str, ...]:
-    """The languages there is a catalog for."""
-    return tuple(sorted(path.name for path in _FOLDER.iterdir() if path.is_dir() and not path.name.startswith("_")))
-
-
-@cache
-def load(language: str = "english") -> WordingCatalog:
-    """The catalog of a language. Raises InputError for one that there is none for."""
-    if language not in languages():
-        raise InputError(f"no templates in {language!r}: choose one of {', '.join(languages())}")
-    return read(_FOLDER / language)
-
-
-def read(folder: Path) -> WordingCatalog:
-    """The catalog in a folder of TOML files. Raises InputError naming the file and entry that is wrong."""
-    found: dict[str, Any] = {}
-    contents: dict[str, Any] = {}
-    places: dict[str, str] = {}
-    for path in sorted(folder.glob("*.toml")):
-        try:
-            content = tomllib.loads(path.read_text("utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} is not TOML: {error}") from error
-        for name, value in content.items():
-            if name in places:
-                raise InputError(f"{path}: {name} is also in {places[name]}: keep one of them")
-            if name not in _READERS:
-                raise InputError(f"{path}: nothing is called {name}: use the names that catalog/english uses")
-            places[name] = path.name
-            contents[name] = value
-            found[name] = _read_pool(path, name, value)
-    if missing := [name for name in _READERS if name not in found]:
-        raise InputError(f"{folder} lacks {', '.join(missing)}: add what catalog/english has under these names")
-    found["pinned"] = frozenset(found["pinned"])
-    fingerprint = digest(json.dumps(contents, sort_keys=True)).hex()[:32]
-    catalog = WordingCatalog(fingerprint=fingerprint, **found)
-    if not catalog.lettered_items:
-        raise InputError(f"{folder}: items are all numbers: add some with marks A or a, or without marks")
-    if len(catalog.shot_separators) < 4:
-        raise InputError(f"{folder}: shot_separators has fewer than 4 entries: add some")
-    return catalog
-
-
-def _read_pool(path: Path, name: str, value: object) -> object:
-    if name in _SINGLE_READERS:
-        try:
-            return _SINGLE_READERS[name](value)
-        except ValueError as error:
-            raise InputError(f"{path}: {name} {error}") from error
-    if not isinstance(value, list) or not value:
-        raise InputError(f"{path}: {name} is {value!r}: give a list with at least one entry")
-    pool: dict[object, int] = {}
-    for number, entry in enumerate(value, start=1):
-        try:
-            for piece in _POOL_READERS[name](entry):
-                if piece in pool:
-                    raise ValueError(f"is the same as entry {pool[piece]}: keep one of them")
-                pool[piece] = number
-        except ValueError as error:
-            raise InputError(f"{path}: {name}, entry {number}, {entry!r} {error}") from error
-    return tuple(pool)
-
-
 def _weights(value: object) -> Mapping[Mode, int]:
     if not isinstance(value, dict) or set(value) != set(MODES):
         raise ValueError(f"is {value!r}: give one number to each of {', '.join(MODES)}")
@@ -287,46 +170,138 @@ def _speakers(entry: object) -> Iterable[tuple[str, str]]:
     yield entry[0], entry[1]
 
 
-_wrapped_text = _patterns(template, required=("text",))
+def _pool(read_entry: Callable[[object], Iterable[object]]) -> Any:
+    """A pool of a catalog, by what reads an entry of its list."""
+    return field(metadata={"entry": read_entry})
 
-_SINGLE_READERS: Mapping[str, Callable[[object], object]] = {"weights": _weights, "inversion_percent": _percent}
-_POOL_READERS: Mapping[str, Callable[[object], Iterable[object]]] = {
-    "plain": _patterns(template, required=("question", "answer")),
-    "choice": _patterns(choice, required=("question", "answer")),
-    "reasoned": _reasoned,
-    "reasoned_choice": _reasoned_choice,
-    "replies": _patterns(template, required=("rationale", "conclusion")),
-    "cues": _lines,
-    "conclusions": _patterns(template, required=("answer",)),
-    "headers": _strings,
-    "items": _items,
-    "item_ends": _spaces,
-    "marked_item_ends": _spaces,
-    "none": _lines,
-    "pinned": _lower_case,
-    "needs_options": _lower_case,
-    "openers": _wrapped_text,
-    "gaps": _spaces,
-    "joiners": _patterns(phrase),
-    "leads": _spaces,
-    "line_separators": _spaces,
-    "separators": _spaces,
-    "wide_separators": _spaces,
-    "shot_separators": _spaces,
-    "inverted_openers": _patterns(phrase),
-    "passage_gaps": _spaces,
-    "passages": _wrapped_text,
-    "numbered": _patterns(template, required=("questions", "answers")),
-    "numberings": _numberings,
-    "few_shot": _few_shot,
-    "explanations": _patterns(template, required=("rationale",)),
-    "speakers": _speakers,
-    "lead_ins": _lines,
-    "inverted_lead_ins": _lines,
-    "turn_ends": _spaces,
-    "next_turn": _next_turn,
-}
-_READERS: tuple[str, ...] = (*_SINGLE_READERS, *_POOL_READERS)
-assert set(_READERS) == {pool.name for pool in fields(WordingCatalog) if pool.init} - {"fingerprint"}, (
-    "every field of WordingCatalog has one reader"
-)
+
+def _single(read_value: Callable[[object], object]) -> Any:
+    """A value of a catalog, by what reads it."""
+    return field(metadata={"value": read_value})
+
+
+@dataclass(frozen=True, slots=True)
+class WordingCatalog:
+    """All that is drawn from, for one language. The files say what each pool is for."""
+
+    fingerprint: str
+    """Of the pools as they were read, wherever they stand; comments do not count."""
+    weights: Mapping[Mode, int] = _single(_weights)
+    """Shares of the layouts, in whole numbers of any sum."""
+    inversion_percent: int = _single(_percent)
+    plain: tuple[Pattern, ...] = _pool(_patterns(template, required=("question", "answer")))
+    choice: tuple[ChoicePatterns, ...] = _pool(_patterns(choice, required=("question", "answer")))
+    reasoned: tuple[Pattern, ...] = _pool(_reasoned)
+    reasoned_choice: tuple[ChoicePatterns, ...] = _pool(_reasoned_choice)
+    replies: tuple[Pattern, ...] = _pool(_patterns(template, required=("rationale", "conclusion")))
+    cues: tuple[str, ...] = _pool(_lines)
+    conclusions: tuple[Pattern, ...] = _pool(_patterns(template, required=("answer",)))
+    headers: tuple[str, ...] = _pool(_strings)
+    items: tuple[OptionItems, ...] = _pool(_items)
+    item_ends: tuple[str, ...] = _pool(_spaces)
+    marked_item_ends: tuple[str, ...] = _pool(_spaces)
+    """Only between items that carry a mark."""
+    none: tuple[str, ...] = _pool(_lines)
+    pinned: frozenset[str] = _pool(_lower_case)
+    needs_options: tuple[str, ...] = _pool(_lower_case)
+    openers: tuple[Pattern, ...] = _pool(_patterns(template, required=("text",)))
+    gaps: tuple[str, ...] = _pool(_spaces)
+    joiners: tuple[Phrase, ...] = _pool(_patterns(phrase))
+    leads: tuple[str, ...] = _pool(_spaces)
+    line_separators: tuple[str, ...] = _pool(_spaces)
+    separators: tuple[str, ...] = _pool(_spaces)
+    wide_separators: tuple[str, ...] = _pool(_spaces)
+    shot_separators: tuple[str, ...] = _pool(_spaces)
+    inverted_openers: tuple[Phrase, ...] = _pool(_patterns(phrase))
+    passage_gaps: tuple[str, ...] = _pool(_spaces)
+    passages: tuple[Pattern, ...] = _pool(_patterns(template, required=("text",)))
+    numbered: tuple[Pattern, ...] = _pool(_patterns(template, required=("questions", "answers")))
+    numberings: tuple[Numbering, ...] = _pool(_numberings)
+    few_shot: tuple[FewShot, ...] = _pool(_few_shot)
+    explanations: tuple[Pattern, ...] = _pool(_patterns(template, required=("rationale",)))
+    speakers: tuple[tuple[str, str], ...] = _pool(_speakers)
+    lead_ins: tuple[str, ...] = _pool(_lines)
+    inverted_lead_ins: tuple[str, ...] = _pool(_lines)
+    turn_ends: tuple[str, ...] = _pool(_spaces)
+    next_turn: tuple[NextTurn, ...] = _pool(_next_turn)
+    lettered_items: tuple[OptionItems, ...] = field(init=False)
+    """Items that cannot be mistaken for the numbers of the questions."""
+    none_wordings: frozenset[str] = field(init=False)
+    """`none`, as it is compared: in lower case."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pinned", frozenset(self.pinned))
+        object.__setattr__(self, "lettered_items", tuple(i for i in self.items if i.marks in ("", "A", "a")))
+        object.__setattr__(self, "none_wordings", frozenset(wording.casefold() for wording in self.none))
+
+
+def languages() -> tuple[str, ...]:
+    """The languages there is a catalog for."""
+    return tuple(sorted(path.name for path in _FOLDER.iterdir() if path.is_dir() and not path.name.startswith("_")))
+
+
+@cache
+def load(language: str = "english") -> WordingCatalog:
+    """The catalog of a language. Raises InputError for one that there is none for."""
+    if language not in languages():
+        raise InputError(f"no templates in {language!r}: choose one of {', '.join(languages())}")
+    return read(_FOLDER / language)
+
+
+def read(folder: Path) -> WordingCatalog:
+    """The catalog in a folder of TOML files. Raises InputError naming the file and entry that is wrong."""
+    known = {pool.name: pool.metadata for pool in fields(WordingCatalog) if pool.metadata}
+    found: dict[str, Any] = {}
+    contents: dict[str, Any] = {}
+    places: dict[str, str] = {}
+    for path in sorted(folder.glob("*.toml")):
+        try:
+            content = tomllib.loads(path.read_text("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} is not TOML: {error}") from error
+        for name, value in content.items():
+            if name in places:
+                raise InputError(f"{path}: {name} is also in {places[name]}: keep one of them")
+            if name not in known:
+                raise InputError(f"{path}: nothing is called {name}: use the names that catalog/english uses")
+            places[name] = path.name
+            contents[name] = value
+            found[name] = _read(path, name, value, **known[name])
+    if missing := [name for name in known if name not in found]:
+        raise InputError(f"{folder} lacks {', '.join(missing)}: add what catalog/english has under these names")
+    fingerprint = digest(json.dumps(contents, sort_keys=True)).hex()[:32]
+    catalog = WordingCatalog(fingerprint=fingerprint, **found)
+    if not catalog.lettered_items:
+        raise InputError(f"{folder}: items are all numbers: add some with marks A or a, or without marks")
+    if len(catalog.shot_separators) < 4:
+        raise InputError(f"{folder}: shot_separators has fewer than 4 entries: add some")
+    return catalog
+
+
+def _read(
+    path: Path,
+    name: str,
+    content: object,
+    *,
+    value: Callable[[object], object] | None = None,
+    entry: Callable[[object], Iterable[object]] | None = None,
+) -> object:
+    """A value, or a pool that has each piece once."""
+    if value is not None:
+        try:
+            return value(content)
+        except ValueError as error:
+            raise InputError(f"{path}: {name} {error}") from error
+    assert entry is not None, name
+    if not isinstance(content, list) or not content:
+        raise InputError(f"{path}: {name} is {content!r}: give a list with at least one entry")
+    pool: dict[object, int] = {}
+    for number, one in enumerate(content, start=1):
+        try:
+            for piece in entry(one):
+                if piece in pool:
+                    raise ValueError(f"is the same as entry {pool[piece]}: keep one of them")
+                pool[piece] = number
+        except ValueError as error:
+            raise InputError(f"{path}: {name}, entry {number}, {one!r} {error}") from error
+    return tuple(pool)

@@ -12,8 +12,9 @@ pairs of opener and joiner are ever drawn, and a Dialog is never inverted.)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from instructpt.records import Group
 from instructpt.seeds import digest, draws
@@ -23,42 +24,44 @@ from instructpt.templates.wording import ChoicePatterns, FewShot, NextTurn, Numb
 Entry = TypeVar("Entry")
 
 # New ones go to the end: a longer draw begins with the shorter one.
-_CHOICES = (
-    "mode",
-    "inverted",
-    "plain",
-    "choice",
-    "reasoned",
-    "reasoned_choice",
-    "reply",
-    "cue",
-    "conclusion",
-    "shows_options",
-    "header",
-    "items",
-    "item_end",
-    "none",
-    "has_opener",
-    "opener",
-    "gap",
-    "has_joiner",
-    "joiner",
-    "lead",
-    "separator",
-    "shot_separator",
-    "inverted_opener",
-    "passage_gap",
-    "passage",
-    "numbered",
-    "numbering",
-    "few_shot",
-    "explanation",
-    "speakers",
-    "lead_in",
-    "inverted_lead_in",
-    "turn_end",
-    "next_turn",
-)
+_CHOICES: Mapping[str, str] = {
+    "mode": "",
+    "inverted": "",
+    "plain": "plain",
+    "choice": "choice",
+    "reasoned": "reasoned",
+    "reasoned_choice": "reasoned_choice",
+    "reply": "replies",
+    "cue": "cues",
+    "conclusion": "conclusions",
+    "shows_options": "",
+    "header": "headers",
+    "items": "",
+    "item_end": "",
+    "none": "none",
+    "has_opener": "",
+    "opener": "openers",
+    "gap": "gaps",
+    "has_joiner": "",
+    "joiner": "joiners",
+    "lead": "leads",
+    "separator": "",
+    "shot_separator": "",
+    "inverted_opener": "inverted_openers",
+    "passage_gap": "passage_gaps",
+    "passage": "passages",
+    "numbered": "numbered",
+    "numbering": "numberings",
+    "few_shot": "few_shot",
+    "explanation": "explanations",
+    "speakers": "speakers",
+    "lead_in": "lead_ins",
+    "inverted_lead_in": "inverted_lead_ins",
+    "turn_end": "turn_ends",
+    "next_turn": "next_turn",
+}
+"""What is drawn, and the pool of the catalog that it is drawn from; "" where more than the catalog decides."""
+_POOLS = {name: pool for name, pool in _CHOICES.items() if pool}
 _NEEDS_TWO_PAIRS = ("numbered", "few_shot", "next_turn")
 
 
@@ -123,49 +126,24 @@ def draw(catalog: WordingCatalog, *, seed: int, group: Group) -> Style:
         return numbers[name] >> 63 == 1
 
     mode = _mode(catalog, numbers["mode"], group)
-    plain, choice = pick("plain", catalog.plain), pick("choice", catalog.choice)
-    reasoned, reasoned_choice = pick("reasoned", catalog.reasoned), pick("reasoned_choice", catalog.reasoned_choice)
-    spread = _spread(group, (plain, choice.shown, reasoned, reasoned_choice.shown))
+    pools = ((name, getattr(catalog, pool)) for name, pool in _POOLS.items())
+    drawn: dict[str, Any] = {name: pool[numbers[name] * len(pool) >> 64] for name, pool in pools}
+    spread = _spread(group, (drawn["plain"], drawn["choice"].shown, drawn["reasoned"], drawn["reasoned_choice"].shown))
     separator = pick("separator", (catalog.line_separators, catalog.separators, catalog.wide_separators)[spread])
-    gap, passage_gap = pick("gap", catalog.gaps), pick("passage_gap", catalog.passage_gaps)
-    shot_separators = tuple(s for s in catalog.shot_separators if s not in (separator, gap, passage_gap))
+    taken = separator, drawn["gap"], drawn["passage_gap"]
     items = pick("items", catalog.lettered_items if mode == "numbered" else catalog.items)
     item_ends = catalog.item_ends + catalog.marked_item_ends if items.marks else catalog.item_ends
-    return Style(
-        key=key,
-        mode=mode,
-        inverted=mode in ("classic", "dialog") and numbers["inverted"] * 100 >> 64 < catalog.inversion_percent,
-        plain=plain,
-        choice=choice,
-        reasoned=reasoned,
-        reasoned_choice=reasoned_choice,
-        reply=pick("reply", catalog.replies),
-        cue=pick("cue", catalog.cues),
-        conclusion=pick("conclusion", catalog.conclusions),
-        shows_options=coin("shows_options"),
-        header=pick("header", catalog.headers),
-        items=items,
-        item_end=pick("item_end", item_ends),
-        none=pick("none", catalog.none),
-        opener=pick("opener", catalog.openers) if coin("has_opener") else None,
-        gap=gap,
-        joiner=pick("joiner", catalog.joiners) if coin("has_joiner") else None,
-        lead=pick("lead", catalog.leads),
-        separator=separator,
-        shot_separator=pick("shot_separator", shot_separators),
-        inverted_opener=pick("inverted_opener", catalog.inverted_openers),
-        passage_gap=passage_gap,
-        passage=pick("passage", catalog.passages),
-        numbered=pick("numbered", catalog.numbered),
-        numbering=pick("numbering", catalog.numberings),
-        few_shot=pick("few_shot", catalog.few_shot),
-        explanation=pick("explanation", catalog.explanations),
-        speakers=pick("speakers", catalog.speakers),
-        lead_in=pick("lead_in", catalog.lead_ins),
-        inverted_lead_in=pick("inverted_lead_in", catalog.inverted_lead_ins),
-        turn_end=pick("turn_end", catalog.turn_ends),
-        next_turn=pick("next_turn", catalog.next_turn),
-    )
+    drawn |= {
+        "inverted": mode in ("classic", "dialog") and numbers["inverted"] * 100 >> 64 < catalog.inversion_percent,
+        "shows_options": coin("shows_options"),
+        "items": items,
+        "item_end": pick("item_end", item_ends),
+        "opener": drawn["opener"] if coin("has_opener") else None,
+        "joiner": drawn["joiner"] if coin("has_joiner") else None,
+        "separator": separator,
+        "shot_separator": pick("shot_separator", tuple(s for s in catalog.shot_separators if s not in taken)),
+    }
+    return Style(key=key, mode=mode, **drawn)
 
 
 def _mode(catalog: WordingCatalog, number: int, group: Group) -> Mode:

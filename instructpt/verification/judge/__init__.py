@@ -15,9 +15,11 @@ for a yes or no.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -80,12 +82,15 @@ def write_prompt(document: Document, pair: Pair, *, template: str) -> str:
 
 def read_verdict(reply: str) -> Verdict | Reject:
     """The verdict in a reply: its last JSON object, whatever stands around it. Else a Reject `unparsable`."""
-    for text in reversed(_OBJECT.findall(reply)):
-        try:
-            row = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            continue
+    for row in objects(reply):
         opinions = [str(row.get(name, "")).strip().casefold() for name in ("accuracy", "relevance")]
         if all(opinion in ("yes", "no") for opinion in opinions):
             return Verdict(*(opinion == "yes" for opinion in opinions))
     return Reject(reply, "unparsable")
+
+
+def objects(reply: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects in a reply that hold no others, the last one first."""
+    for text in reversed(_OBJECT.findall(reply)):
+        with suppress(orjson.JSONDecodeError):
+            yield orjson.loads(text)

@@ -7,7 +7,6 @@ A run that was killed asks only for the rest. Requests that failed are not in th
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +14,12 @@ from typing import Any
 
 from instructpt.engines import Conversation, Message, Sampling
 from instructpt.engines.addresses import is_loopback, read_addresses
-from instructpt.engines.event_loop import run_in_loop
+from instructpt.engines.event_loop import run_or_cancel
 from instructpt.engines.http import HttpEngine
-from instructpt.errors import EngineError, EngineGoneError, PromptRefusedError, RecipeError
+from instructpt.errors import EngineError, EngineGoneError, RecipeError
 from instructpt.records import Reject
 from instructpt.synthesis import ledger as ledgers
+from instructpt.synthesis.asking import refusal, together
 from instructpt.synthesis.ledger import Ledger
 
 KEY_VARIABLE = "INSTRUCTPT_JUDGE_KEY"
@@ -72,22 +72,8 @@ def ask_all(
     Equal prompts are asked once. replies: the ledger's file. on_progress: called after each reply with the number of
     replies so far. Raises EngineError if no endpoint answers, whatever is asked.
     """
-    work: list[asyncio.Task[dict[str, str | Reject]]] = []
-
-    async def start(ledger: Ledger) -> dict[str, str | Reject]:
-        work.append(asyncio.create_task(_ask_all(set(prompts), server=server, ledger=ledger, on_progress=on_progress)))
-        return await work[0]
-
-    async def stop() -> None:
-        for task in work:
-            task.cancel()
-        await asyncio.gather(*work, return_exceptions=True)
-
     with Ledger(replies) as ledger:
-        try:
-            found = run_in_loop(start(ledger))
-        finally:
-            run_in_loop(stop())
+        found = run_or_cancel(_ask_all(set(prompts), server=server, ledger=ledger, on_progress=on_progress))
     failed = [reply for reply in found.values() if isinstance(reply, Reject)]
     if failed and len(failed) == len(found):
         raise EngineError(
@@ -115,17 +101,12 @@ async def _ask_all(
         except EngineGoneError:
             raise
         except EngineError as error:
-            reason = "prompt_refused" if isinstance(error, PromptRefusedError) else "engine_error"
-            found[prompt] = Reject(str(error), reason)
+            found[prompt] = refusal(error)
         if on_progress is not None:
             on_progress(len(found))
 
-    tasks = [asyncio.create_task(ask(prompt)) for prompt in sorted(prompts)]
     try:
-        await asyncio.gather(*tasks)
+        await together(map(ask, sorted(prompts)))
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         await engine.close()
     return found

@@ -8,19 +8,15 @@ own; the one that ships goes from 1 to 5.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import orjson
-
 from instructpt.errors import InputError, RecipeError
 from instructpt.records import Document, Pair, Reject
-from instructpt.verification.judge import write_prompt
+from instructpt.verification.judge import objects, write_prompt
 from instructpt.verification.judge.replies import Server, ask_all
 
 SHIPPED = Path(__file__).parent / "rubrics" / "accuracy.md"
-_OBJECT = re.compile(r"\{[^{}]*\}")
 
 
 def rate(
@@ -57,11 +53,8 @@ def load_rubric(path: str = "") -> str:
 
 def read_score(reply: str) -> float | Reject:
     """The score in a reply: that of its last JSON object with one, whatever stands around it. Else `unparsable`."""
-    for text in reversed(_OBJECT.findall(reply)):
-        try:
-            score = orjson.loads(text).get("score")
-        except orjson.JSONDecodeError:
-            continue
+    for row in objects(reply):
+        score = row.get("score")
         if isinstance(score, int | float) and not isinstance(score, bool):
             return float(score)
     return Reject(reply, "unparsable")
