@@ -47,6 +47,7 @@ class Release(Stage[Any]):
     takes: ClassVar[str] = "models"
     makes: ClassVar[str] = "models"
     placement = "driver"
+    is_single = True
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
 
     model: Train
@@ -95,11 +96,6 @@ class Release(Stage[Any]):
                 "--lora-rank, and a base by name"
             )
 
-    def num_shards(self, run: Run) -> int:
-        """One."""
-        del run
-        return 1
-
     def sources(self, run: Run) -> Mapping[str, str]:
         """The catalog, whose words stand in the card."""
         return {k: v for k, v in self.tasks.sources(run).items() if k.startswith("catalog")}
@@ -117,7 +113,7 @@ class Release(Stage[Any]):
         run.tally.take()
         path.mkdir(exist_ok=True)
         parameters = self._write_model(run, path)
-        groups = list(_groups(self.tasks, run))
+        groups = list(run.records(self.tasks))
         categories = self._categories(groups, run)
         prompting = {
             "dialect": self.dialect,
@@ -183,7 +179,7 @@ class Release(Stage[Any]):
             kind = entries[pair_set].answers if pair_set in entries else "free"
             counts = answers.setdefault(category, {})
             counts[kind] = counts.get(kind, 0) + 1
-        mined = [group for stage in self.mined for group in _groups(stage, run)]
+        mined = [group for stage in self.mined for group in run.records(stage)]
         labels = {rule_category(kind) for kind in LABELS}
         for _, category, share in _shown(mined, self.mined_share):
             shares[category] = shares.get(category, 0) + share
@@ -226,18 +222,13 @@ class Release(Stage[Any]):
             task_totals=(len(shots), sum(len(shot.pairs) for shot in shots), tokens.total),
             corpora=tuple(corpora),
             trainings=tuple(_training(train, run) for train in trainings),
-            scores=_shown_scores(list(_records(self.scores, run))) if self.scores else (),
+            scores=_shown_scores(list(run.records(self.scores))) if self.scores else (),
             mined_share=self.mined_share,
             unseen=tuple(sorted(unseen)),
             unanswerable=self.unanswerable,
             share_alike=_is_share_alike(sets, corpora),
             hub_ids=tuple(sorted(hubs)),
         )
-
-
-def _records(stage: Stage[Any], run: Run) -> Iterator[Any]:
-    for index in range(run.num_shards(stage)):
-        yield from run.records(stage, index)
 
 
 def _shown_scores(scores: Sequence[Score]) -> tuple[Score, ...]:
@@ -249,10 +240,6 @@ def _shown_scores(scores: Sequence[Score]) -> tuple[Score, ...]:
         names.setdefault(score.model, ("this model", "before tuning")[min(len(names), 1)])
     exams = [score for score in scores if score.metric in METRICS and not score.task.startswith("passages/")]
     return tuple(replace(score, model=names[score.model]) for score in exams)
-
-
-def _groups(stage: Stage[Group], run: Run) -> Iterator[Group]:
-    yield from _records(stage, run)
 
 
 def _shown(groups: Sequence[Group], weight: float) -> Iterator[tuple[str, str, float]]:
@@ -312,7 +299,7 @@ def _corpus(stage: Stage[Document], run: Run) -> CardCorpus:
 
     licences: dict[str, int] = {}
     documents = characters = 0
-    for document in _records(stage, run):
+    for document in run.records(stage):
         documents, characters = documents + 1, characters + len(document.text)
         licence = str(document.meta.get("licence") or document.meta.get("license") or UNNAMED)
         licences[licence] = licences.get(licence, 0) + 1

@@ -18,10 +18,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from instructpt.engines.serving.environment import Build, Environment
-from instructpt.errors import InputError, RecipeError
+from instructpt.errors import RecipeError
+from instructpt.models import inspection
 
 _GIB = 1 << 30
 
@@ -206,11 +205,7 @@ def find_machine() -> Machine:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """A model's config.json, of its text part where it has several. Raises InputError if there is none."""
-    path = folder / "config.json"
-    try:
-        config = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise InputError(f"{path} cannot be read: give a model folder with config.json, or a Hub id") from error
+    config = inspection.read_config(folder)
     return dict(config.get("text_config") or config)
 
 
