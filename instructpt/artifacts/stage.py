@@ -114,7 +114,6 @@ class Stage(Generic[R_co]):
 
         What it counts in `run.tally` is added to the shards' counts.
         """
-        del run, path
         return False
 
     def opened(self, run: Run) -> AbstractContextManager[Any]:
@@ -122,17 +121,14 @@ class Stage(Generic[R_co]):
 
         Not asked for by stages whose placement is "workers".
         """
-        del run
         return nullcontext()
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """What it reads that no stage made: name -> digest of the content. Part of its identity."""
-        del run
         return {}
 
     def outline(self, run: Run) -> Table | None:
         """What it would work on, for `instructpt plan`, or None; makes nothing."""
-        del run
         return None
 
 

@@ -50,7 +50,6 @@ class Instructions(Stage[Group]):
 
     def check(self, run: Run) -> None:
         """Raises InputError for a file whose first row has no layout that is known."""
-        del run
         for file in _found(self.files):
             row = next((row for _, row in _rows(file) if isinstance(row, dict)), None)
             if row is not None and neutral_rows(row, dataset=_name(file)) is None:
@@ -58,7 +57,6 @@ class Instructions(Stage[Group]):
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """Files and catalog by content: the catalog words what a set asks of all its rows alike."""
-        del run
         from instructpt.collection.catalog import locate
 
         found = {file.url: files.content_digest(file) for file in _found(self.files)}
@@ -68,7 +66,6 @@ class Instructions(Stage[Group]):
 
     def num_shards(self, run: Run) -> int:
         """One a file."""
-        del run
         return len(_found(self.files))
 
     def shard(self, index: int, run: Run) -> Iterator[Group]:

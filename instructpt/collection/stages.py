@@ -116,7 +116,6 @@ class Convert(Stage[Group]):
 
     def shard(self, index: int, run: Run) -> Iterator[Group]:
         """Groups in drawn order."""
-        del index
         from instructpt.collection.balance import balance
         from instructpt.collection.convert import convert
         from instructpt.collection.groups import group_shots

@@ -49,7 +49,6 @@ class Read(Stage[Document]):
 
     def num_shards(self, run: Run) -> int:
         """As many as the text fills."""
-        del run
         return 1 if self.limit else len(_shards(self.files, self.shard_bytes))
 
     def shard(self, index: int, run: Run) -> Iterator[Document]:
@@ -213,7 +212,6 @@ class BuildVocabulary(Stage[Any]):
 
     def build(self, index: int, run: Run, path: Path) -> None:
         """A folder with tokenizer.json."""
-        del index
         often = (f" {word}" * WORD_COUNT for word in self.words)
         vocabulary.train(chain(often, self._texts(run)), size=self.size, folder=path)
 

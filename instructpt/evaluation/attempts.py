@@ -196,7 +196,6 @@ class Quality(Stage[Score]):
 
     def num_shards(self, run: Run) -> int:
         """One a trial."""
-        del run
         return len(self.trials)
 
     def shard(self, index: int, run: Run) -> Iterator[Score]:

@@ -76,7 +76,6 @@ class Draw(Stage[Group]):
 
     def shard(self, index: int, run: Run) -> Iterator[Group]:
         """A group a context, set by set. Reads its input twice and holds only what is drawn."""
-        del index
         sizes: dict[str, int] = {}
         for name, shot in _contexts(self.contexts, run):
             run.tally.take()

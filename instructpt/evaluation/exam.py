@@ -138,12 +138,10 @@ class Questions(Stage[Group]):
 
     def check(self, run: Run) -> None:
         """Raises InputError for a questions file that cannot be read."""
-        del run
         read_questions(self.files)
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The questions by content."""
-        del run
         return readers.sources(self.files)
 
     def shard(self, index: int, run: Run) -> Iterator[Group]:
@@ -151,7 +149,6 @@ class Questions(Stage[Group]):
 
         Raises InputError for questions on passages that are not in the corpus, and for too few questions.
         """
-        del index
         questions = read_questions(self.files)
         run.tally.take(len(questions))
         by_id = by_passage(questions)

@@ -59,7 +59,6 @@ class HeldBack(Stage[Group]):
 
     def shard(self, index: int, run: Run) -> Iterator[Group]:
         """A group a passage, in order. Raises InputError for too few, and for groups that no reader has looked at."""
-        del index
         found: dict[str, Group] = {}
         num_read, times_asked = 0, Counter(spelled(pair) for shot in _shots(self.groups, run) for pair in shot.pairs)
         for shot in _shots(self.groups, run):

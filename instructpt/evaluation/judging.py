@@ -35,7 +35,6 @@ class Judge(AsksJudge, Stage[Score]):
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The prompt by content."""
-        del run
         return {"prompt": digest(load_template(self.language)).hex()}
 
     def shard(self, index: int, run: Run) -> Iterator[Score]:

@@ -69,7 +69,6 @@ class Overlap(Stage[Match]):
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The test sets by content."""
-        del run
         from instructpt.evaluation.benchmarks import task_files
 
         if isinstance(self.against, Stage):
@@ -97,7 +96,6 @@ class Overlap(Stage[Match]):
 
     def join(self, run: Run, path: Path) -> bool:
         """Counts what was looked for, and which of it was found anywhere; makes nothing."""
-        del path
         items, found = self._items(run), set()
         for index in range(self.num_shards(run)):  # not all at once: there is no manifest yet
             found |= {(match.task, place) for match in run.records(self, index) for place in match.places}
@@ -143,12 +141,10 @@ class Stored(Stage[Any]):
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The files by content."""
-        del run
         return {files.base_name(file.url): files.content_digest(file) for file in self._files()}
 
     def num_shards(self, run: Run) -> int:
         """One a file."""
-        del run
         return len(self._files())
 
     def shard(self, index: int, run: Run) -> Iterator[Any]:

@@ -27,7 +27,6 @@ class OfModel:
 
     def check(self, run: Run) -> None:
         """Raises InputError for a model that is not whole."""
-        del run
         check_model(self.model)
 
     def sources(self, run: Run) -> dict[str, str]:

@@ -51,7 +51,6 @@ class Evaluate(OfModel, Stage[Item]):
 
     def num_shards(self, run: Run) -> int:
         """One a task."""
-        del run
         return len(self.tasks)
 
     @contextmanager
@@ -105,7 +104,6 @@ class Rate(Stage[Score]):
 
     def shard(self, index: int, run: Run) -> Iterator[Score]:
         """The scores of each task, then their average."""
-        del index
         from instructpt.evaluation.benchmarks import TASKS, metadata
         from instructpt.evaluation.rating import average, rate, rate_apart, rate_differences
 
@@ -172,7 +170,6 @@ class HeldOut(OfModel, Stage[Score]):
 
     def shard(self, index: int, run: Run) -> Iterator[Score]:
         """Bits per byte, overall and by domain."""
-        del index
         from instructpt.evaluation.perplexity import perplexity
 
         quiet_loading()
@@ -202,7 +199,6 @@ class Collect(Stage[Score]):
 
     def shard(self, index: int, run: Run) -> Iterator[Score]:
         """All scores, in the order of the results."""
-        del index
         for stage in self.results:
             yield from run.take(stage)
 
@@ -220,13 +216,11 @@ class Recorded(Stage[Score]):
 
     def sources(self, run: Run) -> dict[str, str]:
         """The files by content."""
-        del run
         found = files.find(f"{self.folder}/*.parquet")
         return {Path(file.url).name: files.content_digest(file) for file in found}
 
     def shard(self, index: int, run: Run) -> Iterator[Score]:
         """All scores, in order."""
-        del index
         for file in files.find(f"{self.folder}/*.parquet"):
             with Path(file.url).open("rb") as opened:
                 for score in read_parquet(opened, Score):
@@ -269,7 +263,6 @@ class Compare(Stage[Any]):
 
     def build(self, index: int, run: Run, path: Path) -> None:
         """A folder with comparison.json."""
-        del index
         from instructpt.evaluation.comparison import Result, compare
 
         results = []

@@ -106,7 +106,6 @@ class Latest(Silent):
 
     def news(self, name: str, counts: Mapping[str, object]) -> None:
         """How an open shard stands."""
-        del name
         self.counts = dict(counts)
 
 

@@ -93,7 +93,6 @@ class Panel(Progress):
         self._now_and_then(name)
 
     def sealed(self, name: str, tally: Tally) -> None:
-        del tally
         with self._lock:
             self._num_sealed += name == self._stage
         self._now_and_then(name)

@@ -48,7 +48,6 @@ class ReadQueries(Stage[Document]):
 
     def outline(self, run: Run) -> Table:
         """How many queries the first rows hold, and what the others are."""
-        del run
         rows = islice(read_queries(self.files, field=self.query_field), PLANNED_ROWS)
         found = Counter(row.reason if isinstance(row, Reject) else "queries" for row in rows)
         cells = [(name, f"{count:,}") for name, count in found.most_common()]
@@ -64,7 +63,6 @@ class ReadQueries(Stage[Document]):
 
     def shard(self, index: int, run: Run) -> Iterator[Document]:
         """All queries, in the order of the files."""
-        del index
         for row in read_queries(self.files, field=self.query_field):
             run.tally.take()
             if isinstance(row, Reject):
@@ -177,7 +175,6 @@ class Unanswered(Stage[Document]):
 
     def shard(self, index: int, run: Run) -> Iterator[Document]:
         """The queries without a pair."""
-        del index
         answered, reasons = set[int](), dict[int, str]()
         for group in run.records(self.answered):
             for shot in group.shots:

@@ -106,7 +106,6 @@ class Release(Stage[Any]):
 
     def build(self, index: int, run: Run, path: Path) -> None:
         """The folder. Raises RecipeError if it is larger than `max_bytes`."""
-        del index
         from instructpt.report.card import render
         from instructpt.synthesis.mix import parse_mix
 

@@ -102,7 +102,6 @@ class Chat:
         answers: Mapping[str, str] = NOTHING_KNOWN,
     ) -> Form:
         """See `Dialect.form`, and `form` of the layout: `json_replies`, `line_replies`."""
-        del passage, within, answers
         return self._replies.form(categories, field_characters=field_characters)
 
     def ask(self, earlier: Sequence[Shot], passage: str, pair: Pair) -> Conversation:

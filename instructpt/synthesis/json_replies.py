@@ -47,7 +47,6 @@ class JsonReplies:
         So there are few forms, whatever is asked for. It keeps to what all servers know of schemas (strict modes refuse
         lengths and patterns of strings), so a text in a whole reply may still be empty, and `read` says so.
         """
-        del field_characters
         text = {"type": "string"}
         category = {"category": {**text, "enum": sorted({name.strip() for name in categories})}} if categories else {}
         properties = {

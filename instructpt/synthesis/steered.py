@@ -78,7 +78,6 @@ class Steered:
 
         Pairs of one category come together, as the line `<ASK>` counts them and training text has them.
         """
-        del within, answers  # the answer follows its question: a span of the passage would be a pair of another kind
         check_categories(categories)
         pair = self.markup.form(passage=passage, field_characters=field_characters)
         if not categories:

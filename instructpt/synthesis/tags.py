@@ -54,7 +54,6 @@ class Tags:
         answers: Mapping[str, str] = NOTHING_KNOWN,
     ) -> Form:
         """See `Dialect.form`; what a field may hold is said at `Markup.form`."""
-        del within, answers
         _refuse_categories(categories)
         pair = _MARKUP.form(passage=passage, field_characters=field_characters)
         return Form("regex", rf"(?:{pair}\n\n)*{pair}")

@@ -60,7 +60,6 @@ class Template(Stage[Text]):
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The wording; with "auto" all there is, and how languages are told apart."""
-        del run
         from instructpt.templates import catalog
 
         if self.language != languages.AUTO:

@@ -91,12 +91,10 @@ class Train(Stage[Any]):
 
     def check(self, run: Run) -> None:
         """Raises InputError for a base that is not whole."""
-        del run
         check_model(self.base)
 
     def outline(self, run: Run) -> Table | None:
         """What the recipe chose, and why."""
-        del run
         return (
             Table("Chosen where the flags say nothing", ("setting", "value", "why"), self.choices)
             if self.choices
@@ -105,7 +103,6 @@ class Train(Stage[Any]):
 
     def build(self, index: int, run: Run, path: Path) -> None:
         """A folder with the model and metrics.jsonl."""
-        del index
         from instructpt.training import checkpoints
         from instructpt.training.loop import train
 

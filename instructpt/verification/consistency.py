@@ -203,7 +203,6 @@ class Judged(AsksJudge, Stage[Group]):
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The rubric by content."""
-        del run
         from instructpt.verification.judge.rubric import load_rubric
 
         return {"rubric": digest(load_rubric(self.rubric)).hex()}
