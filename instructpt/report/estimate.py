@@ -207,36 +207,20 @@ def _speed(
     stage: Synthesize, run: Run, wishes: Wishes, sampled: Sampled, dialect: Dialect, asked: Sequence[str]
 ) -> tuple[float | None, float, list[str]]:
     """Output tokens a second of one accelerator, tokens of an answer, and how both are known."""
-    guess = min(stage.max_new_tokens, TOKENS_PER_PAIR * stage.pairs)
-    answer = wishes.answer_tokens or float(guess)
-    answer_how = (
-        f"answers of {answer:,.0f} tokens: given"
-        if wishes.answer_tokens
-        else (
-            f"answers of {answer:,.0f} tokens: {stage.pairs} pairs of {TOKENS_PER_PAIR}, a guess "
-            "(--measure N asks the model)"
-        )
-    )
+    answer, how = wishes.answer_tokens, "given"
+    if not answer:
+        answer = float(min(stage.max_new_tokens, TOKENS_PER_PAIR * stage.pairs))
+        how = f"{stage.pairs} pairs of {TOKENS_PER_PAIR}, a guess (--measure N asks the model)"
     speed, speed_how = _known_speed(stage.model, run, wishes.speed)
     if wishes.measure:
-        measured, answer_measured = _measured(
-            stage,
-            run,
-            sampled.passages[:: max(1, len(sampled.passages) // wishes.measure)][: wishes.measure],
-            dialect,
-            asked,
-        )
+        chosen = sampled.passages[:: max(1, len(sampled.passages) // wishes.measure)][: wishes.measure]
+        measured, written = _measured(stage, run, chosen, dialect, asked)
         if wishes.answer_tokens is None:
-            answer = answer_measured
-            answer_how = (
-                f"answers of {answer:,.0f} tokens: measured on {min(wishes.measure, len(sampled.passages))} passages"
-            )
+            answer, how = written, f"measured on {min(wishes.measure, len(sampled.passages))} passages"
         if wishes.speed is None:
-            speed, speed_how = (
-                measured,
-                f"speed: {measured:,.0f} output tokens/s, measured here with --engine {run.engine}",
-            )
-    return speed, answer, [answer_how, speed_how]
+            speed = measured
+            speed_how = f"speed: {measured:,.0f} output tokens/s, measured here with --engine {run.engine}"
+    return speed, answer, [f"answers of {answer:,.0f} tokens: {how}", speed_how]
 
 
 def _measured(

@@ -265,13 +265,15 @@ async def _ask_engine(session: Session, prompt: Prompt, *, key: bytes, sampling:
     return completion
 
 
-async def answered(session: Session, prompt: Prompt) -> tuple[Completion | Reject, bool]:
+async def answered(
+    session: Session, prompt: Prompt, *, drawn: Sampling | None = None
+) -> tuple[Completion | Reject, bool]:
     """As `ask`; where the engine refuses or fails, a Reject with its words instead, `prompt_refused` or `engine_error`.
 
     Raises EngineGoneError and BudgetError as `ask` does: nothing more will be answered.
     """
     try:
-        return await ask(session, prompt)
+        return await ask(session, prompt, drawn=drawn)
     except EngineGoneError:
         raise
     except EngineError as error:

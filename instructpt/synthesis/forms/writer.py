@@ -20,10 +20,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from instructpt.engines import Completion, Conversation, Sampling
-from instructpt.errors import EngineError, EngineGoneError
 from instructpt.records import Document, Pair, Reject, Shot, Writing
 from instructpt.seeds import rng
-from instructpt.synthesis.asking import Session, ask, refusal, together
+from instructpt.synthesis.asking import Session, answered, together
 from instructpt.synthesis.chains import TOO_LONG, measure
 from instructpt.synthesis.forms import AskedForm
 from instructpt.synthesis.forms.reading import ReadAnswer, labelled, read, topic_lines
@@ -228,14 +227,9 @@ class FormTask:
                 break
         else:
             return Reject("", TOO_LONG)
-        try:
-            completion, replayed = await ask(self.session, prompt, drawn=sampling)
-        except EngineGoneError:
-            raise
-        except EngineError as error:
-            return refusal(error)
-        self.num_asked_anew += not replayed
-        return completion
+        found, replayed = await answered(self.session, prompt, drawn=sampling)
+        self.num_asked_anew += isinstance(found, Completion) and not replayed
+        return found
 
     def _take(self, failure: Reject) -> None:
         """Note a request that got no answer."""
