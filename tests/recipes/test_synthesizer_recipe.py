@@ -195,9 +195,8 @@ def test_rows_are_no_longer_than_the_base_reads(base: Path) -> None:
 
 
 def test_a_base_without_begin_of_text_is_tuned_with_adapters_for_some_epochs(base: Path, tmp_path: Path) -> None:
-    recipe = synthesizer(
-        base=str(base), sets=SETS[:1], epochs=2, row_tokens=256, batch_tokens=1024, lora_rank=2, precision="float32"
-    )
+    sizes = {"max_contexts": 20, "row_tokens": 256, "batch_tokens": 1024}
+    recipe = synthesizer(base=str(base), sets=SETS[:1], epochs=2, lora_rank=2, precision="float32", **sizes)
     folder = made(recipe, tmp_path)
     rows = orjson.loads((tmp_path / "tasks-tagged-rows" / "manifest.json").read_bytes())["tally"]["counts"]["rows"]
     steps = (tmp_path / "tuned" / "00000" / "metrics.jsonl").read_bytes().count(b"\n")
