@@ -109,6 +109,11 @@ def test_a_brace_that_stands_for_itself_is_written_twice(tmp_path: Path) -> None
         ("summary", "The bridge over the Cole is a work of the engineer Isambard Brunel.", "unsupported_name"),
         ("summary", "Die Brücke über den Fluss wurde im Jahr 1843 gebaut und trägt zwei Gleise.", "language_mismatch"),
         ("summary", PASSAGE, "too_long"),
+        (
+            "summary",
+            "I want to tell you about another place, something that nobody remembers without sorrow.",
+            "unrelated",
+        ),
         ("summary", "NONE", "nothing_to_write"),
         ("summary", "  ", "empty"),
         ("summary", "<think>What would", "cut_off"),

@@ -16,7 +16,7 @@ from instructpt.records import Pair
 from instructpt.verification.checks.form import repetition, unsafe_markup
 from instructpt.verification.checks.grounding import unsupported_name, unsupported_number
 from instructpt.verification.checks.passage import Check, Passage
-from instructpt.verification.checks.speech import language_mismatch
+from instructpt.verification.checks.speech import MIN_TELLING_CHARACTERS, language_mismatch
 from instructpt.words import overlap
 
 COPIED_WORDS = 8
@@ -24,6 +24,11 @@ COPIED_WORDS = 8
 MAX_COPIED_SHARE = 0.5
 """Of a text's runs of so many words, those that the passage has too. Beyond it the text is the passage once more."""
 MIN_COPIED_RUNS = 8
+"""Of a text that is judged by them."""
+MIN_SHARED_SHARE = 0.15
+"""Of a text's telling words (long ones, or of another script), those of the passage: with fewer it is about something
+else. A small model began a summary with "I want to tell you about a place that's been in my mind"."""
+MIN_TELLING_WORDS = 8
 """Of a text that is judged by them."""
 
 _CHATTER = re.compile(
@@ -57,6 +62,15 @@ def chatter(text: str, passage: Passage) -> str | None:
     return "chatter" if _MENTION.search(text) and not _MENTION.search(passage.document.text) else None
 
 
+def unrelated(text: str, passage: Passage) -> str | None:
+    """A text with hardly a word of the passage's."""
+    telling = [word for word in overlap.words(text) if len(word) >= MIN_TELLING_CHARACTERS or not word.isascii()]
+    known = frozenset(passage.words)
+    if len(telling) < MIN_TELLING_WORDS:
+        return None
+    return "unrelated" if sum(word in known for word in telling) < MIN_SHARED_SHARE * len(telling) else None
+
+
 def copied_passage(text: str, passage: Passage) -> str | None:
     """A text of which most is there in the passage, word for word."""
     words = overlap.words(text)
@@ -84,6 +98,7 @@ def _of_text(check: Check) -> WritingCheck:
 
 WRITING_CHECKS: dict[str, WritingCheck] = {
     "chatter": chatter,
+    "unrelated": unrelated,
     "repetition": _of_text(repetition),
     "unsafe_markup": _of_text(unsafe_markup),
     "language_mismatch": _of_text(language_mismatch),
