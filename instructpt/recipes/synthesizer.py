@@ -53,6 +53,8 @@ MINED_PAIRS = (3, 6)
 """Fewest and most pairs of a mined passage that is tuned on."""
 ANSWER_FIRST = "answers"
 """The dialect whose data and settings are chosen for it."""
+PAIR_TOKENS = 128
+"""The longest answer in that dialect where a mix is asked for, since then each pair is asked for by itself."""
 UNANSWERABLE_SHARE = 0.1
 MANY_PAIRS_WEIGHT = 2.0
 """Most sets have one pair a context, and a synthesizer tuned on them all writes one pair a passage (docs/log.md)."""
@@ -190,7 +192,7 @@ def synthesizer(
         dialect=dialect,
         passage_tokens=way.passage_tokens,
         window_tokens=way.row_tokens,
-        max_new_tokens=way.max_new_tokens,
+        max_new_tokens=min(way.max_new_tokens, PAIR_TOKENS) if is_answer_first and mix else way.max_new_tokens,
         field_characters=field_characters or way.field_characters,
         mix=mix,
         pairs=pairs if mix else None,

@@ -143,6 +143,8 @@ def test_a_small_base_is_tuned_with_answers_first_on_adapters_and_on_sets_that_s
     assert (recipe.tasks.suits, recipe.tasks.many_pairs_weight, recipe.tasks.unanswerable_share) == ("writer", 2, 0)
     named = synthesizer(base=str(base), dialect="answers", sets=SETS, many_pairs_weight=1.0, lora_rank=0)
     assert (named.tasks.suits, named.tasks.many_pairs_weight, named.model.settings.lora) == ("", 1, None)
+    asked = synthesizer(base=str(base), dialect="answers", mix="extractive QA=1")
+    assert (recipe.max_new_tokens, asked.max_new_tokens) == (400, 128)  # then each pair is asked for by itself
 
 
 def test_a_reader_learns_answers_and_says_what_it_says_where_there_is_none(base: Path, tmp_path: Path) -> None:
