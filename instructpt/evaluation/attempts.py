@@ -100,10 +100,11 @@ class Attempt(ModelStage):
         responses = iter(self._respond([prompt for found in asked for prompt in found], synthesis, run))
         return [
             joined(
+                group.shots[-1].document,
                 [
                     read_pairs(group.shots[-1].document, prompt, next(responses), dialect=synthesis.dialect)
                     for prompt in found
-                ]
+                ],
             )
             for group, found in zip(groups, asked, strict=True)
         ]

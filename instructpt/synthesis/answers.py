@@ -6,10 +6,11 @@ A small model writes better pairs if it names something in the passage first and
 own trial: 40 of 44 answers of a base of 135 M parameters were spans after 300,000 tokens). Pairs stand in the order in
 which the passage bears them out, whatever their category, so that they spread over it.
 
-While an answer is decoded, `form` holds it to a substring of the passage, in categories whose answers are spans:
-
 A model that writes several pairs in a row copies the pattern of the first ("What is the prize ...?", eight times): so each
-pair that is asked for is written by itself (`chains.turns`), beside the passage alone, about a part of it.
+pair that is asked for is written by itself (`chains.turns`), beside the passage alone, with an answer out of some of what
+the passage holds (`spans`).
+
+While an answer is decoded, `form` holds it to a substring of the passage, in categories whose answers are spans:
 
     start: s_1_1                                      one pair of each of two categories, in any order
     s_1_1: P0 "\n\n" s_0_1 | P1 "\n\n" s_1_0
@@ -34,37 +35,18 @@ from instructpt.engines import Form
 from instructpt.records import Pair, Reject, Shot
 from instructpt.synthesis.markup import NOTHING_KNOWN, Markup
 from instructpt.synthesis.patterns import literal
+from instructpt.synthesis.spans import CHUNK
 from instructpt.synthesis.steered import ASK_LINE_FORM, MARKS, NAME, Steered, check_categories, counts
 from instructpt.synthesis.tags import Tags
 from instructpt.words.evidence import bearing, sentences
-from instructpt.words.languages import common_words, identify
 
 _MAX_RULES = 256
 """Of a grammar that counts each category: five pairs of five categories take 31. Beyond, only pairs are counted."""
-_CHUNK = re.compile(
-    r"\d+(?:[.,:]\d+)*|[^\W\d\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]+|.", re.S
-)
-"""What a span is made of: words, numbers, and single characters of all else, also of scripts without blanks."""
 _WORD = re.compile(r"\w")
 _SPAN = r"/[^\s\x1c-\x1f](?:(?:.|\n)*[^\s\x1c-\x1f])?/"
 """Not empty, and no blank at either end: what Python strips and a grammar does not call a blank is named."""
 _WITH_WORD = r"/(?:.|\n)*\w(?:.|\n)*/"
 """Something to ask for: a full stop is a span, too."""
-_ENGLISH_WORDS = """a also although always among any being both cannot each either every few here how however if include
-    included includes including itself just many much neither never nor often onto per quite rather same several should
-    since still themselves then therefore these those though through thus too towards under until upon usually very
-    were where whether while whose why within without would yet"""
-_ENGLISH = frozenset(_ENGLISH_WORDS.split())
-"""More of them than `languages.common_words` has, which lists what tells languages apart."""
-_ENGLISH_CLAUSE_WORDS = """am are be been being can could did do does had has have he her him i is it may me might must
-    shall she should that them these they this those us was we were which who whom will would you"""
-_ENGLISH_CLAUSE = frozenset(_ENGLISH_CLAUSE_WORDS.split())
-"""A span that holds one is a clause and no answer: of 14,637 answers of SQuAD up to eight words long 1.9 % do."""
-_BREAK = re.compile(r"[;:!?]\s|\n")
-"""What a span does not go across: where another clause, or an item of a list, begins."""
-MAX_SPAN_WORDS = 8
-"""Of an answer that is taken from a part of a passage; 96 in 100 of SQuAD's are as short."""
-_ARTICLES = frozenset({"a", "an", "the"})
 _TAGS = Tags()
 
 
@@ -90,31 +72,30 @@ class Answers(Steered):
         categories: Sequence[str] = (),
         *,
         passage: str = "",
-        within: str = "",
+        spans: Sequence[str] = (),
         field_characters: int | None = None,
         answers: Mapping[str, str] = NOTHING_KNOWN,
     ) -> Form:
         """See `Dialect.form`. Pairs of the categories asked for come in any order; unasked, of those in `answers`.
 
         An answer is a span of the passage, where it has a word and `answers` calls its category's answers spans; with
-        `within`, of that part of it.
+        `spans`, one of these.
         """
         check_categories(categories)
         asked = counts(categories) or Counter(dict.fromkeys(answers, 1))
         begin, free, end = self.markup.form_parts(passage=passage, field_characters=field_characters)
         lines = ["%llguidance {}", *(_any_number(len(asked)) if not categories else _so_many(asked))]
-        hidden = self.markup.hide(within or passage)
+        hidden = self.markup.hide(passage)
         has_spans = bool(_WORD.search(hidden)) and any(answers.get(name) == "span" for name in asked)
         for number, name in enumerate(asked or [""]):
             is_span = has_spans and answers.get(name) == "span"
             opening = f"<CAT> {literal(name) if name else NAME} {begin}"
             held = "HELD" if is_span else _regex(free)
             lines.append(f"P{number}: {_regex(opening)} {held} {_regex(end)}")
-        parts = _spans(hidden, language=identify(passage).language) if within and has_spans else []
-        if parts:
-            lines.append(f"HELD: {_regex('|'.join(map(literal, parts)))}")
+        if spans and has_spans:
+            lines.append(f"HELD: {_regex('|'.join(literal(self.markup.hide(span)) for span in spans))}")
         elif has_spans:
-            chunks = json.dumps({"substring_chunks": _CHUNK.findall(hidden)}, ensure_ascii=False)
+            chunks = json.dumps({"substring_chunks": CHUNK.findall(hidden)}, ensure_ascii=False)
             lines += [f"SUBSTRING: %regex {chunks}", f"HELD: SUBSTRING & {_SPAN} & {_WITH_WORD}"]
         return Form("grammar", "\n".join(lines))
 
@@ -129,34 +110,6 @@ class Answers(Steered):
     def refuse(self, pair: Pair) -> str | None:
         """See `Dialect.refuse`. What `tags` cannot write could not be asked again, and is refused too."""
         return super().refuse(pair) or _TAGS.refuse(pair)
-
-
-def _spans(part: str, *, language: str | None) -> list[str]:
-    """What in a part of a passage may be asked for: runs of words of one sentence that neither end nor, in English,
-    begin with a word that names nothing ("the", "and"), nor hold a verb that makes them a clause; without half of a
-    pair of brackets.
-
-    A model that is held to a part about which it has nothing to ask takes the first word that may follow: without this,
-    about a third of the spans that a tuned one named were such words. (Said as a grammar, "a substring but none of
-    these", it is more than llguidance takes.)
-    """
-    is_english = language == "english"
-    bare = common_words(language) | (_ENGLISH if is_english else frozenset())
-    never_first = bare - _ARTICLES if is_english else frozenset[str]()
-    never_inside = _ENGLISH_CLAUSE if is_english else frozenset[str]()
-    spans: dict[str, None] = {}
-    for start, stop in sentences(part):
-        words = [found for found in _CHUNK.finditer(part, start, stop) if _WORD.search(found[0])]
-        for first, word in enumerate(words):
-            if word[0].casefold() in never_first:
-                continue
-            for last in words[first : first + MAX_SPAN_WORDS]:
-                text = part[word.start() : last.end()]
-                if last[0].casefold() in never_inside or _BREAK.search(text):
-                    break
-                if last[0].casefold() not in bare and text.count("(") == text.count(")"):
-                    spans.setdefault(text)
-    return list(spans)
 
 
 def _any_number(num_categories: int) -> Iterator[str]:

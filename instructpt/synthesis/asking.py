@@ -217,12 +217,12 @@ def prompts_for(
             vocabulary=synthesis.vocabulary,
             budget_tokens=synthesis.budget_tokens,
             categories=asked,
-            within=within,
+            spans=spans,
             guided=synthesis.guided,
             field_characters=synthesis.field_characters,
             answers=answers,
         )
-        for asked, within in turns(categories, passage=passage, dialect=dialect, answers=answers)
+        for asked, spans in turns(categories, passage=passage, dialect=dialect, answers=answers)
     ]
 
 

@@ -18,18 +18,16 @@ template makes the tokens, later and elsewhere: there its texts are counted, and
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from instructpt import engines
 from instructpt.engines import Conversation, Form
 from instructpt.errors import RecipeError
-from instructpt.records import Document, Shot
+from instructpt.records import Document, Reject, Shot
 from instructpt.synthesis.dialects import Dialect
 from instructpt.synthesis.markup import NOTHING_KNOWN
-from instructpt.words.evidence import sentences
+from instructpt.synthesis.spans import shares
 from instructpt.words.vocabulary import Vocabulary
 
 MESSAGE_TOKENS = 8
@@ -39,9 +37,10 @@ CONVERSATION_TOKENS = 40
 Llama 3.1 writes into the system's turn (25)."""
 
 
-_WORD = re.compile(r"\S+")
 TOO_LONG = "passage_too_long"
 """The reason of a reject for a passage that does not fit, so that no model saw it."""
+NOTHING_TO_ASK = "nothing_to_ask"
+"""The same, for one that holds nothing to ask for: a list of words, a run of signs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,52 +100,32 @@ def turns(
     passage: str,
     dialect: Dialect,
     answers: Mapping[str, str] = NOTHING_KNOWN,
-) -> list[tuple[tuple[str, ...], str]]:
-    """What a passage is asked for at a time: the categories, and the part of it that spans are to come from ("": all).
+) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """What a passage is asked for at a time: the categories, and the spans that answers are to come from (none: any).
 
     All at once, as a rule. A dialect that `asks_apart` is asked for one pair after the other; those whose `answers` are
-    spans come first and share the passage out among them, sentence by sentence, so that pairs spread over all of it.
+    spans come first and share out what the passage holds (`spans.shares`), so that pairs spread over all of it. Where
+    it holds less, less is asked for.
     """
     if not dialect.asks_apart or not categories:
-        return [(tuple(categories), "")]
-    spans = [name for name in categories if answers.get(name) == "span"]
+        return [(tuple(categories), ())]
+    taken = [name for name in categories if answers.get(name) == "span"]
     others = [name for name in categories if answers.get(name) != "span"]
-    parts = _parts(passage, len(spans))
-    return [*(((name,), part) for name, part in zip(spans, parts, strict=True)), *(((name,), "") for name in others)]
+    return [
+        *(((name,), found) for name, found in zip(taken, shares(passage, len(taken)), strict=False)),
+        *(((name,), ()) for name in others),
+    ]
 
 
-def _parts(passage: str, number: int) -> list[str]:
-    """The passage in so many parts, in order: runs of sentences, or pieces of them where there are fewer sentences.
-
-    The same span would get the same question: with 7 spans in 4 sentences, whole ones, 3 of 7 questions were asked
-    twice. "" stands for the whole passage where even words are fewer.
-    """
-    bounds = sentences(passage)
-    if not number or not bounds:
-        return [""] * number
-    if number > len(bounds):
-        bounds = [piece for start, stop in bounds for piece in _pieces(passage, start, stop, -(-number // len(bounds)))]
-    if number > len(bounds):
-        return [""] * number
-    cuts = [place * len(bounds) // number for place in range(number + 1)]
-    return [passage[bounds[first][0] : bounds[last - 1][1]] for first, last in pairwise(cuts)]
-
-
-def _pieces(passage: str, start: int, stop: int, number: int) -> Iterator[tuple[int, int]]:
-    """A sentence in at most so many pieces of about as many words."""
-    words = [match.span() for match in _WORD.finditer(passage, start, stop)]
-    cuts = [place * len(words) // number for place in range(number + 1)]
-    for first, last in pairwise(cuts):
-        if first < last:
-            yield words[first][0], words[last - 1][1]
-
-
-def joined(parts: Sequence[Shot]) -> Shot:
-    """What was written at each turn of one passage, together. A passage that is too long is so once."""
+def joined(document: Document, parts: Sequence[Shot]) -> Shot:
+    """What was written at each turn of one passage, together. A passage that is too long is so once; one of which there
+    was nothing to ask gets a reject that says so."""
+    if not parts:
+        return Shot(document, rejects=(Reject("", NOTHING_TO_ASK),))
     rejects = tuple(dict.fromkeys(reject for part in parts for reject in part.rejects if reject.reason == TOO_LONG))
     rejects += tuple(reject for part in parts for reject in part.rejects if reject.reason != TOO_LONG)
     pairs = tuple(pair for part in parts for pair in part.pairs)
-    return Shot(parts[0].document, pairs, min(part.follows for part in parts), rejects)
+    return Shot(document, pairs, min(part.follows for part in parts), rejects)
 
 
 def fit(
@@ -157,7 +136,7 @@ def fit(
     vocabulary: Vocabulary,
     budget_tokens: int,
     categories: Sequence[str] = (),
-    within: str = "",
+    spans: Sequence[str] = (),
     guided: bool = False,
     field_characters: int | None = None,
     answers: Mapping[str, str] = NOTHING_KNOWN,
@@ -166,7 +145,7 @@ def fit(
 
     earlier: oldest first; shots without pairs are not carried. budget_tokens: the window less the room for an answer,
     counted as `measure` does, ids for begin and end of text included. categories: to ask for, as in `Dialect.prompt`.
-    guided: whether an engine is to hold the answer to `Dialect.form`; within, field_characters, answers: as there.
+    guided: whether an engine is to hold the answer to `Dialect.form`; spans, field_characters, answers: as there.
 
     The paper keeps all of the history or none, by an estimated length (`Dialect`s of other markup may count
     differently, so whole prompts are measured here).
@@ -175,7 +154,7 @@ def fit(
     form = None
     if guided:
         form = dialect.form(
-            categories, passage=passage, within=within, field_characters=field_characters, answers=answers
+            categories, passage=passage, spans=spans, field_characters=field_characters, answers=answers
         )
     best: Prompt | None = None
     low, high = 0, len(carried)

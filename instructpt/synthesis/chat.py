@@ -97,7 +97,7 @@ class Chat:
         categories: Sequence[str] = (),
         *,
         passage: str = "",
-        within: str = "",
+        spans: Sequence[str] = (),
         field_characters: int | None = None,
         answers: Mapping[str, str] = NOTHING_KNOWN,
     ) -> Form:

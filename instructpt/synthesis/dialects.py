@@ -60,7 +60,7 @@ class Dialect(Protocol):
         categories: Sequence[str] = (),
         *,
         passage: str = "",
-        within: str = "",
+        spans: Sequence[str] = (),
         field_characters: int | None = None,
         answers: Mapping[str, str] = NOTHING_KNOWN,
     ) -> Form | None:
@@ -70,9 +70,9 @@ class Dialect(Protocol):
         that servers take. It asks for as many pairs as `categories` (in their order, if the dialect can say that), and
         for at least one pair where none are given. passage: what the pairs are about; a form may hang on it (markup
         lets a `<` through only where the passage has one). field_characters: about how long a question, an option, a
-        reason or an answer may get, so that a model in a loop comes to an end; a form may be unable to say it. within:
-        the part of the passage that answers are to be taken from, where they are spans; all of it by default. answers:
-        of categories, what `Category.answers` says; a form may hold those that are spans to what the passage says.
+        reason or an answer may get, so that a model in a loop comes to an end; a form may be unable to say it. spans:
+        what answers that are spans are to be chosen from; by default anything in the passage. answers: of categories,
+        what `Category.answers` says; a form may hold those that are spans to what the passage says.
         """
         ...
 

@@ -241,11 +241,11 @@ async def _shot(session: Session, document: Document, earlier: Sequence[Shot], n
         written = [await _written(session, document, prompts[0])]
     else:
         written = await together(_written(session, document, prompt) for prompt in prompts)
-    shot = apply_checks(joined([part for part, _, _ in written]), synthesis.checks, answers=synthesis.answers)
+    shot = apply_checks(joined(document, [part for part, _, _ in written]), synthesis.checks, answers=synthesis.answers)
     session.count(
         shot,
-        replayed=all(replayed for _, replayed, _ in written),
-        failed=all(failed for _, _, failed in written),
+        replayed=bool(written) and all(replayed for _, replayed, _ in written),
+        failed=bool(written) and all(failed for _, _, failed in written),
     )
     return shot
 

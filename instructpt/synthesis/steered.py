@@ -70,7 +70,7 @@ class Steered:
         categories: Sequence[str] = (),
         *,
         passage: str = "",
-        within: str = "",
+        spans: Sequence[str] = (),
         field_characters: int | None = None,
         answers: Mapping[str, str] = NOTHING_KNOWN,
     ) -> Form:

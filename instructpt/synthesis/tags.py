@@ -49,7 +49,7 @@ class Tags:
         categories: Sequence[str] = (),
         *,
         passage: str = "",
-        within: str = "",
+        spans: Sequence[str] = (),
         field_characters: int | None = None,
         answers: Mapping[str, str] = NOTHING_KNOWN,
     ) -> Form:
