@@ -138,47 +138,37 @@ def test_a_guided_prompt_carries_the_form_of_its_answer(dialect: Dialect, small_
     assert guided.content == free.content
 
 
-PASSAGE = "The heron waits. It eats fish and eels. Its nest is made of sticks. It is grey."
+PASSAGE = "The heron is grey and lives on fish. Its nest is a pile of sticks. It was there in 1910."
 KINDS = {"spans": "span", "titles": "free"}
 
 
 def test_most_dialects_are_asked_for_all_pairs_at_once() -> None:
     asked = ["spans", "titles", "spans"]
     for dialect in (Steered(), open_dialect("chat")):
-        assert turns(asked, passage=PASSAGE, dialect=dialect, answers=KINDS) == [(tuple(asked), "")]
-    assert turns([], passage=PASSAGE, dialect=open_dialect("answers"), answers=KINDS) == [((), "")]
+        assert turns(asked, passage=PASSAGE, dialect=dialect, answers=KINDS) == [(tuple(asked), ())]
+    assert turns([], passage=PASSAGE, dialect=open_dialect("answers"), answers=KINDS) == [((), ())]
 
 
-def test_pairs_that_are_asked_for_apart_share_the_passage_out_among_them() -> None:
+def test_pairs_that_are_asked_for_apart_share_out_what_the_passage_holds() -> None:
+    asked = ["spans", "titles", "spans"]
+    assert turns(asked, passage=PASSAGE, dialect=open_dialect("answers"), answers=KINDS) == [
+        (("spans",), ("The heron", "fish")),
+        (("spans",), ("a pile", "a pile of sticks", "sticks", "1910")),
+        (("titles",), ()),
+    ]
+
+
+def test_of_a_passage_that_holds_less_less_is_asked_for() -> None:
     answers = open_dialect("answers")
-    found = turns(["spans", "titles", "spans"], passage=PASSAGE, dialect=answers, answers=KINDS)
-    assert found == [
-        (("spans",), "The heron waits. It eats fish and eels."),
-        (("spans",), "Its nest is made of sticks. It is grey."),
-        (("titles",), ""),
+    found = turns(["spans"] * 99, passage=PASSAGE, dialect=answers, answers=KINDS)
+    assert [spans for _, spans in found] == [
+        ("The heron",),
+        ("fish",),
+        ("a pile", "a pile of sticks", "sticks"),
+        ("1910",),
     ]
-    eight = [part for _, part in turns(["spans"] * 8, passage=PASSAGE, dialect=answers, answers=KINDS)]
-    assert eight == [
-        "The",
-        "heron waits.",
-        "It eats",
-        "fish and eels.",
-        "Its nest is",
-        "made of sticks.",
-        "It",
-        "is grey.",
-    ]
-    assert {part for _, part in turns(["spans"] * 99, passage=PASSAGE, dialect=answers, answers=KINDS)} == {""}
-    assert turns(["spans"], passage=" \n", dialect=answers, answers=KINDS) == [(("spans",), "")]
-
-
-@given(number=st.integers(1, 30))
-def test_parts_follow_one_another_and_differ(number: int) -> None:
-    found = turns(["spans"] * number, passage=PASSAGE, dialect=open_dialect("answers"), answers=KINDS)
-    parts = [part for _, part in found]
-    assert len(parts) == number
-    if "" not in parts:
-        assert " ".join(parts).split() == PASSAGE.split()
+    assert turns(["spans"] * 3, passage="and so it was, as they say.", dialect=answers, answers=KINDS) == []
+    assert turns(["titles"], passage="and so it was.", dialect=answers, answers=KINDS) == [(("titles",), ())]
 
 
 def test_what_was_written_apart_is_one_shot() -> None:
@@ -186,4 +176,8 @@ def test_what_was_written_apart_is_one_shot() -> None:
     too_long, broken = Reject("", "passage_too_long"), Reject("x", "no_end_tag")
     where = document(PASSAGE)
     parts = [Shot(where, (one,), 1), Shot(where, (), 0, (too_long, broken)), Shot(where, (two,), 1, (too_long, broken))]
-    assert joined(parts) == Shot(where, (one, two), 0, (too_long, broken, broken))
+    assert joined(where, parts) == Shot(where, (one, two), 0, (too_long, broken, broken))
+
+
+def test_a_passage_of_which_there_was_nothing_to_ask_says_so() -> None:
+    assert joined(document(PASSAGE), []) == Shot(document(PASSAGE), rejects=(Reject("", "nothing_to_ask"),))
