@@ -141,9 +141,8 @@ def _english_spans(tokens: list[_Token]) -> Iterator[tuple[int, int]]:
 
 def _run_end(tokens: list[_Token], first: int) -> int:
     """Where a run of names and numbers ends; a link or two ("of the", "to") may stand between two of them."""
-    kinds, links = ("name", "number"), _NAME_LINKS
-    if tokens[first].kind == "number" and not (first + 1 < len(tokens) and tokens[first + 1].kind == "name"):
-        kinds, links = ("number",), _NUMBER_LINKS
+    is_name = "name" in {token.kind for token in tokens[first : first + 2]}  # "15 October 1986", too
+    kinds, links = ({"name", "number"}, _NAME_LINKS) if is_name else ({"number"}, _NUMBER_LINKS)
     last = first + 1
     while last < len(tokens) and last - first < MAX_SPAN_WORDS:
         after = last
