@@ -11,7 +11,19 @@ from instructpt.report.artifacts import Artifact
 from instructpt.synthesis.mix import parse_mix
 
 Artifacts = Mapping[str, Artifact]
-GROUP_STAGES = ("Convert", "Mine", "Synthesize", "Write", "Verify", "Consistency", "Judged", "Attach")
+GROUP_STAGES = (
+    "Convert",
+    "Mine",
+    "Synthesize",
+    "Write",
+    "Verify",
+    "Consistency",
+    "Judged",
+    "Best",
+    "Attach",
+    "GoldPairs",
+    "Remainder",
+)
 """Stages that make passages with pairs."""
 SAMPLES_PER_ARM = 2
 GROUPS_LOOKED_AT = 200
