@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 from instructpt.artifacts import Stage
 from instructpt.corpus.stages import BuildVocabulary, Distinct, Duplicates, Filter, NearDuplicates, Split
 from instructpt.engines.models import AUTO, DESCRIPTION, SHIPPED, Model, Prompting, read_prompting, remote_prompting
-from instructpt.errors import RecipeError
+from instructpt.errors import InputError, RecipeError
 from instructpt.mining.stages import Mine
 from instructpt.models import is_remote
 from instructpt.models.folders import is_local, local_folder
@@ -98,6 +98,8 @@ def augment(
             f"the student is {student}, for whom more pairs are asked for, not more that rules find or forms say: "
             f"leave out {'--mine' if mine else '--forms'}"
         )
+    if not files:  # said before a model is made ready, which may take a minute
+        raise InputError("no input is given: name files, folders or globs")
     if categories and mine:
         raise RecipeError(f"categories are {categories!r} for mined pairs, which cannot be asked for: leave --mine out")
     is_without_model = mine and not queries

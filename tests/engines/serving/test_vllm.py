@@ -200,7 +200,8 @@ def test_models_that_are_not_there_are_refused_before_anything_starts(tmp_path: 
 def test_the_command_serves_tells_how_to_use_it_and_stops(tmp_path: Path, vocabulary_folder: Path) -> None:
     model, port = with_config(vocabulary_folder, tmp_path / "model"), free_port()
     code = (
-        "import sys\nfrom instructpt.cli.commands import main\n"
+        "import signal, sys\nfrom instructpt.cli.commands import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background would ignore it
         "main(['serve', sys.argv[1], '--port', sys.argv[2], '--environment', sys.argv[3]])"
     )
     words = [sys.executable, "-c", code, model, str(port), environment(tmp_path)]
