@@ -88,7 +88,7 @@ def test_a_run_that_was_stopped_asks_only_for_the_rest(server: Server, tmp_path:
     server.asked.clear()
     assert judge(items(6), server=asked_at(server), replies=replies) == [Verdict(True, True)] * 6
     assert num_asked >= 4
-    assert len(server.asked) <= 2
+    assert len(server.asked) <= 3  # two, and one that the first run sent as it stopped may come in late
     server.asked.clear()
     judge(items(6), server=asked_at(server), replies=replies)
     assert not server.asked
