@@ -102,30 +102,12 @@ class Answer(ModelStage):
 
 def _answers(batch: Sequence[Asked], synthesis: Synthesis, *, unanswerable: str) -> Iterator[Pair | Reject]:
     """A pair for each query of a batch, or a reject whose text is the query."""
-    from instructpt.synthesis.responses import fit_question, respond
+    from instructpt.synthesis.responses import answers_alone
 
-    dialect = synthesis.dialect
     asked = [(document, Pair(query, _NO_ANSWER_YET)) for _, document, queries, _ in batch for query in queries]
-    refused = [dialect.refuse(question) for _, question in asked]
-    prompts = [
-        fit_question(
-            (),
-            passage=document.text,
-            pair=question,
-            dialect=dialect,
-            vocabulary=synthesis.vocabulary,
-            budget_tokens=synthesis.budget_tokens,
-        )
-        if reason is None
-        else None
-        for (document, question), reason in zip(asked, refused, strict=True)
-    ]
-    responses = respond(prompts, synthesis=synthesis)
-    for (_, question), reason, response in zip(asked, refused, responses, strict=True):
-        if reason is not None:
-            yield Reject(question.question, reason)
-            continue
-        answer = response if isinstance(response, Reject) else dialect.answer(response.text, question)
+    refused = [synthesis.dialect.refuse(question) for _, question in asked]
+    answers = answers_alone(asked, synthesis=synthesis, refused=refused)
+    for (_, question), answer in zip(asked, answers, strict=True):
         if isinstance(answer, Reject):
             yield Reject(question.question, answer.reason)
         elif unanswerable and exact_match(answer.answer, unanswerable):

@@ -2,6 +2,7 @@
 
     passages    --fit---------->  prompts  --respond-->  completions  --read_pairs---->  shots with the model's pairs
     questions   --fit_question->  prompts  --respond-->  completions  --read_answers-->  shots with the model's answers
+    questions   --answers_alone-------------------------------------------------------->  an answer or a reject each
 
 Unlike in `scheduler`, no prompt hangs on an earlier answer: the shots before a passage are given. Everything else is
 as there: the ledger is asked before the engine, equal prompts are asked once, a dead engine stops the run.
@@ -10,7 +11,7 @@ as there: the ledger is asked before the engine, equal prompts are asked once, a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from instructpt.engines import Completion
@@ -60,6 +61,35 @@ def fit_question(
         if prompt.num_tokens <= budget_tokens:
             return prompt
     return None
+
+
+def answers_alone(
+    asked: Sequence[tuple[Document, Pair]], *, synthesis: Synthesis, refused: Sequence[str | None]
+) -> Iterator[Pair | Reject]:
+    """The model's answer to each question beside its passage, without examples and other pairs, in order.
+
+    A reject has the reason why there is none. refused: why a question is not to be asked; None where it is. Raises as
+    `respond`.
+    """
+    dialect = synthesis.dialect
+    prompts = [
+        fit_question(
+            (),
+            passage=document.text,
+            pair=pair,
+            dialect=dialect,
+            vocabulary=synthesis.vocabulary,
+            budget_tokens=synthesis.budget_tokens,
+        )
+        if reason is None
+        else None
+        for (document, pair), reason in zip(asked, refused, strict=True)
+    ]
+    for (_, pair), reason, response in zip(asked, refused, respond(prompts, synthesis=synthesis), strict=True):
+        if reason is not None:
+            yield Reject("", reason)
+        else:
+            yield response if isinstance(response, Reject) else dialect.answer(response.text, pair)
 
 
 def read_pairs(document: Document, prompt: Prompt | None, response: Completion | Reject, *, dialect: Dialect) -> Shot:

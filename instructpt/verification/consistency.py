@@ -95,36 +95,18 @@ class Consistency(ModelStage):
         self, asked: Sequence[tuple[Document, Pair]], synthesis: Synthesis, prompting: Prompting
     ) -> list[Pair | Reject]:
         """Each pair with its agreement, a reject if it is doubtful, or one `unanswered/...` if nothing can be said."""
-        from instructpt.synthesis.responses import fit_question, respond
+        from instructpt.synthesis.responses import answers_alone
 
-        dialect = synthesis.dialect
         is_reader = bool(prompting.unanswerable)
         known = {None, *prompting.categories} if is_reader and prompting.categories else None
-        questions = [replace(pair, rationale=None) if is_reader else pair for _, pair in asked]
+        questions = [(document, replace(pair, rationale=None) if is_reader else pair) for document, pair in asked]
         refused = [
-            dialect.refuse(question) if known is None or question.category in known else UNKNOWN_CATEGORY
-            for question in questions
-        ]
-        prompts = [
-            fit_question(
-                (),
-                passage=document.text,
-                pair=question,
-                dialect=dialect,
-                vocabulary=synthesis.vocabulary,
-                budget_tokens=synthesis.budget_tokens,
-            )
-            if reason is None
-            else None
-            for (document, _), question, reason in zip(asked, questions, refused, strict=True)
+            synthesis.dialect.refuse(question) if known is None or question.category in known else UNKNOWN_CATEGORY
+            for _, question in questions
         ]
         verdicts: list[Pair | Reject] = []
-        responses = respond(prompts, synthesis=synthesis)
-        for (document, pair), question, reason, response in zip(asked, questions, refused, responses, strict=True):
-            if reason is not None:
-                verdicts.append(Reject("", f"{_UNANSWERED}{reason}"))
-                continue
-            again = response if isinstance(response, Reject) else dialect.answer(response.text, question)
+        answers = answers_alone(questions, synthesis=synthesis, refused=refused)
+        for (document, pair), again in zip(asked, answers, strict=True):
             if isinstance(again, Reject):
                 verdicts.append(Reject("", f"{_UNANSWERED}{again.reason}"))
                 continue
