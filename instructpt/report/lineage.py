@@ -273,9 +273,9 @@ def _template_notes(artifact: Artifact, shard: int, record: Traced) -> Iterator[
         kind=settings["kind"],
         loss=settings.get("loss", "all"),
     )
-    is_same = any(rendered.text == record for rendered in drawn)
-    layouts = ", ".join(dict.fromkeys(rendered.layout for rendered in drawn))
-    yield f"layout: {layouts}; rendered again: {'the same text' if is_same else 'another text, the wording changed'}"
+    layouts = ", ".join(dict.fromkeys(text.layout or text.kind for text in drawn))
+    same = "the same text" if record in drawn else "another text, the wording changed"
+    yield f"layout: {layouts}; rendered again: {same}"
 
 
 _NOTES: dict[str, Callable[[Artifact, int, Traced], Iterator[str]]] = {

@@ -66,29 +66,29 @@ def _text(entry: object) -> str:
     return entry
 
 
+def _texts(is_good: Callable[[str], bool], complaint: str) -> Callable[[object], Iterable[str]]:
+    """Reads an entry that is a text as it stands."""
+
+    def read_entry(entry: object) -> Iterable[str]:
+        if not is_good(_text(entry)):
+            raise ValueError(complaint)
+        yield _text(entry)
+
+    return read_entry
+
+
 def _strings(entry: object) -> Iterable[str]:
     yield _text(entry)
 
 
-def _lower_case(entry: object) -> Iterable[str]:
-    if not _text(entry) or _text(entry) != _text(entry).casefold():
-        raise ValueError("is not in lower case, which it is compared in")
-    yield _text(entry)
-
-
-def _lines(entry: object) -> Iterable[str]:
-    if not _text(entry).strip() or _text(entry) != _text(entry).strip():
-        raise ValueError("is empty or has blanks at an end")
-    yield _text(entry)
-
-
-def _spaces(entry: object) -> Iterable[str]:
-    text = _text(entry)
-    if not text or not text[0].isspace() or not text[-1].isspace():
-        raise ValueError("does not begin and end with a blank or a line break: it stands between things")
-    yield text
-
-
+_lower_case = _texts(
+    lambda text: text != "" and text == text.casefold(), "is not in lower case, which it is compared in"
+)
+_lines = _texts(lambda text: text.strip() != "" and text == text.strip(), "is empty or has blanks at an end")
+_spaces = _texts(
+    lambda text: text[:1].isspace() and text[-1:].isspace(),
+    "does not begin and end with a blank or a line break: it stands between things",
+)
 Piece = TypeVar("Piece")
 
 
@@ -99,19 +99,17 @@ def _patterns(compile_pattern: Callable[..., Piece], **settings: Any) -> Callabl
     return read_entry
 
 
-def _reasoned(entry: object) -> Iterable[Pattern]:
-    pattern = _text(entry)
-    yield template(pattern, required=_closing(pattern), optional=("cue",))
+def _reasoned(compile_pattern: Callable[..., Piece]) -> Callable[[object], Iterable[Piece]]:
+    """Reads a pattern with a rationale; the answer stands in {conclusion} or by itself."""
+
+    def read_entry(entry: object) -> Iterable[Piece]:
+        ending = "conclusion" if "{conclusion}" in _text(entry) else "answer"
+        yield compile_pattern(_text(entry), required=("question", "rationale", ending), optional=("cue",))
+
+    return read_entry
 
 
-def _reasoned_choice(entry: object) -> Iterable[ChoicePatterns]:
-    pattern = _text(entry)
-    yield choice(pattern, required=_closing(pattern), optional=("cue",))
-
-
-def _closing(pattern: str) -> tuple[str, str, str]:
-    """Fields a pattern with reasoning must have; the answer stands in {conclusion} or by itself."""
-    return ("question", "rationale", "conclusion" if "{conclusion}" in pattern else "answer")
+_reasoned_plain, _reasoned_choice = _reasoned(template), _reasoned(choice)
 
 
 def _table(entry: object, keys: tuple[str, ...]) -> dict[str, Any]:
@@ -191,7 +189,7 @@ class WordingCatalog:
     inversion_percent: int = _single(_percent)
     plain: tuple[Pattern, ...] = _pool(_patterns(template, required=("question", "answer")))
     choice: tuple[ChoicePatterns, ...] = _pool(_patterns(choice, required=("question", "answer")))
-    reasoned: tuple[Pattern, ...] = _pool(_reasoned)
+    reasoned: tuple[Pattern, ...] = _pool(_reasoned_plain)
     reasoned_choice: tuple[ChoicePatterns, ...] = _pool(_reasoned_choice)
     replies: tuple[Pattern, ...] = _pool(_patterns(template, required=("rationale", "conclusion")))
     cues: tuple[str, ...] = _pool(_lines)

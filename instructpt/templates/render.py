@@ -22,10 +22,10 @@ its answer without any wording (`plain`), as the paper has its general instructi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
-from instructpt.records import Group, Kind, Pair, Text
+from instructpt.records import Group, Kind, Text
 from instructpt.seeds import digest
 from instructpt.templates.catalog import Mode, WordingCatalog
 from instructpt.templates.pairs import Parts, asked, asked_for_reasons, prepare, replied, written
@@ -39,23 +39,9 @@ Loss = Literal["all", "responses"]
 """Which characters carry it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """A training text, and how it came to look as it does."""
-
-    text: Text
-    style: Style | None
-    """None for a document that is passed on raw."""
-
-    @property
-    def layout(self) -> str:
-        """The name to count it under: "raw", a mode, or a mode with "_inverted"."""
-        return "raw" if self.style is None else self.style.layout
-
-
 def render(
     group: Group, *, catalog: WordingCatalog, seed: int, kind: Kind = "augmented", loss: Loss = "all"
-) -> list[Rendered]:
+) -> list[Text]:
     """The training texts of a group: one for all its shots, or, if none has pairs, each document raw.
 
     A shot without pairs among others that have some stands in its place as its bare text; one without a text is its
@@ -63,10 +49,10 @@ def render(
     loss: "responses" for answers and rationales alone. Layouts that show a response before what it needs are then left
     out, and a group without pairs, which has none, makes no text.
     """
-    passage = _kept_apart(group)
+    passage = _kept_apart(group) if loss == "all" else ""
     if not any(shot.pairs for shot in group.shots):
         documents = [shot.document for shot in group.shots] if loss == "all" else []
-        return [Rendered(Text(doc.id, doc.text, doc.source, "raw", passage=passage), None) for doc in documents]
+        return [Text(doc.id, doc.text, doc.source, "raw", passage=passage) for doc in documents]
     style = draw(catalog if loss == "all" else _forwards(catalog), seed=seed, group=group)
     marks = marks_for(group)
     texts: list[str] = []
@@ -80,10 +66,8 @@ def render(
         texts.append(lay_out(shot.document.text, parts, style) if parts else shot.document.text)
     source = group.shots[0].document.source
     text = style.shot_separator.join([text for text in texts if text])
-    if loss == "all":
-        return [Rendered(Text(group.id, text, source, kind, layout=style.layout, passage=passage), style)]
-    text, spans = marks.take_out(text)
-    return [Rendered(Text(group.id, text, source, kind, spans, layout=style.layout), style)]
+    text, spans = (text, None) if loss == "all" else marks.take_out(text)
+    return [Text(group.id, text, source, kind, spans, layout=style.layout, passage=passage)]
 
 
 def apart(group: Group, *, catalog: WordingCatalog, seed: int, kind: Kind = "augmented") -> list[Text]:
@@ -143,15 +127,14 @@ def plain(group: Group, *, kind: Kind = "instruction", loss: Loss = "all") -> li
     for shot in group.shots:
         context = f"{shot.document.text}\n\n" if shot.document.text.strip() else ""
         for j, pair in enumerate(shot.pairs):
-            asks, answers = context + _question(pair), " ".join(filter(None, (pair.rationale, pair.answer)))
+            asks, answers = (
+                context + "\n".join([pair.question, *(f"- {one}" for one in pair.options)]),
+                " ".join(filter(None, (pair.rationale, pair.answer))),
+            )
             text = f"{asks} {answers}"
             spans = None if loss == "all" else ((len(asks), len(text)),)
             texts.append(Text(f"{group.id}/{j}", text, shot.document.source, kind, spans, layout="plain"))
     return texts
-
-
-def _question(pair: Pair) -> str:
-    return "\n".join([pair.question, *(f"- {option}" for option in pair.options)])
 
 
 def _forwards(catalog: WordingCatalog) -> WordingCatalog:
@@ -164,7 +147,7 @@ def _pairs_alone(text: str, pairs: Sequence[Parts], style: Style) -> str:
     """Of a shot without a text."""
     del text
     if style.mode == "dialog":
-        return style.turn_end.join([turn for parts in pairs for turn in _turns(parts, style)])
+        return style.turn_end.join(_turns(pairs, style))
     return style.separator.join([written(parts, style) for parts in pairs])
 
 
@@ -179,7 +162,7 @@ def _classic(text: str, pairs: Sequence[Parts], style: Style) -> str:
 
 
 def _dialog(text: str, pairs: Sequence[Parts], style: Style) -> str:
-    turns = style.turn_end.join([turn for parts in pairs for turn in _turns(parts, style)])
+    turns = style.turn_end.join(_turns(pairs, style))
     if style.inverted:
         return f"{style.inverted_lead_in}{style.lead}{turns}{style.passage_gap}{style.passage.fill(text=text)}"
     return f"{_opened(text, style)}{style.gap}{style.lead_in}{style.lead}{turns}"
@@ -187,14 +170,9 @@ def _dialog(text: str, pairs: Sequence[Parts], style: Style) -> str:
 
 def _numbered(text: str, pairs: Sequence[Parts], style: Style) -> str:
     numbering = style.numbering
-    marks = [mark(numbering.marks, i) for i in range(len(pairs))]
-    questions = [
-        numbering.question.fill(mark=number) + asked_for_reasons(parts, style)
-        for number, parts in zip(marks, pairs, strict=True)
-    ]
-    answers = [
-        numbering.answer.fill(mark=number) + replied(parts, style) for number, parts in zip(marks, pairs, strict=True)
-    ]
+    marked = [(mark(numbering.marks, i), parts) for i, parts in enumerate(pairs)]
+    questions = [numbering.question.fill(mark=number) + asked_for_reasons(parts, style) for number, parts in marked]
+    answers = [numbering.answer.fill(mark=number) + replied(parts, style) for number, parts in marked]
     body = style.numbered.fill(questions=style.lead.join(questions), answers=style.lead.join(answers))
     return f"{_opened(text, style)}\n\n{body}"
 
@@ -212,7 +190,7 @@ def _few_shot(text: str, pairs: Sequence[Parts], style: Style) -> str:
 
 
 def _next_turn(text: str, pairs: Sequence[Parts], style: Style) -> str:
-    turns = [turn for parts in pairs for turn in _turns(parts, style)]
+    turns = _turns(pairs, style)
     num_last = 1 if style.next_turn.turn == "answer" else 2
     history, last = (style.turn_end.join(some) for some in (turns[:-num_last], turns[-num_last:]))
     return f"{_opened(text, style)}\n\n{style.next_turn.pattern.fill(history=history, turn=last)}"
@@ -232,7 +210,8 @@ def _opened(text: str, style: Style) -> str:
     return text if style.opener is None else style.opener.fill(text=text)
 
 
-def _turns(parts: Parts, style: Style) -> tuple[str, str]:
-    """The turn of the one who asks and the turn of the one who answers."""
+def _turns(pairs: Sequence[Parts], style: Style) -> list[str]:
+    """Of each pair the turn of the one who asks, then that of the one who answers."""
     asks, answers = style.speakers
-    return asks + asked_for_reasons(parts, style), answers + replied(parts, style)
+    turns = ((asks + asked_for_reasons(parts, style), answers + replied(parts, style)) for parts in pairs)
+    return [turn for both in turns for turn in both]

@@ -93,7 +93,7 @@ class Template(Stage[Text]):
         """Of one group; what has nothing to say is counted as dropped."""
         from instructpt.templates.render import apart, plain, render, writings
 
-        is_plain, needs_pairs = self.layout == "plain", self.layout == "plain" or self.loss == "responses"
+        needs_pairs = self.layout == "plain" or self.loss == "responses"
         for shot in group.shots:
             if needs_pairs and not shot.pairs:
                 run.tally.drop("no_pairs", shot.document.text)
@@ -103,25 +103,15 @@ class Template(Stage[Text]):
             if num_writings := sum(len(shot.writings) for shot in group.shots):
                 run.tally.count("writings_left_out", num_writings)
             group = replace(group, shots=tuple(shot for shot in group.shots if shot.pairs))
-        if is_plain:
+        if self.layout == "plain":
             texts = plain(group, kind=self.kind, loss=self.loss)
-            run.tally.count("mode/plain", len(texts))
-            yield from texts
-            return
-        if self.layout == "apart":
-            for text in apart(group, catalog=self._catalog(group, run), seed=self.seed, kind=self.kind):
-                run.tally.count(f"mode/{text.layout or text.kind}")
-                yield text
+        elif self.layout == "apart":
+            texts = apart(group, catalog=self._catalog(group, run), seed=self.seed, kind=self.kind)
         else:
-            for rendered in render(
-                group, catalog=self._catalog(group, run), seed=self.seed, kind=self.kind, loss=self.loss
-            ):
-                run.tally.count(f"mode/{rendered.layout}")
-                yield rendered.text
-        if not needs_pairs:
-            for text in writings(group):
-                run.tally.count(f"mode/{text.layout}")
-                yield text
+            texts = render(group, catalog=self._catalog(group, run), seed=self.seed, kind=self.kind, loss=self.loss)
+        for text in texts if needs_pairs else [*texts, *writings(group)]:
+            run.tally.count(f"mode/{text.layout or text.kind}")
+            yield text
 
     def _catalog(self, group: Group, run: Run) -> WordingCatalog:
         """The wording for a group: a function of the group alone, so that shards may be made in any order."""

@@ -1,7 +1,7 @@
 """Style: everything that is drawn for a group, once, before any of it is written.
 
 All texts of a group share one style, so that a chain of texts reads as examples of one kind (the paper, section 3).
-Each choice has a stream of its own, named in `_CHOICES`: a group's number for a choice depends on the seed, the group's
+Each choice, a field of `Style`, has a stream of its own: a group's number for a choice depends on the seed, the group's
 name and its first text, and on no other choice. (In the paper's code all choices come from equal seeds: 2,856 of 16,800
 pairs of opener and joiner are ever drawn, and a Dialog is never inverted.)
 
@@ -12,8 +12,7 @@ pairs of opener and joiner are ever drawn, and a Dialog is never inverted.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 from instructpt.records import Group
@@ -23,88 +22,53 @@ from instructpt.templates.wording import ChoicePatterns, FewShot, NextTurn, Numb
 
 Entry = TypeVar("Entry")
 
-# New ones go to the end: a longer draw begins with the shorter one.
-_CHOICES: Mapping[str, str] = {
-    "mode": "",
-    "inverted": "",
-    "plain": "plain",
-    "choice": "choice",
-    "reasoned": "reasoned",
-    "reasoned_choice": "reasoned_choice",
-    "reply": "replies",
-    "cue": "cues",
-    "conclusion": "conclusions",
-    "shows_options": "",
-    "header": "headers",
-    "items": "",
-    "item_end": "",
-    "none": "none",
-    "has_opener": "",
-    "opener": "openers",
-    "gap": "gaps",
-    "has_joiner": "",
-    "joiner": "joiners",
-    "lead": "leads",
-    "separator": "",
-    "shot_separator": "",
-    "inverted_opener": "inverted_openers",
-    "passage_gap": "passage_gaps",
-    "passage": "passages",
-    "numbered": "numbered",
-    "numbering": "numberings",
-    "few_shot": "few_shot",
-    "explanation": "explanations",
-    "speakers": "speakers",
-    "lead_in": "lead_ins",
-    "inverted_lead_in": "inverted_lead_ins",
-    "turn_end": "turn_ends",
-    "next_turn": "next_turn",
-}
-"""What is drawn, and the pool of the catalog that it is drawn from; "" where more than the catalog decides."""
-_POOLS = {name: pool for name, pool in _CHOICES.items() if pool}
 _NEEDS_TWO_PAIRS = ("numbered", "few_shot", "next_turn")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
-    """What was drawn for a group. The catalog's files say what each piece of wording is for."""
+    """What was drawn for a group, in the order of the numbers: new fields go to the end.
+
+    The catalog's files say what each piece of wording is for; pool: the one that it is drawn from. What is_optional is
+    left out half of the time, by a number before its own. Where no pool is named, more than the catalog decides.
+    """
 
     key: str
     """Of the group: the streams of its single pairs are named after it."""
     mode: Mode
     inverted: bool
     """Pairs first, then the text. Only in the modes classic and dialog."""
-    plain: Pattern
-    choice: ChoicePatterns
-    reasoned: Pattern
-    reasoned_choice: ChoicePatterns
-    reply: Pattern
-    cue: str
-    conclusion: Pattern
+    plain: Pattern = field(metadata={"pool": "plain"})
+    choice: ChoicePatterns = field(metadata={"pool": "choice"})
+    reasoned: Pattern = field(metadata={"pool": "reasoned"})
+    reasoned_choice: ChoicePatterns = field(metadata={"pool": "reasoned_choice"})
+    reply: Pattern = field(metadata={"pool": "replies"})
+    cue: str = field(metadata={"pool": "cues"})
+    conclusion: Pattern = field(metadata={"pool": "conclusions"})
     shows_options: bool
     """False: questions with options are asked openly and answered by the option's text, wherever that makes sense."""
-    header: str
+    header: str = field(metadata={"pool": "headers"})
     items: OptionItems
     item_end: str
-    none: str
-    opener: Pattern | None
-    gap: str
-    joiner: Phrase | None
-    lead: str
+    none: str = field(metadata={"pool": "none"})
+    opener: Pattern | None = field(metadata={"pool": "openers", "is_optional": True})
+    gap: str = field(metadata={"pool": "gaps"})
+    joiner: Phrase | None = field(metadata={"pool": "joiners", "is_optional": True})
+    lead: str = field(metadata={"pool": "leads"})
     separator: str
     shot_separator: str
-    inverted_opener: Phrase
-    passage_gap: str
-    passage: Pattern
-    numbered: Pattern
-    numbering: Numbering
-    few_shot: FewShot
-    explanation: Pattern
-    speakers: tuple[str, str]
-    lead_in: str
-    inverted_lead_in: str
-    turn_end: str
-    next_turn: NextTurn
+    inverted_opener: Phrase = field(metadata={"pool": "inverted_openers"})
+    passage_gap: str = field(metadata={"pool": "passage_gaps"})
+    passage: Pattern = field(metadata={"pool": "passages"})
+    numbered: Pattern = field(metadata={"pool": "numbered"})
+    numbering: Numbering = field(metadata={"pool": "numberings"})
+    few_shot: FewShot = field(metadata={"pool": "few_shot"})
+    explanation: Pattern = field(metadata={"pool": "explanations"})
+    speakers: tuple[str, str] = field(metadata={"pool": "speakers"})
+    lead_in: str = field(metadata={"pool": "lead_ins"})
+    inverted_lead_in: str = field(metadata={"pool": "inverted_lead_ins"})
+    turn_end: str = field(metadata={"pool": "turn_ends"})
+    next_turn: NextTurn = field(metadata={"pool": "next_turn"})
 
     @property
     def layout(self) -> str:
@@ -112,12 +76,18 @@ class Style:
         return f"{self.mode}_inverted" if self.inverted else self.mode
 
 
+_DRAWN = [one for one in fields(Style) if one.name != "key"]
+_POOLS = {one.name: one.metadata["pool"] for one in _DRAWN if one.metadata}
+_OPTIONAL = [one.name for one in _DRAWN if one.metadata.get("is_optional")]
+_NUMBERS = [name for one in _DRAWN for name in ([f"has_{one.name}"] if one.name in _OPTIONAL else []) + [one.name]]
+
+
 def draw(catalog: WordingCatalog, *, seed: int, group: Group) -> Style:
     """The style of a group that has pairs. The same seed and group give the same style on every machine."""
     assert any(shot.pairs for shot in group.shots), "a group without pairs has no style"
     # A group's id may repeat; the first text tells such groups apart.
     key = digest(seed, "template", group.id, group.shots[0].document.text).hex()
-    numbers = dict(zip(_CHOICES, draws(key, count=len(_CHOICES)), strict=True))
+    numbers = dict(zip(_NUMBERS, draws(key, count=len(_NUMBERS)), strict=True))
 
     def pick(name: str, pool: tuple[Entry, ...]) -> Entry:
         return pool[numbers[name] * len(pool) >> 64]
@@ -126,8 +96,7 @@ def draw(catalog: WordingCatalog, *, seed: int, group: Group) -> Style:
         return numbers[name] >> 63 == 1
 
     mode = _mode(catalog, numbers["mode"], group)
-    pools = ((name, getattr(catalog, pool)) for name, pool in _POOLS.items())
-    drawn: dict[str, Any] = {name: pool[numbers[name] * len(pool) >> 64] for name, pool in pools}
+    drawn: dict[str, Any] = {name: pick(name, getattr(catalog, pool)) for name, pool in _POOLS.items()}
     spread = _spread(group, (drawn["plain"], drawn["choice"].shown, drawn["reasoned"], drawn["reasoned_choice"].shown))
     separator = pick("separator", (catalog.line_separators, catalog.separators, catalog.wide_separators)[spread])
     taken = separator, drawn["gap"], drawn["passage_gap"]
@@ -138,8 +107,7 @@ def draw(catalog: WordingCatalog, *, seed: int, group: Group) -> Style:
         "shows_options": coin("shows_options"),
         "items": items,
         "item_end": pick("item_end", item_ends),
-        "opener": drawn["opener"] if coin("has_opener") else None,
-        "joiner": drawn["joiner"] if coin("has_joiner") else None,
+        **{name: None for name in _OPTIONAL if not coin(f"has_{name}")},
         "separator": separator,
         "shot_separator": pick("shot_separator", tuple(s for s in catalog.shot_separators if s not in taken)),
     }

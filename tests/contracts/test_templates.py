@@ -93,7 +93,7 @@ def test_every_wording_holds_every_kind_of_pair(language: str, pool: str) -> Non
         group = TWICE if mode in ("numbered", "few_shot", "next_turn") else GROUP
         for seed in range(4):
             (rendered,) = render(group, catalog=catalog, seed=seed)
-            text = rendered.text.text
+            text = rendered.text
             assert rendered.layout == mode + ("_inverted" if inverted else ""), entry
             for shot in group.shots:
                 assert text.count(shot.document.text) == 1, entry

@@ -203,4 +203,4 @@ def _samples(language: str, layout: str):
     for seed in count():
         (rendered,) = render(Group("harbour", (SHOTS[language],)), catalog=load(language), seed=seed)
         if rendered.layout == layout:
-            yield seed, rendered.text.text
+            yield seed, rendered.text

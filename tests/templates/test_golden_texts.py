@@ -93,4 +93,4 @@ def _samples(layout: str):
     for seed in count():
         (rendered,) = render(GROUP, catalog=load(), seed=seed)
         if rendered.layout == layout:
-            yield seed, rendered.text.text
+            yield seed, rendered.text

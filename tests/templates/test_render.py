@@ -22,8 +22,8 @@ from instructpt.templates.style import draw
 def test_every_piece_stands_in_the_text_exactly_once(mode: Mode, inverted: bool, group: Group, seed: int) -> None:
     catalog = only(mode, inverted=inverted)
     (rendered,) = render(group, catalog=catalog, seed=seed)
-    text, style = rendered.text.text, rendered.style
-    assert style is not None
+    text, style = rendered.text, draw(catalog, seed=seed, group=group)
+    assert rendered.layout == style.layout
     assert style.mode == mode
     assert style.inverted == (inverted and mode in ("classic", "dialog"))
     for i, shot in enumerate(group.shots):
@@ -62,7 +62,7 @@ def test_apart_every_pair_is_a_text_in_the_wording_that_it_has_beside(group: Gro
     pairs = [text for text in texts if text.kind == "augmented"]
     assert len(pairs) == sum(len(shot.pairs) for shot in group.shots)
     for text, (shot, pair) in zip(pairs, [(s, p) for s in group.shots for p in s.pairs], strict=True):
-        assert text.text in beside.text.text
+        assert text.text in beside.text
         assert pair.question in text.text
         assert shot.document.text not in text.text
     raw = [text for text in texts if text.kind == "raw"]
@@ -77,7 +77,7 @@ def test_braces_in_a_question_stay_what_they_are() -> None:
     for seed in range(200):
         (rendered,) = render(group, catalog=load(), seed=seed)
         for piece in ("A {text}.", pair.question, "It {stands} for 100 %", "{rationale}?", "{options}"):
-            assert rendered.text.text.count(piece) == 1
+            assert rendered.text.count(piece) == 1
 
 
 def shot(name: str, *pairs: Pair) -> Shot:
@@ -87,19 +87,18 @@ def shot(name: str, *pairs: Pair) -> Shot:
 def test_a_group_without_pairs_comes_out_as_its_documents_untouched() -> None:
     group = Group("g", (shot("a"), shot("b")))
     rendered = render(group, catalog=load(), seed=1, kind="task")
-    assert [(r.text.id, r.text.text, r.text.source, r.text.kind) for r in rendered] == [
+    assert [(text.id, text.text, text.source, text.kind) for text in rendered] == [
         ("a", "Text a.", "source a", "raw"),
         ("b", "Text b.", "source b", "raw"),
     ]
-    assert [r.layout for r in rendered] == ["raw", "raw"]
+    assert [text.layout for text in rendered] == ["", ""]
 
 
 def test_a_shot_without_pairs_stands_raw_in_its_place() -> None:
     group = Group("g", (shot("a", Pair("Q1?", "A1"), Pair("Q2?", "A2")), shot("b"), shot("c", Pair("Q3?", "A3"))))
     for seed in range(50):
-        (rendered,) = render(group, catalog=load(), seed=seed, kind="task")
-        style, text = rendered.style, rendered.text
-        assert style is not None
+        (text,) = render(group, catalog=load(), seed=seed, kind="task")
+        style = draw(load(), seed=seed, group=group)
         assert f"{style.shot_separator}Text b.{style.shot_separator}" in text.text
         assert text.text.index("Text a.") < text.text.index("Text b.") < text.text.index("Text c.")
         assert (text.id, text.source, text.kind, text.spans, text.breaks) == ("g", "source a", "task", None, ())
@@ -111,8 +110,8 @@ def test_a_group_without_shots_gives_nothing() -> None:
 
 def test_same_seed_same_text_and_other_seed_another() -> None:
     group = Group("g", (shot("a", Pair("Q1?", "A1"), Pair("Q2?", "A2", ("A2", "B2", "C2"))),))
-    texts = [render(group, catalog=load(), seed=seed)[0].text.text for seed in range(40)]
-    assert texts == [render(group, catalog=load(), seed=seed)[0].text.text for seed in range(40)]
+    texts = [render(group, catalog=load(), seed=seed)[0].text for seed in range(40)]
+    assert texts == [render(group, catalog=load(), seed=seed)[0].text for seed in range(40)]
     assert len(set(texts)) == 40
 
 
@@ -177,6 +176,6 @@ def test_a_single_pair_is_never_announced_as_several() -> None:
     group = Group("g", (shot("a", Pair("Why?", "So.")),))
     for seed in range(300):
         style = draw(load(), seed=seed, group=group)
-        text = render(group, catalog=load(), seed=seed)[0].text.text
+        text = render(group, catalog=load(), seed=seed)[0].text
         if style.mode == "classic" and style.joiner and not style.inverted:
             assert style.joiner.one in text

@@ -77,7 +77,7 @@ def made(folder: Path, **settings: Any) -> tuple[Template, Run, list[Text]]:
 
 def worded(found: Group, language: str) -> Text:
     (rendered,) = render(found, catalog=catalog.load(language), seed=0)
-    return rendered.text
+    return rendered
 
 
 def test_each_group_is_worded_in_its_own_language(tmp_path: Path) -> None:
