@@ -3,7 +3,7 @@
 artifacts.py          what lies under a root
 front.py              the first screen's facts          templates/front.html   how they are shown
 comparison.py, quality.py, scores.py, pair_facts.py, ...     templates/*.html       the sections
-charts.py             SVG
+charts.py             bars and lines, as SVG
 """
 
 from __future__ import annotations

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from instructpt.artifacts import Table
 from instructpt.report.artifacts import load_one
-from instructpt.report.tables import print_table
-from instructpt.report.values import percent
+from instructpt.report.tables import percent, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console

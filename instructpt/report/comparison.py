@@ -11,8 +11,7 @@ import orjson
 from instructpt.artifacts import Table
 from instructpt.evaluation.comparison import AVERAGE, Comparison, Contrast, Interval, Reach, is_lower_better, verdict
 from instructpt.report.artifacts import Artifact, load_one
-from instructpt.report.tables import print_table
-from instructpt.report.values import number, percent
+from instructpt.report.tables import number, percent, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console

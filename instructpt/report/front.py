@@ -19,7 +19,7 @@ from instructpt.report.artifacts import Artifact
 from instructpt.report.comparison import difference
 from instructpt.report.pair_facts import PairFacts, arms
 from instructpt.report.scores import differences, models_of
-from instructpt.report.values import number
+from instructpt.report.tables import number
 
 Artifacts = Mapping[str, Artifact]
 MOST_REASONS = 5

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from instructpt.artifacts import Table
 from instructpt.records import Match
 from instructpt.report.artifacts import Artifact, load_one
-from instructpt.report.tables import print_table, printable
-from instructpt.report.values import percent
+from instructpt.report.tables import percent, print_table, printable
 
 if TYPE_CHECKING:
     from rich.console import Console

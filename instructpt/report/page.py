@@ -17,8 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from instructpt.report import charts
-from instructpt.report.tables import numeric, printable
-from instructpt.report.values import number, percent
+from instructpt.report.tables import number, numeric, percent, printable
 
 
 @cache
@@ -39,9 +38,7 @@ def _environment() -> Environment:
         "cell": _cell,
         "quoted": _quoted,
     }
-    environment.globals |= {"percent": percent, "pretty": _pretty}
-    drawings = (charts.bars, charts.histogram, charts.lines, charts.lying_bars, charts.whiskers)
-    environment.globals |= {drawing.__name__: drawing for drawing in drawings}
+    environment.globals |= {"percent": percent, "pretty": _pretty, "bars": charts.bars, "lines": charts.lines}
     return environment
 
 

@@ -80,9 +80,14 @@ def arms(artifacts: Artifacts) -> list[PairFacts]:
     return [_arm(artifact, artifacts) for name, artifact in found.items() if name not in checked]
 
 
-def pairs_a_passage(arms: Sequence[PairFacts]) -> dict[str, Mapping[int, int]]:
-    """Arm -> pairs -> passages with so many: what a chart shows."""
-    return {arm.name: arm.pairs_a_passage for arm in arms}
+def pairs_a_passage(arms: Sequence[PairFacts]) -> dict[str, list[float]]:
+    """Number of pairs -> share of the passages that have so many, in percent, by arm."""
+    largest = max((pairs for arm in arms for pairs in arm.pairs_a_passage), default=-1)
+    totals = [max(1, sum(arm.pairs_a_passage.values())) for arm in arms]
+    return {
+        str(pairs): [100 * arm.pairs_a_passage.get(pairs, 0) / total for arm, total in zip(arms, totals, strict=True)]
+        for pairs in range(largest + 1)
+    }
 
 
 def _arm(artifact: Artifact, artifacts: Artifacts) -> PairFacts:

@@ -12,8 +12,7 @@ from instructpt.evaluation.quality import HEADLINES, METRICS
 from instructpt.records import Group, Pair, Score, Shot
 from instructpt.report.artifacts import Artifact, load_one
 from instructpt.report.scores import Scores, by_task, groups, models_of, task_table
-from instructpt.report.tables import print_table
-from instructpt.report.values import number
+from instructpt.report.tables import number, print_table
 from instructpt.words.overlap import is_span, looks_extractive, supported, words
 
 if TYPE_CHECKING:

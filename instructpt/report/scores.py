@@ -8,7 +8,7 @@ from instructpt.artifacts import Table
 from instructpt.evaluation.rating import BITS, CLEAN, FROM, OVERLAPPING
 from instructpt.records import Score
 from instructpt.report.artifacts import Artifact
-from instructpt.report.values import number
+from instructpt.report.tables import number
 
 Scores = Mapping[str, Mapping[str, Mapping[str, Score]]]
 """Task -> metric -> model -> score, each in the order of the scores."""

@@ -1,4 +1,4 @@
-"""A table on a terminal or in a pipe; `templates/macros.html` sets the same table on a page."""
+"""Measured values, and tables of them, on a terminal or in a pipe; `templates/macros.html` sets the same on a page."""
 
 from __future__ import annotations
 
@@ -6,15 +6,51 @@ import re
 from typing import TYPE_CHECKING
 from unicodedata import category
 
+from instructpt.evaluation.comparison import Interval
+from instructpt.records import Score
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from instructpt.artifacts import Table
 
+Z_95 = 1.96
+"""Standard errors in half of a 95 % interval."""
 _NUMBER = re.compile(r"|[-–]|[~+-]?\d[\d,.]*(e[+-]?\d+)?( ± \d[\d.]*)?( %)?(: [a-z ()]+)?")
 """A cell that is set to the right: "~1,234", "0.87 ± 0.02", "+0.1: better", or nothing where there is no number."""
 _WIDE = 16
 """Characters; a longer number may be folded on a narrow terminal."""
+
+
+def half_width(value: Score | Interval | float) -> float | None:
+    """Half of the 95 % interval; None if there is none."""
+    if isinstance(value, int | float):
+        return None
+    if isinstance(value, Interval):
+        return value.half
+    return None if value.stderr is None else Z_95 * value.stderr
+
+
+def middle(value: Score | Interval | float) -> float:
+    """The value itself."""
+    if isinstance(value, int | float):
+        return value
+    return value.mean if isinstance(value, Interval) else value.value
+
+
+def number(value: Score | Interval | float | None, digits: int, *, signed: bool = False) -> str:
+    """The value ± half of its interval: "0.871 ± 0.020"; a dash where there is none."""
+    if value is None:
+        return "–"
+    rounded, half = round(middle(value), digits) + 0.0, half_width(value)  # + 0.0: no "-0.000"
+    shown = f"{rounded:+.{digits}f}" if signed else f"{rounded:.{digits}f}"
+    return shown if half is None else f"{shown} ± {half:.{digits}f}"
+
+
+def percent(part: float, whole: float, digits: int = 0) -> str:
+    """A share: "12 %"; a small one that would read as none is "under 1 %"."""
+    share = 100 * part / max(1, whole)
+    return "under 1 %" if not digits and 0 < share < 0.5 else f"{share:.{digits}f} %"
 
 
 def printable(text: str) -> str:

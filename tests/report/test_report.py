@@ -17,7 +17,7 @@ from instructpt.errors import ArtifactError
 from instructpt.evaluation.comparison import Interval
 from instructpt.report import render
 from instructpt.report.artifacts import load
-from instructpt.report.charts import bars, histogram, lines, lying_bars, whiskers
+from instructpt.report.charts import bars, lines
 from instructpt.report.front import Help
 from instructpt.report.page import draw
 from instructpt.report.tables import printable
@@ -94,19 +94,12 @@ def test_charts_hold_their_numbers() -> None:
     assert chart.count("<polyline") == 2
     assert "loss by tokens" in chart
     assert lines({"a": [(0, 1.0)]}, x_label="x", y_label="y") == ""
-    chart = bars({"task": [Interval(0.5, 0.1, 3), None, Interval(0.25, None, 1)]}, y_label="acc")
-    assert chart.count("<rect") == 2
-    heights = [float(h) for h in re.findall(r'height="([\d.]+)" fill', chart)]
-    assert heights[0] == pytest.approx(2 * heights[1], abs=0.2)
-    assert bars({}, y_label="acc") == ""
-    assert histogram({"a": {0: 1, 3: 3}}, x_label="pairs", y_label="%").count("<rect") == 4
-    assert histogram({}, x_label="pairs", y_label="%") == ""
-    chart = lying_bars({"a": [50.0, 25.0], "<b>": [100.0, None]}, label="shares", unit="%")
+    chart = bars({"a": [50.0, 25.0], "<b>": [100.0, None]}, label="shares", unit="%")
     widths = [float(width) for width in re.findall(r'width="([\d.]+)" height', chart)]
     assert widths == pytest.approx([widths[2] / 2, widths[2] / 4, widths[2]], abs=0.2)
     assert "&lt;b&gt;" in chart
-    assert lying_bars({}, label="shares", unit="%") == ""
-    chart = lying_bars({"raw": [Interval(2.0, 0.5, 9)], "instruct": [Interval(1.0, None, 9)]}, label="bits", unit="")
+    assert bars({}, label="shares") == ""
+    chart = bars({"raw": [Interval(2.0, 0.5, 9)], "instruct": [Interval(1.0, None, 9)]}, label="bits")
     assert "2.00 ± 0.50" in chart
     low, high = map(float, re.findall(r"M([\d.]+) [\d.]+H([\d.]+)", chart)[0])
     first, second = (float(width) for width in re.findall(r'width="([\d.]+)" height', chart))
@@ -114,10 +107,11 @@ def test_charts_hold_their_numbers() -> None:
     assert high - low == pytest.approx(second, abs=0.3), "0.5 to each side is as long as a bar of 1"
 
 
-def test_whiskers_stand_about_zero_and_reach_as_far_as_their_intervals() -> None:
-    chart = whiskers(
+def test_differences_stand_about_zero_and_reach_as_far_as_their_intervals() -> None:
+    chart = bars(
         {"<b>": [None, Interval(1.0, 0.5, 3), Interval(-1.0, 0.5, 3)], "exact": [Interval(0.0, None, 1)]},
         label="difference",
+        is_difference=True,
     )
     (zero,) = re.findall(r'd="M([\d.]+) 0V', chart)
     dots = [float(x) for x in re.findall(r'cx="([\d.]+)"', chart)]
@@ -126,4 +120,5 @@ def test_whiskers_stand_about_zero_and_reach_as_far_as_their_intervals() -> None
     reaches = [(float(a), float(b)) for a, b in re.findall(r'd="M([\d.]+) [\d.]+H([\d.]+)"', chart)]
     assert [stop - start for start, stop in reaches] == pytest.approx([dots[0] - float(zero)] * 2, abs=0.3)
     assert "&lt;b&gt;" in chart
-    assert whiskers({"task": [None]}, label="difference") == ""
+    assert "-1.000 ± 0.500" in chart
+    assert bars({"task": [None]}, label="difference") == ""
