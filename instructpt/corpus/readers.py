@@ -45,6 +45,7 @@ from instructpt.records import Document, Reject
 Shard = tuple[Part, ...]
 """What is read as one unit of work: parts that follow each other."""
 
+NO_INPUT = "no input is given: name files, folders or globs"
 ROWS_CHECKED = 100
 """So many rows of a file may be without a usable one before it counts as the wrong file."""
 
@@ -184,7 +185,7 @@ def _corpus(urls: Sequence[str]) -> finding.Found:
     """
     assert not isinstance(urls, str), "urls is one string: give a sequence of them"
     if not urls:
-        raise InputError("no input is given: name files, folders or globs")
+        raise InputError(NO_INPUT)
     found: dict[str, File] = {}
     left_out: list[tuple[str, str]] = []
     for url in urls:

@@ -21,26 +21,39 @@ The names on the right are the paper's (arXiv 2406.14491, sections 4 and 7). All
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal
+from typing import ClassVar, Literal
 
 from instructpt.artifacts import Stage
 from instructpt.assembly.blending import Blend, BlendPart, OfKind
+from instructpt.assembly.stages import Pack
 from instructpt.collection.questions import GoldPairs
+from instructpt.collection.stages import Convert
 from instructpt.corpus.portions import Portion
 from instructpt.corpus.stages import Split
+from instructpt.engines.models import Model
 from instructpt.errors import RecipeError
 from instructpt.evaluation.exam import Questions
 from instructpt.evaluation.held_back import HeldBack, Remainder
 from instructpt.mining.stages import Mine
-from instructpt.recipes.augment import is_known, known_prompting, synthesized, written
-from instructpt.recipes.flags import Augmentation, PairLayout
-from instructpt.recipes.form_mixture import PARTS, FormMixture
+from instructpt.recipes.budgets import TrainingBudget
+from instructpt.recipes.flags import (
+    MAX_EPOCHS,
+    TEXT_LAYOUTS,
+    Augmentation,
+    PairLayout,
+    RandomWeights,
+    TaskCollection,
+    Training,
+)
+from instructpt.recipes.form_mixture import PARTS, chosen_shares, token_shares
+from instructpt.recipes.writer import Writer, known_prompting
 from instructpt.records import Document, Group, Text
-from instructpt.synthesis.stages import check_writes_forms
 from instructpt.templates.stages import Template
+from instructpt.training.stages import Source, Train
 from instructpt.verification.stages import Verify
 
 
@@ -76,18 +89,7 @@ ARMS = {
     "forms": Arm(pairs="forms", has_tasks=False),
 }
 """A new arm is a line here."""
-DOMAIN_ARMS = (
-    "raw",
-    "mixed",
-    "instruct",
-    "instruct_apart",
-    "mined",
-    "gold",
-    "one_round",
-    "without_corpora",
-    "share_half",
-    "forms",
-)
+DOMAIN_ARMS = tuple(arm for arm in ARMS if arm not in ("without_tasks", "share_all"))
 """Those that make sense where all texts are augmented and instructions are mixed into every arm."""
 
 
@@ -104,23 +106,30 @@ def check_arms(names: Iterable[str], *, known: Collection[str] = tuple(ARMS)) ->
         seen.add(name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Corpus:
-    """Documents to train on, and how those of an arm that are augmented get their pairs: shared by all arms."""
+@dataclass(frozen=True, kw_only=True)
+class Experiment(ABC):
+    """Models of one budget, an arm each: what they share."""
+
+    usual_share: ClassVar[float]
+    """Of the documents that are augmented, where the flags say nothing."""
+    usual_rounds: ClassVar[int]
+    """Passages a chain, where the flags say nothing."""
 
     documents: Stage[Document]
-    share: float
-    """Of the documents that are augmented."""
-    rounds: int
-    """Passages a chain."""
-    synthesizer: str
-    pair_layout: PairLayout
-    language: str
+    """To train on."""
+    augmentation: Augmentation
+    tasks: tuple[str, ...]
+    """Files of task data: passages with pairs that are not of the corpus."""
+    collection: TaskCollection = TaskCollection()
+    training: Training
+    tokens: int | None
+    """The budget; None for what suits."""
+    language: str = "english"
     seed: int
-    writing: FormMixture = field(default_factory=FormMixture)
-    """Of arm forms."""
-    gold_pairs: tuple[str, ...] = ()
-    """Files of pairs that people wrote about the documents."""
+    model: RandomWeights | None = None
+    """What the models are, or"""
+    base: str | None = None
+    """what they go on from."""
     exam: Questions | HeldBack | None = None
     """What it asks stands in no gold pair and, if it was made of the corpus' own pairs, in none of any arm."""
 
@@ -130,72 +139,111 @@ class Corpus:
         if self.rounds < 1:
             raise RecipeError(f"rounds is {self.rounds}: give at least 1")
 
-    @classmethod
-    def of(
-        cls,
-        documents: Stage[Document],
-        augmentation: Augmentation,
-        *,
-        share: float,
-        rounds: int,
-        language: str,
-        seed: int,
-    ) -> Corpus:
-        """As the flags describe it. share, rounds: where they say nothing."""
-        return cls(
-            documents=documents,
-            share=share if augmentation.augmented_share is None else augmentation.augmented_share,
-            rounds=rounds if augmentation.rounds is None else augmentation.rounds,
-            synthesizer=augmentation.synthesizer,
-            pair_layout=augmentation.pair_layout,
-            language=language,
-            seed=seed,
-            writing=FormMixture(forms=augmentation.forms, variants=augmentation.variants, shares=augmentation.mixture),
-            gold_pairs=augmentation.gold_pairs,
+    @property
+    @abstractmethod
+    def budget(self) -> TrainingBudget:
+        """Of every arm."""
+
+    @property
+    @abstractmethod
+    def vocabulary(self) -> Model:
+        """Of all rows."""
+
+    @abstractmethod
+    def mixture(self, arm: str) -> list[Source]:
+        """What an arm is trained on. Raises RecipeError if that is nothing."""
+
+    @property
+    def max_epochs(self) -> float:
+        """The most passes over a text."""
+        return MAX_EPOCHS if self.training.max_epochs is None else self.training.max_epochs
+
+    @property
+    def choices(self) -> tuple[tuple[str, str, str], ...]:
+        """What was chosen where the flags say nothing: setting, value, why."""
+        return ()
+
+    @property
+    def share(self) -> float:
+        """Of the documents that are augmented."""
+        given = self.augmentation.augmented_share
+        return self.usual_share if given is None else given
+
+    @property
+    def rounds(self) -> int:
+        """Passages a chain."""
+        return self.usual_rounds if self.augmentation.rounds is None else self.augmentation.rounds
+
+    def train(self, arm: str, *, name: str, seed: int, share: float = 1.0) -> Train:
+        """The model of one arm. seed: of new weights and of the order of its texts. share: of the budget."""
+        flags = self.augmentation
+        of_forms = chosen_shares(flags.forms, flags.mixture) if ARMS[arm].pairs == "forms" else ()
+        return Train(
+            name=name,
+            mixture=tuple(self.mixture(arm)),
+            settings=self.budget.settings(seed=seed, share=share),
+            batch_rows=self.budget.batch_rows,
+            vocabulary=self.vocabulary,
+            shape=self.model.shape if self.model else None,
+            base=self.base,
+            max_epochs=self.max_epochs,
+            choices=(*self.choices, *of_forms),
         )
+
+    def sources(self, arm: str, *, blended: tuple[BlendPart, ...] = (), share: float = 1.0) -> list[Source]:
+        """Rows of an arm's texts, with others blended into them; nothing where the arm has no text of the corpus."""
+        if ARMS[arm].pairs == "forms":
+            return [
+                Source(rows=self.rows(f"{arm}-{part}", texts), share=of_tokens)
+                for part, texts, of_tokens in self._in_forms(ARMS[arm])
+            ]
+        if not (own := self._parts(ARMS[arm])):
+            return []
+        parts = (*own, *blended)
+        texts = Blend(name=f"{arm}-blend", parts=parts) if len(parts) > 1 else parts[0].texts
+        return [Source(rows=self.rows(arm, texts), share=share)]
+
+    def rows(self, name: str, texts: Stage[Text]) -> Pack:
+        """Texts in rows of the budget's length."""
+        return Pack(name=f"{name}-rows", texts=texts, vocabulary=self.vocabulary, row_tokens=self.budget.row_tokens)
+
+    def task_texts(self) -> Template:
+        """The task collection as natural text."""
+        return task_texts(self.tasks, self.collection, language=self.language, seed=self.seed)
 
     def held_back(self, per_passage: int) -> HeldBack | None:
         """An exam of the pairs that the reader confirmed, so many a passage; None if nothing reads them again."""
-        if not known_prompting(self.synthesizer).reader:
+        if not known_prompting(self.augmentation.synthesizer).reader:
             return None
         pairs = self._groups(ARMS["instruct"], self.share)
         return HeldBack(name="exam", groups=pairs, per_passage=per_passage, control_share=0.0, seed=self.seed)
 
-    def sources(self, arm: Arm) -> tuple[tuple[str, Stage[Text], float], ...]:
+    def _in_forms(self, arm: Arm) -> Iterator[tuple[str, Stage[Text], float]]:
         """Name, texts and share of the tokens of what arm forms is trained on. Raises RecipeError without forms."""
         share = arm.share or self.share
-        groups = self._trained_on(arm, share)
-        texts = Template(
-            name=f"{groups.name}-texts", groups=groups, language=self.language, layout="apart", seed=self.seed
-        )
-        found = []
-        for name, part in self.writing.parts().items():
+        shares = token_shares(self.augmentation.forms, self.augmentation.mixture)
+        texts = self._texts(self._trained_on(arm, share), "apart")
+        for name, of_tokens in shares.items():
             of_kind: Stage[Text] = OfKind(name=f"forms-{name}-texts", texts=texts, kind=PARTS[name])
             if name == "raw" and share < 1:
                 of_kind = Blend(name="forms-raw-blend", parts=(self._rest(share), BlendPart(texts=of_kind)))
-            found.append((name, of_kind, part))
-        return tuple(found)
+            yield name, of_kind, of_tokens
 
-    def parts(self, arm: Arm) -> tuple[BlendPart, ...]:
-        """The texts of an arm, without the task collection. Raises RecipeError if there are none."""
+    def _parts(self, arm: Arm) -> list[BlendPart]:
+        """The texts of an arm, without the task collection."""
         share = arm.share or self.share
         if arm.pairs == "none":
-            return (BlendPart(texts=Template(name="raw-texts", groups=self.documents)),)
-        parts = []
-        if share < 1:
-            parts.append(self._rest(share))
+            return [BlendPart(texts=Template(name="raw-texts", groups=self.documents))]
+        parts = [self._rest(share)] if share < 1 else []
         if arm.has_augmented:
-            groups = self._trained_on(arm, share)
-            is_apart = (arm.pair_layout or self.pair_layout) == "apart"
-            texts = Template(
-                name=f"{groups.name}{'-apart' if is_apart else ''}-texts",
-                groups=groups,
-                language=self.language,
-                layout="apart" if is_apart else "drawn",
-                seed=self.seed,
-            )
-            parts.append(BlendPart(texts=texts))
-        return tuple(parts)
+            layout = TEXT_LAYOUTS[arm.pair_layout or self.augmentation.pair_layout]
+            suffix = "-apart" if layout == "apart" else ""
+            parts.append(BlendPart(texts=self._texts(self._trained_on(arm, share), layout, suffix=suffix)))
+        return parts
+
+    def _texts(self, groups: Stage[Group], layout: Literal["drawn", "apart"], *, suffix: str = "") -> Template:
+        name = f"{groups.name}{suffix}-texts"
+        return Template(name=name, groups=groups, language=self.language, layout=layout, seed=self.seed)
 
     def _rest(self, share: float) -> BlendPart:
         """The documents that were not drawn."""
@@ -211,34 +259,34 @@ class Corpus:
 
     def _groups(self, arm: Arm, share: float) -> Stage[Group]:
         """Passages of the drawn documents with pairs."""
+        flags = self.augmentation
         drawn = Portion(name=f"drawn-{share:g}", documents=self.documents, stop=share, draw="augmented", seed=self.seed)
         if arm.pairs == "gold":
-            if not self.gold_pairs:
+            if not flags.gold_pairs:
                 raise RecipeError("arm gold has pairs that people wrote: name their files with --gold-pairs")
-            return GoldPairs(name=f"gold-{share:g}", files=self.gold_pairs, documents=drawn)
-        prompting = known_prompting(self.synthesizer)
-        if arm.pairs == "forms" and is_known(self.synthesizer):
-            check_writes_forms(self.synthesizer, prompting)
+            return GoldPairs(name=f"gold-{share:g}", files=flags.gold_pairs, documents=drawn)
+        writer = Writer(
+            model=flags.synthesizer,
+            prompting=known_prompting(flags.synthesizer),
+            forms=flags.forms if arm.pairs == "forms" else "",
+            variants=flags.variants,
+            shots=arm.rounds or self.rounds,
+            seed=self.seed,
+        )
         passages = Split(
             name=f"passages-{share:g}",
             documents=drawn,
-            vocabulary=self.synthesizer,
-            budget_tokens=prompting.passage_tokens,
+            vocabulary=flags.synthesizer,
+            budget_tokens=writer.prompting.passage_tokens,
         )
-        rounds = arm.rounds or self.rounds
-        label = f"{share:g}-in-{rounds}"
-        if arm.pairs == "forms":
-            return written(
-                f"written-{label}",
-                passages,
-                self.synthesizer,
-                prompting,
-                forms=self.writing.forms,
-                variants=self.writing.variants,
-                shots=rounds,
-                seed=self.seed,
-            )
+        label = f"{share:g}-in-{writer.shots}"
         if arm.pairs == "mined":
-            mined = Mine(name=f"mined-pairs-{label}", passages=passages, shots=rounds, seed=self.seed)
+            mined = Mine(name=f"mined-pairs-{label}", passages=passages, shots=writer.num_shots, seed=self.seed)
             return Verify(name=f"mined-{label}", groups=mined)
-        return synthesized(f"synthesized-{label}", passages, self.synthesizer, prompting, shots=rounds, seed=self.seed)
+        return writer.groups(f"{'written' if writer.forms else 'synthesized'}-{label}", passages)
+
+
+def task_texts(files: tuple[str, ...], collection: TaskCollection, *, language: str, seed: int) -> Template:
+    """The task collection as natural text."""
+    groups = Convert(name="tasks", files=files, hub=collection.hub, sets=collection.sets, seed=seed)
+    return Template(name="tasks-texts", groups=groups, language=language, kind="task", seed=seed)

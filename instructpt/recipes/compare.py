@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Any, Literal
 
 from instructpt.artifacts import Stage
 from instructpt.collection.stages import Convert
@@ -30,14 +30,11 @@ from instructpt.evaluation.held_back import HeldBack
 from instructpt.evaluation.overlap import Overlap
 from instructpt.evaluation.questioning import Answering, Examine
 from instructpt.evaluation.stages import Cell, Compare, Evaluate, HeldOut, Rate
-from instructpt.recipes.arms import ARMS, DOMAIN_ARMS, Corpus, check_arms
+from instructpt.recipes.arms import ARMS, DOMAIN_ARMS, Experiment, check_arms
 from instructpt.recipes.augment import clean
-from instructpt.recipes.budgets import TrainingBudget, budget_from_scratch, tuning_rate
-from instructpt.recipes.domain import AUGMENTED_SHARE as DOMAIN_SHARE
-from instructpt.recipes.domain import ROUNDS as DOMAIN_ROUNDS
-from instructpt.recipes.domain import Continued, instruction_texts
+from instructpt.recipes.budgets import tuning_rate
+from instructpt.recipes.domain import Continued
 from instructpt.recipes.flags import (
-    MAX_EPOCHS,
     SAMPLE_PASSAGES,
     SAMPLE_TASKS,
     Augmentation,
@@ -51,9 +48,8 @@ from instructpt.recipes.flags import (
     Training,
     recipe,
 )
-from instructpt.recipes.general import from_scratch, task_texts
+from instructpt.recipes.general import FromScratch
 from instructpt.recipes.instruct import EPOCHS, Tuning, tuning_for
-from instructpt.recipes.small_corpora import continuation
 from instructpt.recipes.tuning import width_of_base
 from instructpt.records import Document, Group, Score
 from instructpt.training.shapes import shape_named
@@ -64,19 +60,6 @@ BEFORE = "before"
 """The arm of a base that nothing was done to."""
 UNSEEN_CONTEXTS = 50
 """A set. With the ten sets of the collection about 900 questions, which a model of 3 M reads in half a minute."""
-
-
-class Experiment(Protocol):
-    """A recipe whose arms can be trained side by side."""
-
-    @property
-    def budget(self) -> TrainingBudget:
-        """The budget of every arm."""
-        ...
-
-    def train(self, arm: str, *, name: str, seed: int, share: float = 1.0) -> Train:
-        """The model of one arm, for a share of the budget."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,48 +181,32 @@ def compare(
     _check(recipe=recipe, arms=arms, seeds=seeds, shares=budget_shares, base=base)
     unseen_contexts = _unseen_contexts(scoring.unseen_contexts, recipe=recipe)
     corpus = reading.read(files)
-    documents, unseen = _held_out(clean(corpus), scoring, reading, seed=seed)
+    documents, held_out = _held_out(clean(corpus), scoring, reading, seed=seed)
+    shared: dict[str, Any] = {
+        "documents": documents,
+        "augmentation": augmentation,
+        "tasks": tasks_data,
+        "collection": collection,
+        "training": training,
+        "tokens": pretraining_tokens,
+        "language": language,
+        "seed": seed,
+    }
+    experiment: Experiment
+    if base is None:
+        experiment = FromScratch(model=model, **shared)
+    else:
+        experiment = Continued(base=base, files=files, reading=reading, continuing=continuing, **shared)
     exam: Questions | HeldBack | None = None
     if scoring.questions:
-        exam = Questions(name="exam", files=scoring.questions, documents=corpus, trained_on=documents, control=unseen)
-    experiment: Experiment
-    if base is not None:
-        augmented = Corpus.of(
-            documents, augmentation, share=DOMAIN_SHARE, rounds=DOMAIN_ROUNDS, language=language, seed=seed
-        )
-        if exam is None and scoring.held_back_pairs and any(ARMS[arm].pairs == "synthesized" for arm in arms):
-            exam = augmented.held_back(scoring.held_back_pairs)
-        experiment = Continued(
-            corpus=replace(augmented, exam=exam),
-            instructions=instruction_texts(tasks_data, seed=seed),
-            tasks=task_texts(files=tasks_data, hub=collection.hub, sets=collection.sets, language=language, seed=seed),
-            base=base,
-            way=continuation(
-                base,
-                files,
-                reading=reading,
-                training=training,
-                continuing=continuing,
-                tokens=pretraining_tokens,
-                instructions_ratio=None,
-            ),
-        )
-    else:
-        experiment = from_scratch(
-            documents,
-            model=model,
-            augmentation=augmentation,
-            tasks=tasks_data,
-            collection=collection,
-            budget=budget_from_scratch(model.shape, training, tokens=pretraining_tokens),
-            max_epochs=MAX_EPOCHS if training.max_epochs is None else training.max_epochs,
-            language=language,
-            seed=seed,
-        )
+        exam = Questions(name="exam", files=scoring.questions, documents=corpus, trained_on=documents, control=held_out)
+    elif base is not None and scoring.held_back_pairs and any(ARMS[arm].pairs == "synthesized" for arm in arms):
+        exam = experiment.held_back(scoring.held_back_pairs)
+    experiment = replace(experiment, exam=exam)
     row_tokens = experiment.budget.row_tokens
     measuring = Measuring(
         scoring=scoring,
-        held_out=unseen,
+        held_out=held_out,
         row_tokens=row_tokens,
         unseen=unseen_exam(tasks_data, num_contexts=unseen_contexts, seed=seed) if unseen_contexts else None,
         exam=exam,
@@ -263,7 +230,6 @@ def compare(
             shares=budget_shares,
             measuring=measuring,
             tuning=tuning if tuned else None,
-            base=base,
         ),
     )
 
@@ -276,7 +242,6 @@ def cells(
     shares: Sequence[float],
     measuring: Measuring,
     tuning: Tuning | None,
-    base: str | None = None,
 ) -> tuple[Cell, ...]:
     """A cell for every arm, seed and share of the budget, one more for every model that is tuned, and for the base.
 
@@ -299,11 +264,9 @@ def cells(
                     found.append(
                         Cell(arm=arm, seed=seed, tokens=tokens, phase="tuned", model=later, results=scored(later))
                     )
-    if base is not None:  # the same in all runs: a cell a seed, so that differences from it are paired, too
-        results = measuring.results(base, BEFORE)
-        found += [
-            Cell(arm=BEFORE, seed=seed, tokens=experiment.budget.tokens, model=base, results=results) for seed in seeds
-        ]
+    if base := experiment.base:  # the same in all runs: a cell a seed, so that differences from it are paired, too
+        results, tokens = measuring.results(base, BEFORE), experiment.budget.tokens
+        found += [Cell(arm=BEFORE, seed=seed, tokens=tokens, model=base, results=results) for seed in seeds]
     return tuple(found)
 
 

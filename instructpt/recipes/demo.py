@@ -17,9 +17,8 @@ from instructpt.engines.models import SHIPPED, Model
 from instructpt.evaluation.exam import Questions
 from instructpt.evaluation.questioning import Examine
 from instructpt.evaluation.stages import Collect, Rate
-from instructpt.recipes.arms import Corpus
 from instructpt.recipes.augment import clean
-from instructpt.recipes.domain import Continued, instruction_texts
+from instructpt.recipes.domain import Continued
 from instructpt.recipes.flags import (
     SAMPLE_TASKS,
     Augmentation,
@@ -31,8 +30,6 @@ from instructpt.recipes.flags import (
     Training,
     recipe,
 )
-from instructpt.recipes.general import task_texts
-from instructpt.recipes.small_corpora import continuation
 
 PASSAGES, QUESTIONS = "sample:exam_passages.jsonl.zst", "sample:exam_questions.jsonl.zst"
 OPEN_BASE = "open:smollm2-135m"
@@ -75,28 +72,19 @@ def demo(
     reading, files = Reading(limit=documents), (PASSAGES,)
     texts = clean(reading.read(files))
     experiment = Continued(
-        corpus=Corpus.of(
-            texts,
-            Augmentation(synthesizer=synthesizer),
-            share=augmented_share,
-            rounds=1,
-            language="english",
-            seed=seed,
-        ),
-        instructions=instruction_texts((SAMPLE_TASKS,), seed=seed),
-        tasks=task_texts(files=(SAMPLE_TASKS,), hub=False, sets=(), language="english", seed=seed),
         base=base,
-        way=continuation(
-            base,
-            files,
-            reading=reading,
-            training=Training(
-                row_tokens=row_tokens, batch_tokens=batch_tokens, learning_rate=learning_rate, precision=precision
-            ),
-            continuing=Continuing(replay_share=0.0, lora_rank=lora_rank, lora_layers=lora_layers),
-            tokens=training_tokens,
-            instructions_ratio=0.0,
+        files=files,
+        documents=texts,
+        augmentation=Augmentation(synthesizer=synthesizer, augmented_share=augmented_share, rounds=1),
+        tasks=(SAMPLE_TASKS,),
+        reading=reading,
+        training=Training(
+            row_tokens=row_tokens, batch_tokens=batch_tokens, learning_rate=learning_rate, precision=precision
         ),
+        continuing=Continuing(replay_share=0.0, lora_rank=lora_rank, lora_layers=lora_layers),
+        tokens=training_tokens,
+        instructions_ratio=0.0,
+        seed=seed,
     )
     passages = Reading().read(files, name="passages")
     exam = Questions(name="exam", files=(QUESTIONS,), documents=passages, trained_on=texts, max_questions=questions)

@@ -11,13 +11,12 @@ arms of `arms`; general instructions are mixed into each.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
-from instructpt.artifacts import Stage
-from instructpt.assembly.blending import Blend
-from instructpt.assembly.stages import Pack
 from instructpt.collection.instructions import Instructions
+from instructpt.engines.models import Model
 from instructpt.errors import RecipeError
-from instructpt.recipes.arms import ARMS, DOMAIN_ARMS, Corpus, check_arms
+from instructpt.recipes.arms import ARMS, DOMAIN_ARMS, Experiment, check_arms
 from instructpt.recipes.augment import clean
 from instructpt.recipes.budgets import TrainingBudget
 from instructpt.recipes.flags import (
@@ -31,68 +30,76 @@ from instructpt.recipes.flags import (
     Training,
     recipe,
 )
-from instructpt.recipes.general import task_texts
 from instructpt.recipes.small_corpora import Continuation, continuation
-from instructpt.records import Text
 from instructpt.templates.stages import Template
 from instructpt.training.stages import Source, Train
 
-AUGMENTED_SHARE = 1.0
-ROUNDS = 3
 
+@dataclass(frozen=True, kw_only=True)
+class Continued(Experiment):
+    """Models that go on from a base. Arm mixed has a token of tasks for each of the corpus'."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Continued:
-    """What the arms of an experiment that goes on from a base model share."""
+    usual_share = 1.0
+    usual_rounds = 3
 
-    corpus: Corpus
-    instructions: Stage[Text]
-    tasks: Stage[Text]
-    """Passages with pairs that are not of the domain, of arm mixed: a token for each of the domain's."""
     base: str
-    way: Continuation
+    files: tuple[str, ...]
+    """All that the corpus is read from: its size decides what suits it."""
+    reading: Reading
+    continuing: Continuing
+    instructions_ratio: float | None = None
+
+    @cached_property
+    def way(self) -> Continuation:
+        """As the flags say, and where they say nothing as suits the corpus."""
+        return continuation(
+            self.base,
+            self.files,
+            reading=self.reading,
+            training=self.training,
+            continuing=self.continuing,
+            tokens=self.tokens,
+            instructions_ratio=self.instructions_ratio,
+        )
 
     @property
     def budget(self) -> TrainingBudget:
-        """The budget of every arm."""
+        """See `Experiment`."""
         return self.way.budget
 
-    def train(self, arm: str, *, name: str, seed: int, share: float = 1.0) -> Train:
-        """The model of one arm. seed: of the order of its texts; all start from the base. share: of the budget."""
-        chosen = ARMS[arm]
-        is_in_forms = chosen.pairs == "forms"
-        parts = () if is_in_forms else self.corpus.parts(chosen)
-        mixture = []
-        if is_in_forms:
-            for part, texts, of_tokens in self.corpus.sources(chosen):
-                mixture.append(Source(rows=self._rows(f"{arm}-{part}-rows", texts), share=of_tokens))
-        if parts:
-            texts = Blend(name=f"{arm}-blend", parts=parts) if len(parts) > 1 else parts[0].texts
-            mixture.append(Source(rows=self._rows(f"{arm}-rows", texts)))
-        if chosen.has_tasks and chosen.pairs == "none":
-            mixture.append(Source(rows=self._rows("tasks-rows", self.tasks)))
-        if ratio := self.way.instructions_ratio:
-            mixture.append(
-                Source(rows=self._rows("instructions-rows", self.instructions), share=ratio if mixture else 1.0)
-            )
-        if not mixture:
-            raise RecipeError(f"arm {arm} has no text without general instructions: give a ratio above 0")
-        if share_again := self.way.replay_share:
-            whole = sum(source.share for source in mixture) / (1 - share_again)
-            mixture.append(Source(rows=self._rows("replay-rows", self.way.replay), share=share_again * whole))
-        return Train(
-            name=name,
-            mixture=tuple(mixture),
-            settings=self.budget.settings(seed=seed, share=share),
-            batch_rows=self.budget.batch_rows,
-            vocabulary=self.base,
-            base=self.base,
-            max_epochs=self.way.max_epochs,
-            choices=(*self.way.choices, *(self.corpus.writing.choices() if is_in_forms else ())),
-        )
+    @property
+    def vocabulary(self) -> Model:
+        """The base's own."""
+        return self.base
 
-    def _rows(self, name: str, texts: Stage[Text]) -> Pack:
-        return Pack(name=name, texts=texts, vocabulary=self.base, row_tokens=self.budget.row_tokens)
+    @property
+    def max_epochs(self) -> float:
+        """See `Experiment`."""
+        return self.way.max_epochs
+
+    @property
+    def choices(self) -> tuple[tuple[str, str, str], ...]:
+        """See `Experiment`."""
+        return self.way.choices
+
+    def mixture(self, arm: str) -> list[Source]:
+        """The arm's texts; general instructions and general text as the way says."""
+        found = self.sources(arm)
+        if ARMS[arm].has_tasks and ARMS[arm].pairs == "none":
+            found.append(Source(rows=self.rows("tasks", self.task_texts())))
+        if ratio := self.way.instructions_ratio:
+            found.append(Source(rows=self.rows("instructions", self._instructions()), share=ratio if found else 1.0))
+        if not found:
+            raise RecipeError(f"arm {arm} has no text without general instructions: give a ratio above 0")
+        if again := self.way.replay_share:
+            whole = sum(source.share for source in found) / (1 - again)
+            found.append(Source(rows=self.rows("replay", self.way.replay), share=again * whole))
+        return found
+
+    def _instructions(self) -> Template:
+        """As the paper writes them: question and response with a blank between, loss on all."""
+        groups = Instructions(name="instructions", files=self.tasks, seed=self.seed)
+        return Template(name="instructions-texts", groups=groups, kind="instruction", layout="plain", seed=self.seed)
 
 
 @recipe
@@ -128,26 +135,18 @@ def domain(
             small corpus.
     """
     check_arms([arm], known=DOMAIN_ARMS)
-    documents = clean(reading.read(files))
     experiment = Continued(
-        corpus=Corpus.of(documents, augmentation, share=AUGMENTED_SHARE, rounds=ROUNDS, language=language, seed=seed),
-        instructions=instruction_texts(instructions, seed=seed),
-        tasks=task_texts(files=instructions, hub=False, sets=(), language=language, seed=seed),
         base=base,
-        way=continuation(
-            base,
-            files,
-            reading=reading,
-            training=training,
-            continuing=continuing,
-            tokens=training_tokens,
-            instructions_ratio=instructions_ratio,
-        ),
+        files=files,
+        documents=clean(reading.read(files)),
+        augmentation=augmentation,
+        tasks=instructions,
+        reading=reading,
+        training=training,
+        continuing=continuing,
+        tokens=training_tokens,
+        instructions_ratio=instructions_ratio,
+        language=language,
+        seed=seed,
     )
     return experiment.train(arm, name="model", seed=seed)
-
-
-def instruction_texts(files: tuple[str, ...], *, seed: int) -> Template:
-    """General instructions as the paper writes them: question and response with a blank between, loss on all."""
-    groups = Instructions(name="instructions", files=files, seed=seed)
-    return Template(name="instructions-texts", groups=groups, kind="instruction", layout="plain", seed=seed)

@@ -26,6 +26,8 @@ R = TypeVar("R")
 Precision = Literal["auto", "float32", "bfloat16"]
 
 PairLayout = Literal["beside", "apart"]
+TEXT_LAYOUTS: dict[PairLayout, Literal["drawn", "apart"]] = {"beside": "drawn", "apart": "apart"}
+"""What `Template` calls them."""
 PairLayoutFlag = Annotated[
     PairLayout,
     arg(

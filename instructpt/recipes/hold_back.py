@@ -6,7 +6,7 @@ verified groups --> HeldBack --> exam, for `instructpt exam MODEL --on DIR/exam`
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from tyro.conf import Positional, arg
 
@@ -15,7 +15,7 @@ from instructpt.artifacts.storage import Folder
 from instructpt.errors import RecipeError
 from instructpt.evaluation.held_back import MIN_AGREEMENT, HeldBack, Remainder
 from instructpt.evaluation.overlap import Stored
-from instructpt.recipes.flags import Language, PairLayoutFlag, Seed
+from instructpt.recipes.flags import TEXT_LAYOUTS, Language, PairLayoutFlag, Seed
 from instructpt.templates.stages import Template
 
 
@@ -51,6 +51,5 @@ def hold_back(
         control_share=control_share,
         seed=seed,
     )
-    layout: Literal["drawn", "apart"] = "apart" if pair_layout == "apart" else "drawn"
     left = Remainder(name="remainder", groups=groups, exam=exam)
-    return Template(name="texts", groups=left, language=language, layout=layout, seed=seed)
+    return Template(name="texts", groups=left, language=language, layout=TEXT_LAYOUTS[pair_layout], seed=seed)

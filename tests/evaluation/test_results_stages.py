@@ -16,10 +16,10 @@ from instructpt.evaluation.questioning import Answering
 from instructpt.evaluation.rating import rate
 from instructpt.evaluation.stages import Evaluate, Rate
 from instructpt.executors.make import make
+from instructpt.recipes.arms import task_texts
 from instructpt.recipes.compare import compare, unseen_exam
 from instructpt.recipes.evaluate import evaluate
-from instructpt.recipes.flags import SAMPLE_TASKS
-from instructpt.recipes.general import task_texts
+from instructpt.recipes.flags import SAMPLE_TASKS, TaskCollection
 from instructpt.report import render
 from instructpt.report.artifacts import load_one
 
@@ -124,7 +124,7 @@ def test_unseen_sets_are_scored_each_and_on_average(unseen: Rate, root: Path) ->
 
 
 def test_no_set_is_both_trained_on_and_unseen(unseen: Rate, tmp_path: Path) -> None:
-    texts = task_texts(files=(SAMPLE_TASKS,), hub=False, sets=(), language="english", seed=0)
+    texts = task_texts((SAMPLE_TASKS,), TaskCollection(), language="english", seed=0)
     exam = unseen_exam((SAMPLE_TASKS,), num_contexts=2, seed=0)
     run = Run(root=str(tmp_path), workers=1)
     make(texts, run)

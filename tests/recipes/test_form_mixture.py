@@ -12,7 +12,7 @@ from instructpt.artifacts import Run
 from instructpt.errors import RecipeError
 from instructpt.executors.make import make
 from instructpt.recipes.domain import domain
-from instructpt.recipes.form_mixture import FormMixture
+from instructpt.recipes.form_mixture import chosen_shares, token_shares
 from instructpt.recipes.general import general
 from instructpt.records import Text
 from instructpt.words import vocabulary
@@ -42,9 +42,8 @@ def chat_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     ],
 )
 def test_shares_of_tokens(forms: str, shares: str, parts: dict[str, float]) -> None:
-    mixture = FormMixture(forms=forms, shares=shares)
-    assert mixture.parts() == pytest.approx(parts)
-    assert bool(mixture.choices()) == (not shares)
+    assert token_shares(forms, shares) == pytest.approx(parts)
+    assert bool(chosen_shares(forms, shares)) == (not shares)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +56,7 @@ def test_shares_of_tokens(forms: str, shares: str, parts: dict[str, float]) -> N
 )
 def test_a_mixture_that_cannot_be_had_is_one_line(forms: str, shares: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
-        FormMixture(forms=forms, shares=shares).parts()
+        token_shares(forms, shares)
 
 
 def test_each_source_of_an_arm_holds_one_kind(corpus: str, chat_model: str, tmp_path: Path) -> None:

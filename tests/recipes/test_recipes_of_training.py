@@ -547,6 +547,11 @@ def test_what_people_wrote_is_an_arm_and_the_base_a_row_of_its_own(
     assert render(str(tmp_path / "out"), title="Compare")
 
 
+def test_what_an_exam_asks_is_in_no_gold_pair_of_models_from_random_weights_either(corpus: str) -> None:
+    stage = small(corpus, arms=("raw", "gold"), questions=(corpus,), gold_pairs=(corpus,))
+    assert [remainder.name for remainder in stages_of(stage, Remainder)] == ["gold-0.5-remainder"]
+
+
 def test_a_small_corpus_can_be_learned_with_adapters(corpus: str, small_model: str) -> None:
     whole, adapters = (
         domain(base=small_model, files=(corpus,), precision="float32", **settings)

@@ -1,0 +1,133 @@
+"""Who writes about passages: a model that is asked in its way, and its reader, if it has one, behind it.
+
+passages -> Synthesize -------------------------------------------> groups
+passages -> Synthesize -> Consistency -> Best, with mined pairs --> groups     with a reader
+passages -> Write (-> Consistency, which looks at pairs alone) ---> groups     in forms
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from instructpt.artifacts import Stage
+from instructpt.engines.models import AUTO, DESCRIPTION, Prompting, read_prompting, remote_prompting
+from instructpt.mining.stages import Mine
+from instructpt.models import is_remote
+from instructpt.models.folders import is_local, local_folder
+from instructpt.records import Document, Group
+from instructpt.synthesis.dialects import open_dialect
+from instructpt.synthesis.mix import mix_of
+from instructpt.synthesis.stages import Synthesize, Write, check_writes_forms, default_checks
+from instructpt.verification.consistency import Consistency
+from instructpt.verification.selection import Best
+
+WRITTEN_PER_PAIR = 1.6
+"""Pairs that are written for each that is wanted, where a reader leaves some out."""
+MIN_AGREEMENT = 0.8
+"""Of a reader's answer: of 26 pairs that a small one confirmed in full 13 were right, of 11 others 2 (docs/log.md)."""
+MINED_PAIRS = 4
+"""That rules may add to a passage, each of another kind."""
+PAIRS_PER_SENTENCE = 1
+"""More of them ask the same things again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writer:
+    """A model that writes about passages, and how it is asked."""
+
+    model: str
+    prompting: Prompting
+    """Its reader included."""
+    dialect: str = AUTO
+    """As it is written down; AUTO for the model's own, which a Hub model that is not here yet names later."""
+    forms: str = ""
+    """What is written; "" for pairs alone."""
+    variants: int = 1
+    shots: int | None = None
+    """Passages a chain; None for what suits the dialect."""
+    checks: tuple[str, ...] | None = None
+    temperature: float = 0.0
+    seed: int
+
+    @property
+    def num_shots(self) -> int:
+        """Passages a chain. Raises RecipeError for an unknown dialect."""
+        if self.shots is None:
+            return 1 if open_dialect(self.prompting.dialect).asks_apart else 2
+        return self.shots
+
+    def groups(self, name: str, passages: Stage[Document]) -> Stage[Group]:
+        """Passages with what is written about them.
+
+        Where a reader confirms pairs, more are written than are wanted, and the best of those that it confirms are
+        kept; rules add pairs about what is left. Raises RecipeError for what the model cannot be asked for.
+        """
+        if is_known(self.model) or self.dialect != AUTO:  # a Hub model is asked once it is here
+            self._check()
+        reader = self.prompting.reader
+        written = self._written(f"{name}-written" if reader else name, passages)
+        if not reader:
+            return written
+        read = Consistency(
+            name=name if self.forms else f"{name}-read", groups=written, model=reader, min_f1=MIN_AGREEMENT
+        )
+        if self.forms:
+            return read
+        mined = Mine(
+            name=f"{name}-mined",
+            passages=passages,
+            shots=self.num_shots,
+            max_pairs=MINED_PAIRS,
+            max_per_kind=1,
+            seed=self.seed,
+        )
+        return Best(name=name, groups=read, mined=mined, pairs=self.prompting.pairs)
+
+    def _check(self) -> None:
+        if self.forms:
+            check_writes_forms(self.model, self.prompting)
+        else:
+            mix_of(self.prompting)
+
+    def _written(self, name: str, passages: Stage[Document]) -> Synthesize | Write:
+        asked = self.prompting
+        if self.forms:
+            return Write(
+                name=name,
+                passages=passages,
+                model=self.model,
+                forms=self.forms,
+                variants=self.variants,
+                shots=self.num_shots,
+                window_tokens=asked.window_tokens,
+                max_new_tokens=asked.max_new_tokens,
+                seed=self.seed,
+            )
+        return Synthesize(
+            name=name,
+            passages=passages,
+            model=self.model,
+            dialect=self.dialect,
+            categories=asked.mix,
+            pairs=math.ceil(WRITTEN_PER_PAIR * asked.pairs) if asked.reader else asked.pairs,
+            pairs_per_sentence=PAIRS_PER_SENTENCE if asked.reader else None,
+            shots=self.num_shots,
+            checks=default_checks(asked) if self.checks is None else self.checks,
+            window_tokens=asked.window_tokens,
+            max_new_tokens=asked.max_new_tokens,
+            temperature=self.temperature,
+            seed=self.seed,
+        )
+
+
+def is_known(model: str) -> bool:
+    """Whether it can be told now how a model is asked: it lies here, or only on a server."""
+    return is_remote(model) or is_local(model)
+
+
+def known_prompting(model: str) -> Prompting:
+    """How a model says that it is asked, as far as that can be told now; the usual for a Hub model."""
+    if is_remote(model):
+        return remote_prompting(model)
+    return read_prompting(local_folder(model, files=DESCRIPTION)) if is_local(model) else Prompting()
