@@ -48,12 +48,31 @@ def print_result(stage: Stage[Any], out: str, *, console: Console) -> None:
 def say_what_is_left(stage: Stage[Any], run: Run) -> None:
     """Print how much the stages kept, and on standard error a warning if that is little."""
     from instructpt.artifacts.losses import last_words, losses
+    from instructpt.templates.stages import Template
 
     found = [loss for item in tree(stage) for loss in losses(item, Tally.from_row(run.manifest(item)["tally"]))]
     line, warning = last_words(found)
     print(line)
+    for item in tree(stage):
+        if isinstance(item, Template) and (told := _spread(item.groups, run)):
+            print(told)
     if warning:
         print(f"instructpt: {warning}", file=sys.stderr)
+
+
+def _spread(groups: Stage[Any], run: Run) -> str | None:
+    """How many pairs a passage has and how much of it they need, where a stage counted that."""
+    from instructpt.words.evidence import MIN_COVERED_SENTENCES
+
+    tally = Tally.from_row(run.manifest(groups)["tally"])
+    covered, total = (tally.counts.get(name, 0) for name in ("sentences_covered", "sentences"))
+    if not total or not tally.made:
+        return None
+    a_passage = tally.counts.get("pairs", 0) / tally.made
+    return (
+        f"Pairs: {a_passage:.1f} a passage in {groups.name}; some pair needs {covered:,} of {total:,} sentences "
+        f"({covered / total:.0%}) of passages with {MIN_COVERED_SENTENCES} and more"
+    )
 
 
 def write_report(root: str, *, title: str) -> str:

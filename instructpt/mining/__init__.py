@@ -5,11 +5,15 @@
                           |   A total of 40 patients were included.           fill_the_blank   A total of ____ ...
                           |   The rate was higher in men.                     true_or_false    ... lower in men.
                           |   If it hurts, ... However, most patients ...     connective       How does B relate to A?
+                          |   "Run," said Ada.                               speaker          Who says "Run"?
                           v
-    RULES: name -> function (PassageView, stream) -> pairs, lazily; `mine` lets the kinds take turns
+    RULES: name -> function (PassageView, stream) -> pairs, lazily
+                          |
+                          v
+    choosing: those that need sentences which no other pair needs yet
 
-Seven kinds, which made 86 of 100 pairs when there were nineteen. Rules prefer silence to a bad question: a sentence
-that is broken or leans on its neighbours is not asked about. A new rule is a function here, a line in `RULES` and a
+Rules prefer silence to a bad question: a sentence that is broken is not asked about, one that leans on the sentence
+before only with that. A new rule is a function here, a line in `RULES` and a
 table of wordings in `wording/english.toml`.
 """
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from instructpt.mining.english import FUNCTION_WORDS, NUMBER, is_label, shuffled, stands_alone
+from instructpt.mining.english import FUNCTION_WORDS, NUMBER, is_label, shuffled
 from instructpt.mining.passage import PassageView
 from instructpt.mining.phrases import ask, evidence
 from instructpt.records import Pair
@@ -42,24 +42,25 @@ class _Gap(NamedTuple):
 
 def fill_the_blank(view: PassageView, rng: random.Random) -> Iterator[Pair]:
     """A sentence with one number, name or rare word taken out; often with others of its kind to choose from."""
-    for sentence in view.from_anywhere(rng):
+    for lead, sentence in view.statements(rng):
         text = sentence.text
-        if sentence.quoted or not stands_alone(text) or text.count(" ") > 45:
+        if text.count(" ") > 45:
             continue
-        gaps = [gap for gap in _gaps(text, view) if text.count(text[gap.start : gap.stop]) == 1]
+        gaps = [gap for gap in _gaps(text, view) if (lead + text).count(text[gap.start : gap.stop]) == 1]
         if not gaps:
             continue
         gap = rng.choice(gaps)
         answer = text[gap.start : gap.stop]
-        question_text = f"{text[: gap.start]}{BLANK}{text[gap.stop :]}"
+        asked = f"{lead}{text[: gap.start]}{BLANK}{text[gap.stop :]}"
         options: tuple[str, ...] = ()
         if gap.kind == "word" or rng.random() < 0.6:
-            options = shuffled(answer, [other for other in _alike(view, answer, gap.kind) if other not in text], rng)
+            options = shuffled(answer, [other for other in _alike(view, answer, gap.kind) if other not in asked], rng)
         if options:
-            yield Pair(ask("fill_the_blank", "choice", rng, sentence=question_text), answer, options)
+            yield Pair(ask("fill_the_blank", "choice", rng, sentence=asked), answer, options, span=sentence.span)
         elif gap.kind != "word":
             rationale = evidence(text, rng) if rng.random() < 0.2 else None
-            yield Pair(ask("fill_the_blank", "free", rng, sentence=question_text), answer, (), rationale)
+            question = ask("fill_the_blank", "free", rng, sentence=asked)
+            yield Pair(question, answer, (), rationale, span=sentence.span)
 
 
 def _gaps(text: str, view: PassageView) -> list[_Gap]:
@@ -106,9 +107,9 @@ def _shape(number: str) -> str:
 
 def true_or_false(view: PassageView, rng: random.Random) -> Iterator[Pair]:
     """A statement of the passage as it is, or with a number changed or a word turned into its opposite."""
-    for sentence in view.from_anywhere(rng):
+    for lead, sentence in view.statements(rng):
         text = sentence.text
-        if sentence.quoted or not stands_alone(text) or text.endswith("?") or text.count(" ") > 40:
+        if text.endswith("?") or text.count(" ") > 40:
             continue
         altered = _altered(text, rng)
         if altered is None:
@@ -116,8 +117,8 @@ def true_or_false(view: PassageView, rng: random.Random) -> Iterator[Pair]:
         true = rng.random() < 0.5
         options = rng.choice((("True", "False"), ("False", "True")))
         rationale = evidence(text, rng) if not true and rng.random() < 0.6 else None
-        question = ask("true_or_false", "choice", rng, statement=text if true else altered)
-        yield Pair(question, "True" if true else "False", options, rationale)
+        question = ask("true_or_false", "choice", rng, statement=lead + (text if true else altered))
+        yield Pair(question, "True" if true else "False", options, rationale, span=sentence.span)
 
 
 def _altered(text: str, rng: random.Random) -> str | None:
@@ -135,6 +136,8 @@ def _altered(text: str, rng: random.Random) -> str | None:
     if len(found) != 1 or found[0].start() == 0 or text[: found[0].start()].lower().endswith((" no ", " not ", "at ")):
         return None
     opposite = _OPPOSITE[found[0].group()]
+    if opposite in text:
+        return None  # "rare or rare"
     before = _ARTICLE.sub("an " if opposite[0] in "aeiou" else "a ", text[: found[0].start()])
     return before + opposite + text[found[0].end() :]
 

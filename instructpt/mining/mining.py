@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from instructpt.errors import RecipeError
+from instructpt.mining.choosing import choose
 from instructpt.mining.cloze import fill_the_blank, true_or_false
 from instructpt.mining.passage import PassageView, read
+from instructpt.mining.questions import definition, speaker, who_or_what
 from instructpt.mining.structure import connective, next_sentence, order_of_sentences, title, words_to_sentence
 from instructpt.records import Document, Pair, Shot
 from instructpt.seeds import digest, rng
@@ -19,6 +21,9 @@ Rule = Callable[[PassageView, random.Random], Iterator[Pair]]
 RULES: dict[str, Rule] = {
     "fill_the_blank": fill_the_blank,
     "true_or_false": true_or_false,
+    "who_or_what": who_or_what,
+    "definition": definition,
+    "speaker": speaker,
     "connective": connective,
     "title": title,
     "next_sentence": next_sentence,
@@ -34,8 +39,6 @@ LABELS = frozenset({"connective", "order_of_sentences", "true_or_false"})
 MAX_PER_KIND = 2
 ONCE = frozenset({"title", "next_sentence", "order_of_sentences", "words_to_sentence"})
 """Kinds that nearly any text can be asked about: a second such pair would only crowd out the others."""
-MIN_TELLING_CHARACTERS = 12
-"""An answer at least this long that stands in another question gives that pair away; "Paris" may stand anywhere."""
 
 
 def mine(
@@ -46,12 +49,14 @@ def mine(
     max_per_kind: int = MAX_PER_KIND,
     kinds: Sequence[str] | None = None,
     options: bool = True,
+    beside: Sequence[Pair] = (),
 ) -> Shot:
     """The passage with up to `max_pairs` pairs that rules found in it: the paper's baseline, Table 4.
 
-    Kinds take turns in a drawn order, one pair each, at most `max_per_kind` turns, so that no kind crowds out the
-    others. Every draw depends on the seed, the rule and the passage's text alone, not on its id. kinds: names in
-    `RULES`; None = all. options: whether a question may list options that came out of the passage.
+    They are spread over the passage's sentences and over the kinds, at most `max_per_kind` of each (`choosing.choose`).
+    Every draw depends on the seed, the rule and the passage's text alone, not on its id. kinds: names in `RULES`;
+    None = all. options: whether a question may list options that came out of the passage. beside: pairs of the same
+    passage that stay; others are found for the sentences that these do not need.
     Raises RecipeError for an unknown kind or a negative `max_pairs`.
     """
     if max_pairs < 0:
@@ -66,34 +71,13 @@ def mine(
     found = {name: RULES[name](view, rng(seed, "mine", name, key)) for name in names}
     if not options:
         found = {name: pairs if name in LABELS else _open(pairs) for name, pairs in found.items()}
-    return Shot(document, tuple(_take_turns(found, max_pairs=max_pairs, max_per_kind=max_per_kind)))
+    most = {name: min(1, max_per_kind) if name in ONCE else max_per_kind for name in names}
+    taken = choose(found, document.text, beside=beside, max_pairs=max_pairs, max_per_kind=most)
+    return Shot(document, tuple(replace(pair, category=category(name)) for name, pair in taken))
 
 
 def _open(pairs: Iterator[Pair]) -> Iterator[Pair]:
     return (pair for pair in pairs if not pair.options)
-
-
-def _take_turns(found: Mapping[str, Iterator[Pair]], *, max_pairs: int, max_per_kind: int) -> Iterator[Pair]:
-    taken: list[Pair] = []
-    for turn in range(max_per_kind):
-        for name in found:
-            if len(taken) == max_pairs:
-                return
-            if turn > 0 and name in ONCE:
-                continue
-            pair = next((pair for pair in found[name] if not any(_clash(pair, other) for other in taken)), None)
-            if pair is not None:
-                taken.append(replace(pair, category=category(name)))
-                yield taken[-1]
-
-
-def _clash(one: Pair, two: Pair) -> bool:
-    """The same question twice, or one pair's question holding the other's answer."""
-    return one.question == two.question or _tells(one.question, two.answer) or _tells(two.question, one.answer)
-
-
-def _tells(question: str, answer: str) -> bool:
-    return len(answer) >= MIN_TELLING_CHARACTERS and answer.rstrip(".") in question
 
 
 def category(kind: str) -> str:

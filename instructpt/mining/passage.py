@@ -15,18 +15,22 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
-from instructpt.mining.english import NOT_NAMES
+from instructpt.mining.english import NOT_NAMES, stands_alone
+from instructpt.words.evidence import Span
 from instructpt.words.sentences import sentence_starts
 
 MAX_SENTENCE_CHARACTERS = 400
 MIN_SENTENCE_WORDS = 4
 MAX_TITLE_CHARACTERS = 120
 MAX_TITLE_WORDS = 16
+MAX_LEAD_CHARACTERS = 200
+"""Of a sentence that is quoted before another for its sake."""
 MIN_WRAPPED_LINE_CHARACTERS = 55
 """A shorter line that ends without a stop is a heading or list item, not a hard-wrapped line of running text."""
 MAX_DIGIT_SHARE = 0.15
@@ -56,6 +60,7 @@ _SPEECH_CLOSE = re.compile(r"[.,!?]['\u2019](?=\s|$)")
 _WHOLE = re.compile(r"""["\u201c(]?[A-Z0-9$\u00a3\u20ac\u00c0-\u00de].*[.!?]["\u201d\u2019)]*$""", re.DOTALL)
 _SECTION_TITLE = re.compile(r"\u00a7\s?[\w.:\u2013-]{1,30}\.\s([^\n]{3,110})\.$")
 _CHAPTER_TITLE = re.compile(r"(?:Chapter|CHAPTER|Book|BOOK|Part|PART) (?:[IVXLC]{1,7}|\d{1,3})[.:]? ([^\n]{3,80}?)\.?$")
+_WORD = re.compile(r"\S+")
 _NAME = re.compile(r"(?<=[a-z,;] )[A-Z][\w'\u2019-]+(?: (?:of |de |von |van )?[A-Z][\w'\u2019-]+){0,4}")
 
 
@@ -70,6 +75,8 @@ class Sentence:
     """Number of its block and its own number in the passage; left-out sentences count too."""
     quoted: bool
     """It begins inside somebody's speech that began in an earlier sentence."""
+    span: Span
+    """The characters of the passage that it was made from."""
 
 
 @dataclass(frozen=True)  # not slotted: the cached properties need a place to live
@@ -101,6 +108,22 @@ class PassageView:
             yield from self.sentences[first:]
             yield from self.sentences[:first]
 
+    def statements(self, rng: random.Random) -> Iterator[tuple[str, Sentence]]:
+        """Sentences from anywhere that are understood, each with what has to stand before it for that.
+
+        That is nothing, or the sentence before with a blank, if a sentence leans on it ("It eats fish.").
+        """
+        before = {(one.block, one.place + 1): one for one in self.sentences if not one.quoted}
+        for sentence in self.from_anywhere(rng):
+            if sentence.quoted or '"' in sentence.text or "\u201c" in sentence.text:
+                continue
+            if stands_alone(sentence.text):
+                yield "", sentence
+                continue
+            lead = before.get((sentence.block, sentence.place))
+            if lead is not None and len(lead.text) <= MAX_LEAD_CHARACTERS and stands_alone(lead.text):
+                yield f"{lead.text} ", sentence
+
     def neighbours(self, rng: random.Random) -> Iterator[tuple[Sentence, Sentence]]:
         """Sentences that stand side by side in one block, once round from a drawn pair."""
         if len(self.sentences) > 1:
@@ -129,9 +152,9 @@ def read(text: str) -> PassageView:
         if fragment:
             continue
         open_quote = False
-        for piece in _split(text[start:stop]):
+        for piece, span in _split(text, start, stop):
             if (cleaned := _clean(piece)) is not None:
-                sentences.append(Sentence(cleaned, block, place, open_quote))
+                sentences.append(Sentence(cleaned, block, place, open_quote, span))
             place += 1
             open_quote ^= piece.count('"') % 2 == 1
             curly = piece.count("\u201c") - piece.count("\u201d")
@@ -204,13 +227,28 @@ def _marker_kind(marker: str) -> str:
     return "digit" if first.isdigit() else "upper" if first.isupper() else "lower" if first.islower() else "bullet"
 
 
-def _split(block: str) -> Iterator[str]:
-    """The sentences of a block, whole or not, with single blanks and without citations."""
+def _split(text: str, start: int, stop: int) -> Iterator[tuple[str, Span]]:
+    """The sentences of a block, whole or not, with single blanks and without citations, each with where it stands."""
+    block = plain = text[start:stop]
     if "[" in block or "(" in block:
-        block = _CITATION.sub("", block)
-    block = " ".join(block.split()).replace(" ,", ",").replace(" .", ".")
-    for start, stop in pairwise([0, *sentence_starts(block), len(block)]):
-        yield block[start:stop].strip()
+        plain = _CITATION.sub("", block)
+        block = _CITATION.sub(lambda match: " " * len(match.group()), block)
+    plain = " ".join(plain.split()).replace(" ,", ",").replace(" .", ".")
+    words = [match.span() for match in _WORD.finditer(block)]  # only blanks and citations are gone
+    ends = list(accumulate(stop - start for start, stop in words))
+    done = 0
+    for first, last in pairwise([0, *sentence_starts(plain), len(plain)]):
+        piece = plain[first:last].strip()
+        if length := len(piece) - piece.count(" "):
+            begin, end = (start + _place(words, ends, number) for number in (done, done + length - 1))
+            yield piece, (begin, end + 1)
+            done += length
+
+
+def _place(words: Sequence[Span], ends: Sequence[int], number: int) -> int:
+    """Where a character of the words stands, counted over all of them. ends: where each word ends, counted so."""
+    word = bisect_right(ends, number)
+    return words[word][1] - (ends[word] - number)
 
 
 def _clean(line: str) -> str | None:

@@ -11,6 +11,7 @@ from instructpt.mining.english import content_words, join, shuffled, stands_alon
 from instructpt.mining.passage import PassageView, Sentence
 from instructpt.mining.phrases import ask
 from instructpt.records import Pair
+from instructpt.words.evidence import Span
 
 MIN_BODY_CHARACTERS = 150
 """Of text under a title, to ask for it."""
@@ -52,7 +53,7 @@ _NEGATED = re.compile(r"\b(?:not|no|never|nor|cannot|without|neither|failed?|unl
 
 
 def title(view: PassageView, rng: random.Random) -> Iterator[Pair]:
-    """The passage's own title, alone or among its headings and the names it mentions."""
+    """The passage's own title, alone or among its headings and the names it mentions. It needs no single sentence."""
     found = view.title
     if found is None or len(view.text) < len(found) + MIN_BODY_CHARACTERS or _NO_TITLE.match(found) or found.isupper():
         return
@@ -73,7 +74,8 @@ def next_sentence(view: PassageView, rng: random.Random) -> Iterator[Pair]:
         others = [s.text for s in view.sentences if s not in (one, two) and len(s.text) <= MAX_QUOTED_CHARACTERS]
         options = shuffled(two.text, others, rng)
         if options:
-            yield Pair(ask("next_sentence", "choice", rng, first=one.text), two.text, options)
+            question = ask("next_sentence", "choice", rng, first=one.text)
+            yield Pair(question, two.text, options, span=_joined(one, two))
 
 
 def order_of_sentences(view: PassageView, rng: random.Random) -> Iterator[Pair]:
@@ -86,14 +88,15 @@ def order_of_sentences(view: PassageView, rng: random.Random) -> Iterator[Pair]:
         right = _order([shown.index(i) for i in range(len(run))])
         others = [_order(order) for order in permutations(range(len(run))) if list(order) != list(range(len(run)))]
         options = shuffled(right, others, rng) if rng.random() < 0.7 else ()
-        yield Pair(ask("order_of_sentences", "choice" if options else "free", rng, sentences=lines), right, options)
+        question = ask("order_of_sentences", "choice" if options else "free", rng, sentences=lines)
+        yield Pair(question, right, options, span=_joined(run[0], run[-1]))
 
 
 def _runs(view: PassageView, rng: random.Random) -> Iterator[Sequence[Sentence]]:
     """Neighbouring sentences of one block, drawn; the first one must make sense as a beginning."""
-    num_sentences = rng.choice((3, 3, 4))
-    starts = range(len(view.sentences) - num_sentences + 1)
+    starts = range(len(view.sentences) - 2)
     for start in rng.sample(starts, min(len(starts), 12)):
+        num_sentences = rng.choice((3, 4))
         run = view.sentences[start : start + num_sentences]
         together = all(a.block == b.block and a.place + 1 == b.place for a, b in pairwise(run))
         distinct = len({sentence.text for sentence in run}) == num_sentences
@@ -119,7 +122,7 @@ def words_to_sentence(view: PassageView, rng: random.Random) -> Iterator[Pair]:
         if len(words) >= 3:
             chosen = sorted(rng.sample(range(len(words)), 3))
             listed = join([f'"{words[i]}"' for i in chosen])
-            yield Pair(ask("words_to_sentence", "free", rng, words=listed), sentence.text)
+            yield Pair(ask("words_to_sentence", "free", rng, words=listed), sentence.text, span=sentence.span)
 
 
 def connective(view: PassageView, rng: random.Random) -> Iterator[Pair]:
@@ -133,16 +136,22 @@ def connective(view: PassageView, rng: random.Random) -> Iterator[Pair]:
         form = rng.choice(("relation", "label", "word"))
         if form == "label" and kind in _LABEL and (kind != "contrast" or _opposed(first, second)):
             question = ask("connective", "label", rng, first=first, second=second)
-            yield Pair(question, _LABEL[kind], ("Entailment", "Neutral", "Contradiction"))
+            yield Pair(question, _LABEL[kind], ("Entailment", "Neutral", "Contradiction"), span=_joined(one, two))
         elif form == "word":
             others = [rng.choice(words) for other, words in _CONNECTIVES.items() if other != kind]
             options = shuffled(word, others, rng)
-            yield Pair(ask("connective", "word", rng, first=first, rest=rest), word, options)
+            question = ask("connective", "word", rng, first=first, rest=rest)
+            yield Pair(question, word, options, span=_joined(one, two))
         else:
             options = shuffled(_RELATION[kind], _RELATION.values(), rng, most=rng.choice((3, 4)))
             rationale = ask("connective", "reason", rng, connective=word) if rng.random() < 0.5 else None
             question = ask("connective", "relation", rng, first=first, second=second)
-            yield Pair(question, _RELATION[kind], options, rationale)
+            yield Pair(question, _RELATION[kind], options, rationale, span=_joined(one, two))
+
+
+def _joined(first: Sentence, last: Sentence) -> Span:
+    """Both sentences and what stands between them."""
+    return first.span[0], last.span[1]
 
 
 def _opposed(first: str, second: str) -> bool:

@@ -2,7 +2,7 @@
 
     passages ----------------------------------------> rows --> the open base goes on: "raw" -----.
         |                                                                                          +--> closed-book exam
-        '-> Synthesize -> Consistency -> Best -> texts with pairs --> rows --> "instruct" ---------+
+        '-> Synthesize -> Consistency -> Best -> Fill -> texts with pairs -> rows -> "instruct" ---+
                                                             the base as it is: "before" -----------'
 
 Both go on from one base with the same number of tokens, in the same steps; only their text differs. The exam asks what

@@ -1,8 +1,8 @@
 """Who writes about passages: a model that is asked in its way, and its reader, if it has one, behind it.
 
-passages -> Synthesize -------------------------------------------> groups
-passages -> Synthesize -> Consistency -> Best, with mined pairs --> groups     with a reader
-passages -> Write (-> Consistency, which looks at pairs alone) ---> groups     in forms
+passages -> Synthesize -----------------------------------------> groups
+passages -> Synthesize -> Consistency -> Best -> Fill by rules -> groups     with a reader
+passages -> Write (-> Consistency, which looks at pairs alone) -> groups     in forms
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from instructpt.artifacts import Stage
 from instructpt.engines.models import AUTO, DESCRIPTION, Prompting, read_prompting, remote_prompting
-from instructpt.mining.stages import Mine
+from instructpt.mining.stages import Fill
 from instructpt.models import is_remote
 from instructpt.models.folders import is_local, local_folder
 from instructpt.records import Document, Group
@@ -26,8 +26,6 @@ WRITTEN_PER_PAIR = 1.6
 """Pairs that are written for each that is wanted, where a reader leaves some out."""
 MIN_AGREEMENT = 0.8
 """Of a reader's answer: of 26 pairs that a small one confirmed in full 13 were right, of 11 others 2 (docs/log.md)."""
-MINED_PAIRS = 4
-"""That rules may add to a passage, each of another kind."""
 PAIRS_PER_SENTENCE = 1
 """More of them ask the same things again."""
 
@@ -61,7 +59,8 @@ class Writer:
         """Passages with what is written about them.
 
         Where a reader confirms pairs, more are written than are wanted, and the best of those that it confirms are
-        kept; rules add pairs about what is left. Raises RecipeError for what the model cannot be asked for.
+        kept; rules add pairs for the sentences that these do not need. Raises RecipeError for what the model cannot be
+        asked for.
         """
         if is_known(self.model) or self.dialect != AUTO:  # a Hub model is asked once it is here
             self._check()
@@ -74,15 +73,10 @@ class Writer:
         )
         if self.forms:
             return read
-        mined = Mine(
-            name=f"{name}-mined",
-            passages=passages,
-            shots=self.num_shots,
-            max_pairs=MINED_PAIRS,
-            max_per_kind=1,
-            seed=self.seed,
+        wanted = self.prompting.pairs
+        return Fill(
+            name=name, groups=Best(name=f"{name}-best", groups=read, pairs=wanted), pairs=wanted, seed=self.seed
         )
-        return Best(name=name, groups=read, mined=mined, pairs=self.prompting.pairs)
 
     def _check(self) -> None:
         if self.forms:

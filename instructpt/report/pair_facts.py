@@ -20,6 +20,7 @@ GROUP_STAGES = (
     "Consistency",
     "Judged",
     "Best",
+    "Fill",
     "Attach",
     "GoldPairs",
     "Remainder",
@@ -51,6 +52,8 @@ class PairFacts:
     """Category -> share of the mix that was asked for; none where nothing was."""
     pairs_a_passage: Mapping[int, int]
     """Pairs -> passages with so many."""
+    sentences: tuple[int, int]
+    """That some pair needs, and all, of passages with enough of them; (0, 0) if nobody looked."""
     num_checks: int
     """Of all stages that led to it; a second answer and a judge are one each."""
 
@@ -104,6 +107,7 @@ def _arm(artifact: Artifact, artifacts: Artifacts) -> PairFacts:
         categories=artifact.named_counts("category"),
         asked_shares=_asked_shares(artifact, artifacts),
         pairs_a_passage={int(pairs): n for pairs, n in artifact.named_counts("pairs_per_passage").items()},
+        sentences=(counts.get("sentences_covered", 0), counts.get("sentences", 0)),
         num_checks=_num_checks(artifact, artifacts),
     )
 

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.pair_counts import count_left_out, count_pairs
-from instructpt.artifacts.tally import Tally
 from instructpt.engines.models import AUTO, Model, Prompting, prompting_of
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Group, Pair, Reject
@@ -29,7 +28,7 @@ from instructpt.seeds import digest
 from instructpt.synthesis.opening import ModelStage
 from instructpt.words import overlap
 from instructpt.words.batches import batches
-from instructpt.words.evidence import bearing, coverage
+from instructpt.words.evidence import bearing, count_covered
 
 if TYPE_CHECKING:
     from instructpt.synthesis.asking import Synthesis
@@ -121,16 +120,6 @@ class Consistency(ModelStage):
     def prompting(self, run: Run) -> Prompting:
         """See `ModelStage`."""
         return prompting_of(self.model, run).wished(dialect=self.dialect, mix="")
-
-
-def count_covered(group: Group, tally: Tally) -> None:
-    """Of the sentences of passages with pairs, how many bear a kept pair's answer out ("sentences_covered")."""
-    for shot in group.shots:
-        if shot.pairs:
-            spans = [pair.span for pair in shot.pairs if pair.span is not None]
-            num_covered, num_sentences = coverage(shot.document.text, spans)
-            tally.count("sentences", num_sentences)
-            tally.count("sentences_covered", num_covered)
 
 
 def agree(pair: Pair, answer: str, *, kind: str = "") -> float:

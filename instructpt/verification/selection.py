@@ -5,8 +5,8 @@
     best 2                 b             c                                    a sentence at a time, then what is left
     best 3         a       b             c
 
-Writing more than is wanted and keeping the best is how a small model gives pairs that a large one would. Pairs that
-rules mined may stand beside them: they have no agreement, so they fill the sentences that nothing else is about.
+Writing more than is wanted and keeping the best is how a small model gives pairs that a large one would. Rules then
+find pairs for the sentences that none of these is about (`mining.stages.Fill`).
 
 Pairs that came about otherwise, for some of the passages, are put beside the others as they are (`Attach`).
 """
@@ -23,8 +23,7 @@ from instructpt.artifacts.tally import Tally
 from instructpt.errors import RecipeError
 from instructpt.records import Group, Pair, Reject, Shot
 from instructpt.verification.checks import question_key
-from instructpt.verification.consistency import count_covered
-from instructpt.words.evidence import Span, bearing, sentences
+from instructpt.words.evidence import Span, count_covered, sentences
 
 SURPLUS = "surplus"
 """The reason of rejects that are right as far as anybody knows, but more than were wanted."""
@@ -32,11 +31,7 @@ SURPLUS = "surplus"
 
 @dataclass(frozen=True, kw_only=True)
 class Best(Stage[Group]):
-    """Groups with at most so many pairs a passage: those about sentences that no better pair is about come first.
-
-    Counted are passages that hold fewer than are wanted ("passages_short") and how many pairs they lack
-    ("pairs_missing").
-    """
+    """Groups with at most so many pairs a passage: those about sentences that no better pair is about come first."""
 
     takes: ClassVar[str] = "passages"
     makes: ClassVar[str] = "passages"
@@ -44,8 +39,6 @@ class Best(Stage[Group]):
     groups: Stage[Group]
     pairs: int
     """A passage."""
-    mined: Stage[Group] | None = None
-    """The same passages in the same chains, with pairs that rules found."""
 
     def __post_init__(self) -> None:
         if self.pairs < 1:
@@ -53,15 +46,8 @@ class Best(Stage[Group]):
 
     def shard(self, index: int, run: Run) -> Iterator[Group]:
         """The same groups; pairs that are too many become rejects."""
-        mined = run.records(self.mined, index) if self.mined is not None else None
         for group in run.take(self.groups, index):
-            shots = group.shots
-            if mined is not None:
-                shots = tuple(map(_with_mined, shots, next(mined).shots))
-            chosen = Group(group.id, tuple(best(shot, most=self.pairs) for shot in shots))
-            missing = [self.pairs - len(shot.pairs) for shot in chosen.shots if len(shot.pairs) < self.pairs]
-            run.tally.count("passages_short", len(missing))
-            run.tally.count("pairs_missing", sum(missing))
+            chosen = replace(group, shots=tuple(best(shot, most=self.pairs) for shot in group.shots))
             count_covered(chosen, run.tally)
             yield count_pairs(chosen, run.tally)
 
@@ -93,7 +79,9 @@ class Attach(Stage[Group]):
                 if waiting is not None and waiting.document == shot.document:
                     shot, waiting = _with_added(shot, waiting, run.tally), next(added, None)
                 shots.append(shot)
-            yield count_pairs(replace(group, shots=tuple(shots)), run.tally)
+            whole = replace(group, shots=tuple(shots))
+            count_covered(whole, run.tally)
+            yield count_pairs(whole, run.tally)
         assert waiting is None, f"{waiting.document.id if waiting else ''} is not among the passages of {self.name}"
 
     def outline(self, run: Run) -> Table | None:
@@ -145,17 +133,6 @@ def best(shot: Shot, *, most: int) -> Shot:
         if number not in chosen
     )
     return replace(shot, pairs=kept, rejects=(*shot.rejects, *left))
-
-
-def _with_mined(shot: Shot, mined: Shot) -> Shot:
-    """The shot with pairs that rules found in its passage, each with the place that bears it out."""
-    passage, within = shot.document.text, sentences(shot.document.text)
-    assert mined.document.text == passage, f"{mined.document.id} is not {shot.document.id}"
-    placed = (
-        replace(pair, span=bearing(passage, question=pair.question, answer=pair.answer, within=within))
-        for pair in mined.pairs
-    )
-    return replace(shot, pairs=(*shot.pairs, *placed))
 
 
 def _sentence(pair: Pair, within: Sequence[Span]) -> int | None:

@@ -13,6 +13,7 @@ from instructpt.engines.models import Model, prompting_of
 from instructpt.records import Group
 from instructpt.seeds import digest
 from instructpt.verification.checks import DEFAULT_CHECKS
+from instructpt.words.evidence import count_covered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,7 @@ class Verify(Stage[Group]):
             )
             checked = Group(group.id, shots)
             count_left_out(group, checked, run.tally)
+            count_covered(checked, run.tally)
             yield count_pairs(checked, run.tally)
         for name, number in failed.items():
             run.tally.count(f"failed/{name}", number)

@@ -13,11 +13,15 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 
+from instructpt.artifacts.tally import Tally
+from instructpt.records import Group
 from instructpt.words.overlap import content_words
 from instructpt.words.sentences import sentence_starts
 
 Span = tuple[int, int]
 """Half-open range of characters."""
+MIN_COVERED_SENTENCES = 5
+"""Of a passage, to say how many of its sentences its pairs need: any pair needs most of a shorter one."""
 
 
 def sentences(passage: str) -> list[Span]:
@@ -61,3 +65,13 @@ def coverage(passage: str, spans: Sequence[Span]) -> tuple[int, int]:
     found = sentences(passage)
     touched = sum(any(start < last and first < stop for first, last in spans) for start, stop in found)
     return touched, len(found)
+
+
+def count_covered(group: Group, tally: Tally) -> None:
+    """Of the sentences of passages that have enough of them, how many some pair needs ("sentences_covered")."""
+    for shot in group.shots:
+        spans = [pair.span for pair in shot.pairs if pair.span is not None]
+        num_covered, num_sentences = coverage(shot.document.text, spans)
+        if num_sentences >= MIN_COVERED_SENTENCES:
+            tally.count("sentences", num_sentences)
+            tally.count("sentences_covered", num_covered)

@@ -31,6 +31,21 @@ EXAMPLES = {
         "",
         "It destroyed 36 houses along the shore. The sea was calm that night.",
     ),
+    "who_or_what": (
+        "The harbour office can close the northern channel during a storm.",
+        "The harbour office",
+        "Smith said the channel was closed by the harbour office during the storm.",
+    ),
+    "definition": (
+        "Kvern is a mill that grinds grain by the force of water.",
+        "A mill that grinds grain by the force of water.",
+        "The reason is a mill that grinds grain by the force of water.",
+    ),
+    "speaker": (
+        '"The ice will hold until the end of March," said Clara Holm, and went home.',
+        "Clara Holm",
+        '"The ice will hold until the end of March," he said, and went home.',
+    ),
     "connective": (
         "The old road was short and dry. Moreover, the toll for a cart was low.",
         "",

@@ -59,13 +59,6 @@ def test_draws_depend_on_the_text_alone():
     assert (first.follows, first.rejects) == (0, ())
 
 
-def test_a_kind_asked_for_alone_finds_what_it_finds_among_others():
-    among = {pair.category: pair for pair in reversed(mine(document(PASSAGE), seed=5, max_pairs=4).pairs)}
-    assert len(among) == 4
-    for kind, pair in among.items():
-        assert mine(document(PASSAGE), seed=5, kinds=[str(kind).replace(" ", "_")]).pairs[0] == pair
-
-
 def test_kinds_are_balanced_and_no_question_comes_twice():
     for seed in range(20):
         pairs = mine(document(PASSAGE), seed=seed).pairs

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from conftest import corpus_rows, write_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instructpt.artifacts import Run
-from instructpt.corpus.stages import Read, Split
+from instructpt.corpus.stages import Read
 from instructpt.errors import RecipeError
-from instructpt.executors.make import make
 from instructpt.mining.stages import Mine
 from instructpt.records import Document, Pair, Shot
 from instructpt.verification.selection import SURPLUS, Best, best
@@ -73,28 +68,6 @@ def test_nothing_is_lost_and_order_stays(pairs: list[Pair], most: int) -> None:
     assert len(chosen.pairs) + len(chosen.rejects) == len(pairs)
     places = iter(pairs)
     assert all(pair in places for pair in chosen.pairs)
-
-
-def test_rules_fill_the_sentences_that_no_written_pair_is_about(tmp_path: Path, vocabulary_folder: Path) -> None:
-    """Written pairs are played by one rule's, since both are groups over the same passages in the same chains."""
-    corpus = write_corpus(tmp_path / "bridges.jsonl", corpus_rows(12))
-    documents = Read(name="documents", files=(str(corpus),))
-    passages = Split(name="passages", documents=documents, vocabulary=str(vocabulary_folder), budget_tokens=300)
-    written = Mine(name="written", passages=passages, kinds=("fill_the_blank",), max_per_kind=1)
-    mined = Mine(name="mined", passages=passages, kinds=("true_or_false",), max_per_kind=3)
-    run = Run(root=str(tmp_path / "out"), workers=1)
-    stage = Best(name="best", groups=written, mined=mined, pairs=3)
-    make(stage, run)
-    shots = [[shot for group in run.records(part, 0) for shot in group.shots] for part in (stage, written, mined)]
-    kept, before, added = ([len(shot.pairs) for shot in found] for found in shots)
-    assert [shot.document.id for shot in shots[0]] == [shot.document.id for shot in shots[1]]
-    assert kept == [min(3, one + more) for one, more in zip(before, added, strict=True)]
-    assert {pair.category for shot in shots[0] for pair in shot.pairs} == {"fill the blank", "true or false"}
-    assert all(pair.span is not None for shot in shots[0] for pair in shot.pairs if pair.category == "true or false")
-    counts = run.manifest(stage)["tally"]["counts"]
-    assert counts["pairs"] == sum(kept)
-    assert counts["pairs_missing"] == sum(3 - number for number in kept)
-    assert 0 < counts["sentences_covered"] <= counts["sentences"]
 
 
 def test_less_than_one_pair_is_refused() -> None:

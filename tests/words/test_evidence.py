@@ -5,7 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instructpt.words.evidence import bearing, coverage, sentences
+from instructpt.artifacts.tally import Tally
+from instructpt.records import Document, Group, Pair, Shot
+from instructpt.words.evidence import bearing, count_covered, coverage, sentences
 
 PASSAGE = "The heron waits in shallow  water. It eats fish, frogs and eels. Fish it swallows whole."
 
@@ -46,3 +48,16 @@ def test_coverage_counts_the_sentences_that_a_span_touches() -> None:
     assert coverage(PASSAGE, [(30, 70)]) == (3, 3)
     assert coverage("", []) == (0, 0)
     assert [PASSAGE[start:stop][-1] for start, stop in sentences(PASSAGE)] == [".", ".", "."]
+
+
+def test_sentences_that_some_pair_needs_are_counted_in_passages_with_enough_of_them() -> None:
+    long = f"{PASSAGE} It nests in trees. It lives long."
+    pairs = (Pair("Where?", "water", span=(21, 36)), Pair("Why?", "x"), Pair("What?", "fish", span=(43, 47)))
+    shots = (
+        Shot(Document("a", long, "s"), pairs),
+        Shot(Document("b", long, "s")),
+        Shot(Document("c", PASSAGE, "s"), pairs),
+    )
+    tally = Tally()
+    count_covered(Group("g", shots), tally)
+    assert tally.counts == {"sentences": 10, "sentences_covered": 2}
