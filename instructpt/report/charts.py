@@ -43,13 +43,19 @@ def bars(
     reach = max((abs(middle(value)) + (half_width(value) or 0.0) for value in present), default=0.0) or 1.0
     left = min(NAMES_WIDTH, 16 + CHARACTER_WIDTH * max(map(len, groups), default=0))
     numbers_width = CHARACTER_WIDTH * (len(unit) + (15 if any(map(half_width, present)) else 6))
-    x = _scale(-reach if is_difference else 0.0, reach, left, width - 24 - numbers_width)
+    stop = width - 24 - numbers_width
+    x = _scale(-reach if is_difference else 0.0, reach, left, stop)
     shapes, top = list[Markup](), 4.0
     for name, values in groups.items():
         chosen = [(_colour(i), value) for i, value in enumerate(values) if value is not None]
         shapes.append(_words(name, x=left - 8, y=top + BAR_HEIGHT * max(1, len(chosen)) / 2 + 4, anchor="end"))
         for colour, value in chosen:
-            shapes += _bar(value, x=x, top=top, colour=colour, unit=unit, is_difference=is_difference)
+            bar, end = _bar(value, x=x, top=top, colour=colour, is_difference=is_difference)
+            half = half_width(value)
+            said = f"{middle(value):.3g}" if half is None else number(value, 2 + is_difference, signed=is_difference)
+            place = stop if is_difference else end  # numbers beside a line in the middle would run across it
+            words = _words(f"{said} {unit}".strip(), x=place + 6, y=top + BAR_HEIGHT - 2, anchor="start")
+            shapes += [*bar, words]
             top += BAR_HEIGHT
         top += 7 if chosen else BAR_HEIGHT + 7
     if is_difference:
@@ -58,21 +64,23 @@ def bars(
 
 
 def _bar(
-    value: Value, *, x: Callable[[float], float], top: float, colour: str, unit: str, is_difference: bool
-) -> list[Markup]:
+    value: Value, *, x: Callable[[float], float], top: float, colour: str, is_difference: bool
+) -> tuple[list[Markup], float]:
+    """A bar or a dot with its interval, and where it ends."""
     end, half, centre = x(middle(value)), half_width(value), f"{top + BAR_HEIGHT / 2 - 1:.1f}"
     if is_difference:
-        shapes = [_shape("circle", cx=f"{end:.1f}", cy=centre, r=4, fill=colour)]
+        shapes, line = [_shape("circle", cx=f"{end:.1f}", cy=centre, r=4, fill=colour)], {"stroke": colour}
     else:
         size = {"width": f"{end - x(0.0):.1f}", "height": BAR_HEIGHT - 2}
         shapes = [_shape("rect", x=f"{x(0.0):.1f}", y=f"{top:.1f}", **size, fill=colour)]
+        line = {"stroke": "var(--ink)"}
     if half:
         low, high = middle(value) - half, middle(value) + half
         start, end = x(low if is_difference else max(0.0, low)), x(high)
-        stroke = colour if is_difference else "var(--ink)"
-        shapes.append(_shape("path", d=f"M{start:.1f} {centre}H{end:.1f}", stroke=stroke))
-    said = f"{middle(value):.3g}" if half is None else number(value, 3 if is_difference else 2, signed=is_difference)
-    return [*shapes, _words(f"{said} {unit}".strip(), x=end + 6, y=top + BAR_HEIGHT - 2, anchor="start")]
+        shapes.append(
+            _shape("path", d=f"M{start:.1f} {centre}H{end:.1f}", **line, stroke_width=2 if is_difference else 1)
+        )
+    return shapes, end
 
 
 def lines(series: Mapping[str, Sequence[tuple[float, float]]], *, x_label: str, y_label: str) -> Markup:

@@ -96,7 +96,7 @@ def _export_records(source: Folder, manifest: dict[str, Any], to: str, folder: P
 def _export_hub(source: Folder, manifest: dict[str, Any], to: str, folder: Path) -> dict[str, Any]:
     """Shards under the names that the Hub looks for, the manifests of all that led to them, and a card."""
     from instructpt.report.artifacts import road
-    from instructpt.report.dataset_card import render, sample_of
+    from instructpt.report.cards import dataset_card, sample_of
 
     del to
     kinds = {kind.__name__: kind for kind in (records.Text, records.Group, records.Document)}
@@ -120,7 +120,7 @@ def _export_hub(source: Folder, manifest: dict[str, Any], to: str, folder: Path)
     (folder / "lineage").mkdir()
     for artifact in way:
         (folder / "lineage" / f"{artifact.name}.json").write_bytes(artifact.folder.read("manifest.json"))
-    card = render(
+    card = dataset_card(
         way, record=kind.__name__, num_records=number, characters=characters, sample=sample_of(sample or first)
     )
     (folder / "README.md").write_text(card, "utf-8")

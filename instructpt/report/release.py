@@ -9,34 +9,23 @@ The folder needs nothing beside it: copy it, ship it, upload it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import copyfile
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import orjson
 
 from instructpt.artifacts import Product, Run, Stage, Table
 from instructpt.collection.stages import Convert
-from instructpt.engines.models import PROMPTING_FILE, Model, model_folder, quiet_loading
+from instructpt.engines.models import PROMPTING_FILE, model_folder, quiet_loading
 from instructpt.errors import RecipeError
 from instructpt.models.inspection import context_tokens
 from instructpt.records import Document, Group, Score
-from instructpt.report.collection import Tokens, count_tokens, outline
+from instructpt.report.collection import outline
 from instructpt.training.settings import ADAPTERS
 from instructpt.training.stages import Train
-from instructpt.words import vocabulary
-
-if TYPE_CHECKING:
-    from instructpt.collection.catalog import Catalog
-    from instructpt.report.card import CardCorpus, CardTraining, TaskSet
-
-UNNAMED = "not named"
-"""What the card says of documents whose row has no licence."""
-LAST_STEPS = 20
-"""The card's loss is a mean of so many: one step's is a matter of luck."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +95,7 @@ class Release(Stage[Any]):
 
     def build(self, index: int, run: Run, path: Path) -> None:
         """The folder. Raises RecipeError if it is larger than `max_bytes`."""
-        from instructpt.report.card import render
+        from instructpt.report.cards import model_card
         from instructpt.synthesis.mix import parse_mix
 
         run.tally.take()
@@ -127,8 +116,8 @@ class Release(Stage[Any]):
             prompting |= {"mix": self.mix, "pairs": self.pairs}
         prompting |= {name: said for name in ("reader", "unanswerable") if (said := getattr(self, name))}
         (path / PROMPTING_FILE).write_bytes(orjson.dumps(prompting, option=orjson.OPT_INDENT_2))
-        card = self._card(groups, run, parameters=parameters, path=path, categories=tuple(categories))
-        (path / "README.md").write_text(render(card), "utf-8")
+        card = model_card(self, groups, run, path=path, parameters=parameters, categories=tuple(categories))
+        (path / "README.md").write_text(card, "utf-8")
         for file in path.iterdir():
             file.chmod(0o644)  # safetensors writes for its user alone; this folder is to be passed on
         num_bytes = sum(file.stat().st_size for file in path.iterdir())
@@ -160,19 +149,15 @@ class Release(Stage[Any]):
         write_model(model, path, vocabulary_folder=folder)
         return sum(parameter.numel() for parameter in model.parameters())
 
-    def _catalog(self) -> Catalog:
-        from instructpt.collection.catalog import load
-
-        return load(self.tasks.catalog)
-
     def _categories(self, groups: Sequence[Group], run: Run) -> dict[str, dict[str, object]]:
         """Category -> its share of the pairs that were shown, and what its answers are; most frequent first."""
+        from instructpt.collection.catalog import load
         from instructpt.mining import LABELS
         from instructpt.mining import category as rule_category
 
         shares: dict[str, float] = {}
         answers: dict[str, dict[str, int]] = {}
-        entries = self._catalog().entries
+        entries = load(self.tasks.catalog).entries
         for pair_set, category, share in _shown(groups, 1 - self.mined_share):
             shares[category] = shares.get(category, 0) + share
             kind = entries[pair_set].answers if pair_set in entries else "free"
@@ -189,57 +174,6 @@ class Release(Stage[Any]):
             for name in ordered
         }
 
-    def _card(
-        self, groups: Sequence[Group], run: Run, *, parameters: int, path: Path, categories: tuple[str, ...]
-    ) -> Any:
-        from instructpt.report.card import CardFacts
-        from instructpt.synthesis.dialects import open_dialect
-
-        catalog, trainings = self._catalog(), _chain(self.model)
-        tokens = count_tokens(groups, vocabulary=vocabulary.load(path))
-        sets = _task_sets(groups, catalog, tokens)
-        corpora = [_corpus(stage, run) for stage in self.corpora]
-        shots = [shot for group in groups for shot in group.shots]
-        base = trainings[0].base
-        base_name = None if base is None else _public_name(base)
-        asked = categories if open_dialect(self.dialect).can_steer else ()
-        used = {item.name for item in sets}
-        hubs = {e.hub.id for name, e in catalog.entries.items() if self.tasks.hub and e.hub and name in used}
-        unseen = {name for name, entry in catalog.entries.items() if entry.part == "unseen" and name not in used}
-        return CardFacts(
-            title=self.title,
-            note=self.note,
-            licence=self.licence or _licence(sets, corpora, base_name),
-            base=base_name,
-            dialect=self.dialect,
-            parameters=parameters,
-            num_bytes=sum(file.stat().st_size for file in path.glob("*.safetensors")),
-            passage_tokens=self.passage_tokens,
-            window_tokens=self.window_tokens,
-            categories=asked,
-            task_sets=tuple(sets),
-            task_totals=(len(shots), sum(len(shot.pairs) for shot in shots), tokens.total),
-            corpora=tuple(corpora),
-            trainings=tuple(_training(train, run) for train in trainings),
-            scores=_shown_scores(list(run.records(self.scores))) if self.scores else (),
-            mined_share=self.mined_share,
-            unseen=tuple(sorted(unseen)),
-            unanswerable=self.unanswerable,
-            share_alike=_is_share_alike(sets, corpora),
-            hub_ids=tuple(sorted(hubs)),
-        )
-
-
-def _shown_scores(scores: Sequence[Score]) -> tuple[Score, ...]:
-    """The named metrics of whole exams. The first model is the one that is released, the second what it began from."""
-    from instructpt.evaluation.quality import METRICS
-
-    names: dict[str, str] = {}
-    for score in scores:
-        names.setdefault(score.model, ("this model", "before tuning")[min(len(names), 1)])
-    exams = [score for score in scores if score.metric in METRICS and not score.task.startswith("passages/")]
-    return tuple(replace(score, model=names[score.model]) for score in exams)
-
 
 def _shown(groups: Sequence[Group], weight: float) -> Iterator[tuple[str, str, float]]:
     """Each pair's set and category, and its part of `weight`; pairs without a category count, but are not named."""
@@ -250,100 +184,3 @@ def _shown(groups: Sequence[Group], weight: float) -> Iterator[tuple[str, str, f
         for name, pair in zip(names, shot.pairs, strict=True):
             if pair.category:
                 yield name, pair.category, weight / total
-
-
-def _task_sets(groups: Sequence[Group], catalog: Catalog, tokens: Tokens) -> list[TaskSet]:
-    from instructpt.collection.counting import count_sets
-    from instructpt.report.card import TaskSet
-
-    licences: dict[str, dict[str, None]] = {}
-    for shot in (shot for group in groups for shot in group.shots):
-        for name, licence in zip(shot.document.meta["datasets"], shot.document.meta["licences"], strict=True):
-            licences.setdefault(name, {}).setdefault(licence)
-    sets = []
-    for row in count_sets(groups, catalog=catalog):
-        entry = catalog.entries.get(row.dataset)
-        sets.append(
-            TaskSet(
-                name=row.dataset,
-                category=row.category,
-                group=row.group,
-                licence=entry.licence if entry else ", ".join(licences[row.dataset]),
-                redistribution=entry.redistribution if entry else "unknown",
-                source=entry.source if entry else "",
-                contexts=row.contexts,
-                pairs=row.pairs,
-                tokens=tokens.by_set[row.dataset],
-            )
-        )
-    return sets
-
-
-def _licence(sets: Sequence[TaskSet], corpora: Sequence[CardCorpus], base: str | None) -> str:
-    unclear = any(item.redistribution in ("no", "unknown") for item in sets)
-    if base is not None or unclear or any(UNNAMED in corpus.licences for corpus in corpora):
-        return "other"
-    return "cc-by-sa-4.0" if _is_share_alike(sets, corpora) else "apache-2.0"
-
-
-def _is_share_alike(sets: Sequence[TaskSet], corpora: Sequence[CardCorpus]) -> bool:
-    named = (licence for corpus in corpora for licence in corpus.licences)
-    return any(item.redistribution == "share-alike" for item in sets) or any(
-        re.search(r"\bSA\b", licence) for licence in named
-    )
-
-
-def _corpus(stage: Stage[Document], run: Run) -> CardCorpus:
-    from instructpt.report.card import CardCorpus
-
-    licences: dict[str, int] = {}
-    documents = characters = 0
-    for document in run.records(stage):
-        documents, characters = documents + 1, characters + len(document.text)
-        licence = str(document.meta.get("licence") or document.meta.get("license") or UNNAMED)
-        licences[licence] = licences.get(licence, 0) + 1
-    names = sorted(licences, key=lambda name: (-licences[name], name))
-    return CardCorpus(stage.name.removesuffix("-filtered"), tuple(names), documents, characters)
-
-
-def _chain(model: Train) -> list[Train]:
-    """The runs that led to a model, the first one first."""
-    return [*(_chain(model.base) if isinstance(model.base, Train) else []), model]
-
-
-def _training(train: Train, run: Run) -> CardTraining:
-    from instructpt.report.card import CardTraining
-    from instructpt.training.metrics import read
-
-    folder = run.product(train, "00000")
-    settings, steps = orjson.loads((folder / "settings.json").read_bytes()), read(folder)
-    row_tokens = train.mixture[0].rows.row_tokens
-    lora = settings.get("lora")
-    last = steps[-LAST_STEPS:]
-    shown = (
-        ("steps", f"{settings['steps']:,}"),
-        ("batch, tokens", f"{train.batch_rows * row_tokens:,}"),
-        ("row, tokens", f"{row_tokens:,}"),
-        ("highest learning rate", f"{settings['learning_rate']:g}"),
-        ("schedule", f"{settings['schedule']}, warm-up {settings['warmup_steps']:,}"),
-        ("Adam betas", ", ".join(map(str, settings["betas"]))),
-        ("weight decay", f"{settings['weight_decay']:g}"),
-        ("clip", f"{settings['clip']:g}"),
-        ("precision", settings["precision"]),
-        ("tuned", _lora_shown(lora) if lora else "all weights"),
-        ("seed", str(settings["seed"])),
-    )
-    begins = f"random weights, shape {train.shape}" if train.base is None else _public_name(train.base)
-    return CardTraining(train.name, begins, shown, steps[-1].tokens, sum(step.loss for step in last) / len(last))
-
-
-def _lora_shown(lora: Mapping[str, Any]) -> str:
-    layers = f", last {lora['last_layers']} layers" if lora.get("last_layers") else ""
-    return f"LoRA, rank {lora['rank']}, alpha {lora['alpha']:g}{layers}"
-
-
-def _public_name(model: Model) -> str:
-    """Of a folder its last part alone: where it lay is nobody's business."""
-    if isinstance(model, str):
-        return Path(model).expanduser().resolve().name if Path(model).expanduser().is_dir() else model
-    return model.name
