@@ -11,7 +11,8 @@ cut, and a table is never cut: what a column means, and what is the most of it, 
 Where a pair goes says its set's `answers` in the catalog:
 
 * "span" and "free": to the window that holds the answer, word for word or most of its words; of several such windows,
-  to the one that has most of the question's words.
+  to the one that has most of the question's words. To none, if a name in the question stands in another window alone:
+  from such pairs a synthesizer learns to name what its passage does not.
 * a question that offers options or asks for a label: to the window that has most words of its rationale, if it has one
   (the evidence), else of the question.
 * a label or text asked for the whole context, in the catalog's words (its topic, its title, a summary): to the first.
@@ -31,6 +32,8 @@ MIN_TABLE_LINES = 3
 MIN_FREE_SHARE = 0.5
 """Of the words of an answer in words of its own, or of a question: half of a good paraphrase is the text's."""
 
+_NAME = re.compile(r"(?<=\w )[A-Z][^\W\d_]+")
+"""A capital after another word: the first word of a question has one anyway."""
 _LINE_END = re.compile(r"\n\s*")
 _PARAGRAPH_END = re.compile(r"\n[ \t\r\f\v]*\n\s*")
 
@@ -131,4 +134,11 @@ def _window(record: TaskRecord, windows: Sequence[Sequence[str]], answers: Answe
         found = [overlap.share_found(record.answer, window) for window in windows]
         least = overlap.MIN_SUPPORTED_SHARE if answers == "span" else MIN_FREE_SHARE
         holding = [place for place, share in enumerate(found) if share == max(found) >= least]
-    return max(holding, key=asked.__getitem__, default=None)
+    found_in = max(holding, key=asked.__getitem__, default=None)
+    return None if found_in is None or _names_missing(record.question, windows, found_in) else found_in
+
+
+def _names_missing(question: str, windows: Sequence[Sequence[str]], place: int) -> bool:
+    """Whether a name in the question stands in another window, and not in this one."""
+    names = {word for name in _NAME.findall(question) for word in overlap.words(name)}
+    return any(name not in windows[place] and any(name in window for window in windows) for name in names)

@@ -102,6 +102,8 @@ class Prompting:
     nobody does."""
     unanswerable: str = ""
     """What a reader, which was tuned to answer questions, says where the passage holds no answer; "" of a writer."""
+    context_tokens: int | None = None
+    """What it is to see of a passage where it is asked for one pair at a time, about a part of it; None: all."""
 
     @property
     def answers(self) -> dict[str, str]:
@@ -151,7 +153,7 @@ def _in_lines(dialect: str) -> str:
 
 
 PROMPTING_FILE = "synthesizer.json"
-_NUMBERS = ("passage_tokens", "window_tokens", "max_new_tokens", "field_characters", "pairs")
+_NUMBERS = ("passage_tokens", "context_tokens", "window_tokens", "max_new_tokens", "field_characters", "pairs")
 
 
 def prompting_of(model: Model, run: Run) -> Prompting:

@@ -9,6 +9,7 @@ from shutil import copyfile
 import orjson
 
 from instructpt.errors import InputError
+from instructpt.models import resolve
 from instructpt.models.converted import converted
 from instructpt.models.inspection import read_shapes
 
@@ -33,6 +34,12 @@ def base_of(folder: Path) -> str:
 def are_alone(folder: Path) -> bool:
     """Whether a folder holds adapters, and no weights that they were merged into."""
     return (folder / CONFIG).exists() and {path.name for path in folder.glob("*.safetensors")} <= {WEIGHTS}
+
+
+def adapters_folder(model: str) -> Path | None:
+    """Where the adapters lie that a name means; None if it means a whole model, or one that is not on this machine."""
+    path = Path(resolve(model)).expanduser()
+    return path if path.is_dir() and are_alone(path) else None
 
 
 def merged_folder(folder: Path, base: Path) -> Path:

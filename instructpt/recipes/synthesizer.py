@@ -130,6 +130,7 @@ def synthesizer(
     tasks: tuple[str, ...] = (SAMPLE_TASKS,),
     collecting: Collecting = Collecting(),
     dialect: str = "steered",
+    context_tokens: int | None = None,
     tuning: TaskTuning = TaskTuning(),
     mix: str = "",
     pairs: int = 5,
@@ -147,6 +148,8 @@ def synthesizer(
         tasks: Task data in the neutral layout (docs/formats.md): files, folders or globs.
         dialect: The markup that the model learns. steered writes each pair's category and can be asked for categories;
             answers also writes each answer before its question, which suits small bases.
+        context_tokens: With answers first, the length limit of the contexts that it is tuned on, and of what it sees of
+            a passage later, around the sentence that a pair is to be about. By default --passage-tokens.
         mix: What the finished synthesizer is asked for by default, such as "narrative QA=2,title writing=1".
         pairs: How many pairs it is asked for per passage, if it has a mix.
         field_characters: Length limit of each question, option and answer that it writes, which ends the loops of a
@@ -158,6 +161,8 @@ def synthesizer(
     _check(base=base, pretraining=pretraining, corpora=raw, tuning=tuning)
     check_names(collecting, dialect=dialect, shape=pretraining.shape)
     is_answer_first = dialect == ANSWER_FIRST
+    if context_tokens is not None and not is_answer_first:
+        raise RecipeError(f"context_tokens is {context_tokens} for the dialect {dialect}: it goes with answers first")
     way = way_for(base, tuning, usual_rank=OPEN_LORA_RANK if is_answer_first and base is not None else 0)
     texts = raw.texts() if base is None or any(raw.shares) else {}
     words: Model = base or _vocabulary(texts, size=pretraining.vocabulary_size)
@@ -177,8 +182,9 @@ def synthesizer(
         many_pairs_weight=MANY_PAIRS_WEIGHT if is_answer_first else 1.0,
         vocabulary=words,
         dialect=dialect,
-        context_tokens=way.passage_tokens,
+        context_tokens=context_tokens or way.passage_tokens,
         group_tokens=way.row_tokens,
+        shots=1 if is_answer_first else None,
         seed=seed,
     )
     part = raw.texts(limit=raw.mined_documents) if raw.mined_share else {}
@@ -191,6 +197,7 @@ def synthesizer(
         tasks=converted,
         dialect=dialect,
         passage_tokens=way.passage_tokens,
+        context_tokens=context_tokens,
         window_tokens=way.row_tokens,
         max_new_tokens=min(way.max_new_tokens, PAIR_TOKENS) if is_answer_first and mix else way.max_new_tokens,
         field_characters=field_characters or way.field_characters,

@@ -133,10 +133,9 @@ def context_of_base(base: str) -> int | None:
     is fine: its texts then begin with their first word.
     """
     vocabulary.load(base)
-    folder = local_folder(base, files=("config.json",))
     if is_local(base):
-        inspect(folder)
-    return context_tokens(folder)
+        inspect(local_folder(base))
+    return context_tokens(local_folder(base, files=("config.json",)))
 
 
 def width_of_base(base: str) -> int:

@@ -21,6 +21,7 @@ from instructpt.artifacts import Product, Run, Stage, Table
 from instructpt.collection.stages import Convert
 from instructpt.engines.models import PROMPTING_FILE, model_folder, quiet_loading
 from instructpt.errors import RecipeError
+from instructpt.models.adapters import adapters_folder, base_of
 from instructpt.models.inspection import context_tokens
 from instructpt.records import Document, Group, Score
 from instructpt.report.collection import outline
@@ -44,13 +45,15 @@ class Release(Stage[Any]):
     """What it was tuned on."""
     dialect: str
     passage_tokens: int
-    """The longest passage that it was tuned on."""
+    """The longest passage that it was tuned on, or is to be given."""
     window_tokens: int
     """The longest sequence that it was tuned on."""
     max_new_tokens: int
     """What its longest answers need."""
     field_characters: int | None = None
     """Where a loop in a held answer is to end; see `Dialect.form`."""
+    context_tokens: int | None = field(default=None, metadata={"later": True})
+    """The longest context that it was tuned on, where that is less than a passage."""
     mix: str = ""
     """What to ask it for where a user asks for nothing, as "name=weight,..."; empty leaves the choice to it."""
     pairs: int | None = None
@@ -114,7 +117,9 @@ class Release(Stage[Any]):
         if self.mix:
             parse_mix(self.mix, known=categories)
             prompting |= {"mix": self.mix, "pairs": self.pairs}
-        prompting |= {name: said for name in ("reader", "unanswerable") if (said := getattr(self, name))}
+        prompting |= {
+            name: said for name in ("context_tokens", "reader", "unanswerable") if (said := getattr(self, name))
+        }
         (path / PROMPTING_FILE).write_bytes(orjson.dumps(prompting, option=orjson.OPT_INDENT_2))
         card = model_card(self, groups, run, path=path, parameters=parameters, categories=tuple(categories))
         (path / "README.md").write_text(card, "utf-8")
@@ -144,7 +149,9 @@ class Release(Stage[Any]):
             copy_tokenizer(folder, path)
             copyfile(folder / "config.json", path / "config.json")
             learned = run.product(self.model, "00000") / ADAPTERS
-            return write_adapters(learned, path, base=self.model.base, dtype=torch.bfloat16)
+            below = adapters_folder(self.model.base)
+            base = self.model.base if below is None else base_of(below)
+            return write_adapters(learned, path, base=base, dtype=torch.bfloat16, below=below)
         model = load_model(folder).to(torch.bfloat16)
         write_model(model, path, vocabulary_folder=folder)
         return sum(parameter.numel() for parameter in model.parameters())

@@ -19,7 +19,7 @@ from instructpt.errors import BudgetError, EngineError, EngineGoneError, PromptR
 from instructpt.records import Document, Reject, Shot
 from instructpt.synthesis import ledger as ledgers
 from instructpt.synthesis.capacity import Capacity
-from instructpt.synthesis.chains import Prompt, fit, turns
+from instructpt.synthesis.chains import Prompt, fit, shown, turns
 from instructpt.synthesis.dialects import Dialect
 from instructpt.synthesis.ledger import Ledger
 from instructpt.verification.checks import find_checks
@@ -78,6 +78,8 @@ class Synthesis:
     """Whether answers are held to the dialect's form, by engines that can."""
     field_characters: int | None = None
     """See `Dialect.form`."""
+    context_tokens: int | None = None
+    """What the model sees of a passage where it is asked about a part of it; None: all."""
     categories: Callable[[int, str], Sequence[str]] | None = None
     """From a passage's number among those of all chains, and its text, to the categories to ask for there; None asks
     for none."""
@@ -208,22 +210,26 @@ def prompts_for(
     synthesis: Synthesis, earlier: Sequence[Shot], *, passage: str, categories: Sequence[str]
 ) -> list[Prompt | None]:
     """What the model is asked about a passage, a prompt a turn (`chains.turns`); None for one that does not fit."""
-    dialect, answers = synthesis.dialect, synthesis.answers
-    return [
-        fit(
+    dialect, answers, vocabulary = synthesis.dialect, synthesis.answers, synthesis.vocabulary
+    prompts = []
+    for turn in turns(categories, passage=passage, dialect=dialect, answers=answers):
+        seen = passage
+        if turn.part is not None and synthesis.context_tokens is not None:
+            seen = shown(passage, turn.part, vocabulary=vocabulary, context_tokens=synthesis.context_tokens)
+        prompt = fit(
             earlier,
-            passage=passage,
+            passage=seen,
             dialect=dialect,
-            vocabulary=synthesis.vocabulary,
+            vocabulary=vocabulary,
             budget_tokens=synthesis.budget_tokens,
-            categories=asked,
-            spans=spans,
+            categories=turn.categories,
+            spans=turn.spans,
             guided=synthesis.guided,
             field_characters=synthesis.field_characters,
             answers=answers,
         )
-        for asked, spans in turns(categories, passage=passage, dialect=dialect, answers=answers)
-    ]
+        prompts.append(prompt)
+    return prompts
 
 
 async def ask(session: Session, prompt: Prompt, *, drawn: Sampling | None = None) -> tuple[Completion, bool]:

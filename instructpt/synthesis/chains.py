@@ -28,6 +28,7 @@ from instructpt.records import Document, Reject, Shot
 from instructpt.synthesis.dialects import Dialect
 from instructpt.synthesis.markup import NOTHING_KNOWN
 from instructpt.synthesis.spans import shares
+from instructpt.words.evidence import Span, sentences
 from instructpt.words.vocabulary import Vocabulary
 
 MESSAGE_TOKENS = 8
@@ -94,27 +95,50 @@ def measure(
     return Prompt(ids, len(ids), follows, form)
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a passage is asked for at a time."""
+
+    categories: tuple[str, ...]
+    spans: tuple[str, ...] = ()
+    """That an answer is to come from; none: any."""
+    part: Span | None = None
+    """Where they stand; None: anywhere."""
+
+
 def turns(
     categories: Sequence[str],
     *,
     passage: str,
     dialect: Dialect,
     answers: Mapping[str, str] = NOTHING_KNOWN,
-) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """What a passage is asked for at a time: the categories, and the spans that answers are to come from (none: any).
-
-    All at once, as a rule. A dialect that `asks_apart` is asked for one pair after the other; those whose `answers` are
-    spans come first and share out what the passage holds (`spans.shares`), so that pairs spread over all of it. Where
-    it holds less, less is asked for.
+) -> list[Turn]:
+    """All at once, as a rule. A dialect that `asks_apart` is asked for one pair after the other; those whose `answers`
+    are spans come first and share out what the passage holds (`spans.shares`), so that pairs spread over all of it.
+    Where it holds less, less is asked for.
     """
     if not dialect.asks_apart or not categories:
-        return [(tuple(categories), ())]
+        return [Turn(tuple(categories))]
     taken = [name for name in categories if answers.get(name) == "span"]
     others = [name for name in categories if answers.get(name) != "span"]
+    shared = zip(taken, shares(passage, len(taken)), strict=False)
     return [
-        *(((name,), found) for name, found in zip(taken, shares(passage, len(taken)), strict=False)),
-        *(((name,), ()) for name in others),
+        *(Turn((name,), share.spans, share.part) for name, share in shared),
+        *(Turn((name,)) for name in others),
     ]
+
+
+def shown(passage: str, part: Span, *, vocabulary: Vocabulary, context_tokens: int) -> str:
+    """What a model sees of a passage that it is to ask about a part of: the sentences of that part, and before them as
+    many as fit `context_tokens` together with them."""
+    bounds = [one for one in sentences(passage) if one[0] < part[1]]
+    sizes = list(map(len, vocabulary.encode_arrays([passage[slice(*one)] for one in bounds])))
+    first = next(place for place, one in enumerate(bounds) if part[0] < one[1])
+    room = context_tokens - sum(sizes[first:])
+    while first and sizes[first - 1] <= room:
+        first -= 1
+        room -= sizes[first]
+    return passage[bounds[first][0] : bounds[-1][1]]
 
 
 def joined(document: Document, parts: Sequence[Shot]) -> Shot:

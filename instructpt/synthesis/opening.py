@@ -222,6 +222,7 @@ class ModelStage(Stage[Group]):
                 write=write,
                 answers=prompting.answers,
                 field_characters=prompting.field_characters,
+                context_tokens=prompting.context_tokens,
                 stop=watching(run.budget, shared.purse),
                 pay=shared.purse.pay,
             )

@@ -1,14 +1,15 @@
 """What in a passage may be asked for, shared out among the pairs that are asked for one by one.
 
-    passage     Carlo Janka (born 15 October 1986) is a champion ski racer from Switzerland.
+    passage     Carlo Janka (born 15 October 1986) is a champion ski racer. He comes from Switzerland.
     places      Carlo Janka | 15 October 1986 | a champion ski racer | Switzerland
-    2 shares    [Carlo Janka, 15 October 1986]    [a champion ski racer, Switzerland]
+    2 shares    [Carlo Janka, 15 October 1986]    [Switzerland]
 
 A model that is held to a part of a passage in which it finds nothing to ask names any word at all: of 40 pairs of a
 tuned one, held to all runs of words, 17 asked for "said", "like", "a problem" and their kind, and 2 were right
 (docs/log.md). So in English a place is a name, a number with what it counts, or what an article or a preposition leads
-in, up to where the phrase ends. In other languages it is a sentence, with every run of words that neither begins nor
-ends oddly.
+in, up to where the phrase ends; and of a passage with names or numbers, these alone are asked for: about half of such
+pairs were right, and hardly any of the others. In other languages a place is a sentence, with every run of words that
+neither begins nor ends oddly.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
-from instructpt.words.evidence import sentences
+from instructpt.words.evidence import Span, sentences
 from instructpt.words.languages import common_words, identify
 
 MAX_SPAN_WORDS = 8
@@ -34,7 +36,16 @@ _BLANKS = re.compile(r"\S+")
 _BREAK = re.compile(r"[;:!?]\s|\n")
 """What a span does not go across: where another clause, or an item of a list, begins."""
 
-_TOKEN = re.compile(r"[$€£]?\d[\d.,:/]*\d%?|[$€£]?\d%?|[^\W\d_](?:[\w’'.-]*\w)?|\n|\S")
+_TOKEN = re.compile(r"(?:[A-Z]\.)+(?=\W)|[$€£]?\d[\d.,:/]*\d%?|[$€£]?\d%?|[^\W\d_](?:[\w’'.-]*\w)?|\n|\S")
+_OPENINGS = "\n\"“‘'(-•*:<"
+_ASIDE = re.compile(
+    r"<\w+>|§\s*\S+|\((?:[^()]*\bet al\b[^()]*|[^()\d]*[A-Z]\w+,? (?:19|20)\d\d[a-z]?(?:[;,][^()]*)?)\)?"
+)
+"""What nobody asks for: marks such as <UNK>, numbers of sections, and whom a text cites, also where the brackets end in
+another sentence ("(Hogan et al.")."""
+_PART_OF_WORD = re.compile(r"[^\W\d_]|-\d|\D?[\d.,]+-[^\W\d_]")
+"""A number in "11-beta" or "r-5"."""
+_YEAR = re.compile(r"(?:1\d|20)\d\d")
 _PAST = re.compile(r"[^e]ed$")
 _NUMBER_WORDS_TEXT = """two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
     sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million
@@ -52,22 +63,57 @@ _NO_PHRASE_TEXT = """a also although always am among an any are be became been b
     quite ran rather said same saw say says see seen set several shall she should since so some stood still such than
     that the their them themselves then there therefore these they think thinks this those though thus told too took
     towards until upon us use used uses usually very want wants was we went were what when where whether which while
-    who whom whose why will within won would wrote yet you your"""
+    who whom whose why will within won would wrote yet you your mr mrs ms dr prof st"""
 _NO_PHRASE = frozenset(_NO_PHRASE_TEXT.split())
-"""Where a phrase ends: verbs, pronouns, words that name nothing."""
+"""Where a phrase ends: verbs, pronouns, titles, words that name nothing."""
 
 
-def shares(passage: str, number: int) -> list[tuple[str, ...]]:
-    """The spans of a passage for each of `number` pairs, in the passage's order and none in two; fewer, where there are
-    fewer places, and none where there is nothing to ask for."""
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one pair may ask for."""
+
+    spans: tuple[str, ...]
+    """Of one sentence, in its order."""
+    part: Span
+    """Where in the passage they stand: the sentence, or a piece of it."""
+
+
+def shares(passage: str, number: int) -> list[Share]:
+    """What each of `number` pairs may ask for, in the passage's order, no place in two; fewer, where there are fewer
+    places, and none where there is nothing to ask for.
+
+    In English names and numbers, if the passage has any. Every sentence with some gets its turn before one gets a
+    second; where there are more sentences than pairs, those with the most.
+    """
     language = identify(passage).language
-    if language == "english":
-        places = [tuple(dict.fromkeys(place)) for place in _english_places(passage)]
-        number = min(number, len(places))
-        cuts = [place * len(places) // number for place in range(number + 1)] if number else []
-        return [tuple(dict.fromkeys(sum(places[first:last], ()))) for first, last in pairwise(cuts)]
-    found = (tuple(_runs(part, bare=common_words(language))) for part in _parts(passage, number))
-    return [share for share in found if share]
+    if language != "english":
+        bare = common_words(language)
+        found = ((tuple(_runs(passage, part, bare=bare)), part) for part in _parts(passage, number))
+        return [Share(spans, part) for spans, part in found if spans]
+    held = [(part, places) for part in sentences(passage) if (places := list(_english_places(passage, part)))]
+    strong = [(part, [place for place in places if place.is_strong]) for part, places in held]
+    held = [one for one in strong if one[1]] or held
+    if number < len(held):
+        cuts = [place * len(held) // number for place in range(number + 1)] if number else []
+        held = [max(held[first:last], key=lambda one: len(one[1])) for first, last in pairwise(cuts)]
+    turns = [1] * len(held)
+    for _ in range(min(number, sum(len(places) for _, places in held)) - len(held)):
+        turns[max(range(len(held)), key=lambda one: (len(held[one][1]) - turns[one], -one))] += 1
+    found_shares = []
+    for (part, places), count in zip(held, turns, strict=True):
+        cuts = [place * len(places) // count for place in range(count + 1)]
+        for first, last in pairwise(cuts):
+            spans = dict.fromkeys(span for place in places[first:last] for span in place.spans)
+            found_shares.append(Share(tuple(spans), part))
+    return found_shares
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    spans: tuple[str, ...]
+    """Those that overlap."""
+    is_strong: bool
+    """Whether there is a name or a number in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,36 +125,58 @@ class _Token:
     """name, number, plain, function, or mark."""
 
 
-def _english_places(passage: str) -> Iterator[list[str]]:
-    """Spans that overlap, together."""
-    names = {
-        token for start, stop in sentences(passage) for token in list(_TOKEN.findall(passage, start, stop))[1:]
-        if token[0].isupper()
-    }  # fmt: skip
-    for start, stop in sentences(passage):
-        tokens = list(_tokens(passage, start, stop, names))
-        place, reach = list[str](), 0
-        for first, last in sorted(_english_spans(tokens)):
-            if place and first >= reach:
-                yield place
-                place = []
-            place.append(passage[tokens[first].start : tokens[last - 1].stop])
-            reach = max(reach, last)
-        if place:
-            yield place
+def _english_places(passage: str, part: Span) -> Iterator[_Place]:
+    tokens = list(_tokens(passage, *part, _names(passage)))
+    ranges, reach = list[Span](), 0
+
+    def place() -> _Place:
+        strong = [one for one in ranges if _is_strong(tokens[slice(*one)])]
+        spans = (passage[tokens[first].start : tokens[last - 1].stop] for first, last in strong or ranges)
+        return _Place(tuple(dict.fromkeys(spans)), bool(strong))
+
+    for first, last in sorted(_english_spans(tokens)):
+        if ranges and first >= reach:
+            yield place()
+            ranges = []
+        ranges.append((first, last))
+        reach = max(reach, last)
+    if ranges:
+        yield place()
 
 
-def _tokens(passage: str, start: int, stop: int, names: set[str]) -> Iterator[_Token]:
-    """names: words that have a capital where they do not begin a sentence."""
+def _is_strong(span: list[_Token]) -> bool:
+    """Whether a name is in it, or a number that says what it counts, or is long; "ten" and "8" alone are nothing."""
+    if any(token.kind == "name" for token in span):
+        return True
+    numbers = [token.text for token in span if token.kind == "number"]
+    return bool(numbers) and (len(span) > 1 or (len(numbers[0]) > 2 and not numbers[0].isalpha()))
+
+
+@lru_cache(maxsize=8)
+def _names(passage: str) -> frozenset[str]:
+    """Words that have a capital where they do not begin a sentence, or a quotation."""
+    return frozenset(
+        token
+        for start, stop in sentences(passage)
+        for before, token in pairwise(_TOKEN.findall(passage, start, stop))
+        if token[0].isupper() and before not in _OPENINGS
+    )
+
+
+def _tokens(passage: str, start: int, stop: int, names: frozenset[str]) -> Iterator[_Token]:
+    """names: see `_names`."""
     before = ""
+    aside = [found.span() for found in _ASIDE.finditer(passage, start, stop)]
     tokens = list(_TOKEN.finditer(passage, start, stop))
     for found, after in zip(tokens, [*tokens[1:], None], strict=True):
         text = found[0]
         folded = text.casefold()
-        begins = (not before or before in "\n\"“‘'(-•*:") and not (after and after[0][0].isupper())
-        if not _WORD.search(text):
+        begins = (not before or before in _OPENINGS) and not (after and after[0][0].isupper())
+        if not _WORD.search(text) or any(first <= found.start() < last for first, last in aside):
             kind = "mark"
-        elif text[0].isdigit() or text[0] in "$€£" or folded in _NUMBER_WORDS:
+        elif folded in _NUMBER_WORDS or (
+            text[0] in "0123456789$€£" and not _PART_OF_WORD.match(passage, max(0, found.start() - 1))
+        ):
             kind = "number"
         elif folded in _NO_PHRASE or folded in _LEADS or folded in common_words("english"):
             kind = "function"
@@ -131,7 +199,8 @@ def _english_spans(tokens: list[_Token]) -> Iterator[tuple[int, int]]:
                 continue  # a reference, or an item of a list
             run_end = _run_end(tokens, first)
             yield first, run_end
-            if (stop := _phrase_end(tokens, run_end)) > run_end:
+            stop = _phrase_end(tokens, run_end)
+            if stop > run_end and not _YEAR.fullmatch(token.text):
                 yield first, stop
         elif token.text.casefold() in _ARTICLES:
             yield from _phrase(tokens, first, first + 1)
@@ -142,6 +211,8 @@ def _english_spans(tokens: list[_Token]) -> Iterator[tuple[int, int]]:
 def _run_end(tokens: list[_Token], first: int) -> int:
     """Where a run of names and numbers ends; a link or two ("of the", "to") may stand between two of them."""
     is_name = "name" in {token.kind for token in tokens[first : first + 2]}  # "15 October 1986", too
+    if _YEAR.fullmatch(tokens[first].text):
+        is_name = False  # "In 2004 Monterrey hosted"
     kinds, links = ({"name", "number"}, _NAME_LINKS) if is_name else ({"number"}, _NUMBER_LINKS)
     last = first + 1
     while last < len(tokens) and last - first < MAX_SPAN_WORDS:
@@ -177,7 +248,7 @@ def _phrase_end(tokens: list[_Token], start: int) -> int:
     return stop if stop - start <= MAX_PHRASE_WORDS else start
 
 
-def _parts(passage: str, number: int) -> list[str]:
+def _parts(passage: str, number: int) -> list[Span]:
     """The passage in so many parts, in order: runs of sentences, or pieces of them where there are fewer sentences.
 
     The same span would get the same question: with 7 spans in 4 sentences, whole ones, 3 of 7 questions were asked
@@ -190,10 +261,10 @@ def _parts(passage: str, number: int) -> list[str]:
         bounds = [piece for start, stop in bounds for piece in _pieces(passage, start, stop, -(-number // len(bounds)))]
     number = min(number, len(bounds))
     cuts = [place * len(bounds) // number for place in range(number + 1)]
-    return [passage[bounds[first][0] : bounds[last - 1][1]] for first, last in pairwise(cuts)]
+    return [(bounds[first][0], bounds[last - 1][1]) for first, last in pairwise(cuts)]
 
 
-def _pieces(passage: str, start: int, stop: int, number: int) -> Iterator[tuple[int, int]]:
+def _pieces(passage: str, start: int, stop: int, number: int) -> Iterator[Span]:
     """A sentence in at most so many pieces of about as many words."""
     words = [match.span() for match in _BLANKS.finditer(passage, start, stop)]
     cuts = [place * len(words) // number for place in range(number + 1)]
@@ -202,14 +273,15 @@ def _pieces(passage: str, start: int, stop: int, number: int) -> Iterator[tuple[
             yield words[first][0], words[last - 1][1]
 
 
-def _runs(part: str, *, bare: frozenset[str]) -> Iterator[str]:
+def _runs(passage: str, part: Span, *, bare: frozenset[str]) -> Iterator[str]:
     """Runs of words of one sentence that do not end with a word that names nothing, without half a pair of brackets."""
-    for start, stop in sentences(part):
-        words = [found for found in CHUNK.finditer(part, start, stop) if _WORD.search(found[0])]
+    text = passage[slice(*part)]
+    for start, stop in sentences(text):
+        words = [found for found in CHUNK.finditer(text, start, stop) if _WORD.search(found[0])]
         for first, word in enumerate(words):
             for last in words[first : first + MAX_SPAN_WORDS]:
-                text = part[word.start() : last.end()]
-                if _BREAK.search(text):
+                run = text[word.start() : last.end()]
+                if _BREAK.search(run):
                     break
-                if last[0].casefold() not in bare and text.count("(") == text.count(")"):
-                    yield text
+                if last[0].casefold() not in bare and run.count("(") == run.count(")"):
+                    yield run

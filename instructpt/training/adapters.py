@@ -113,16 +113,42 @@ def save(model: PreTrainedModel, folder: Path) -> None:
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
 
 
-def write_adapters(learned: Path, folder: Path, *, base: str, dtype: torch.dtype) -> int:
+def write_adapters(learned: Path, folder: Path, *, base: str, dtype: torch.dtype, below: Path | None = None) -> int:
     """Write the adapters that `save` wrote to `learned` once more, to be passed on; how many numbers they hold.
 
-    base: what whoever loads them is to call the model that they belong to.
+    base: what whoever loads them is to call the model that they belong to. below: adapters of that base on top of which
+    `learned` was trained; both come out as one. Raises InputError if the two belong to other layers.
     """
-    config = orjson.loads((learned / CONFIG).read_bytes()) | {"base_model_name_or_path": base}
+    config, tensors = orjson.loads((learned / CONFIG).read_bytes()), load_file(learned / WEIGHTS)
+    if below is not None:
+        config, tensors = _stacked(config, tensors, below)
+    config |= {"base_model_name_or_path": base}
     (folder / CONFIG).write_bytes(orjson.dumps(config, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
-    tensors = {name: value.to(dtype) for name, value in load_file(learned / WEIGHTS).items()}
+    tensors = {name: value.to(dtype) for name, value in tensors.items()}
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     return sum(value.numel() for value in tensors.values())
+
+
+def _stacked(
+    config: dict[str, Any], tensors: dict[str, torch.Tensor], below: Path
+) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Two adapters of one layer as one of both ranks: B A + B' A' = [B B'] [A; A']."""
+    lower, lower_tensors = orjson.loads((below / CONFIG).read_bytes()), load_file(below / WEIGHTS)
+    if lower_tensors.keys() != tensors.keys():
+        raise InputError(
+            f"the adapters in {below} belong to other layers than the new ones: give the same --lora-layers"
+        )
+    rank = lower["r"] + config["r"]
+    scale = config["lora_alpha"] / config["r"]
+    lower_scale = lower["lora_alpha"] / lower["r"]
+    joined = {}
+    for name, upper in tensors.items():
+        under = lower_tensors[name].to(upper.dtype)
+        if ".lora_A." in name:
+            joined[name] = torch.cat([under, upper])
+        else:
+            joined[name] = torch.cat([under * (lower_scale / scale), upper], dim=1)
+    return config | {"r": rank, "lora_alpha": scale * rank}, joined
 
 
 def load(model: PreTrainedModel, folder: Path) -> None:

@@ -73,6 +73,14 @@ def test_pairs_go_where_their_answer_is() -> None:
     assert assign(records, [first, second], kinds) == [0, 1, 1, None, 1, 0, None, 0]  # type: ignore[arg-type]
 
 
+def test_no_pair_goes_to_a_window_that_lacks_a_name_in_its_question() -> None:
+    windows = ["Ada wrote the first program in 1843.", "She died in 1852, and Babbage lived on until 1871."]
+    questions = ["When did Ada die?", "When did Babbage die?", "Until when did Babbage live on?", "When did Byron die?"]
+    answers = ["1852", "1871", "1871", "1852"]
+    records = [row(question=asked, answer=said) for asked, said in zip(questions, answers, strict=True)]
+    assert assign(records, windows, ["span"] * 4) == [None, 1, 1, 1]
+
+
 def test_split_contexts_are_shots_of_their_own_and_the_rest_is_counted() -> None:
     first, second = STORY.split("\n\n")
     records = [

@@ -164,21 +164,22 @@ def test_a_reader_learns_answers_and_says_what_it_says_where_there_is_none(base:
     assert "</END>" in learnt
 
 
+ADAPTERS_ALONE = {
+    "sets": SETS[:1],
+    "dialect": "answers",
+    "tuning_tokens": 2048,
+    "row_tokens": 256,
+    "batch_tokens": 1024,
+    "lora_rank": 2,
+    "lora_layers": 1,
+    "precision": "float32",
+    "reader": "shipped:reader",
+    "adapters_only": True,
+}
+
+
 def test_adapters_alone_are_passed_on_and_found_again_beside_their_base(base: Path, tmp_path: Path) -> None:
-    recipe = synthesizer(
-        base=str(base),
-        sets=SETS[:1],
-        dialect="answers",
-        tuning_tokens=2048,
-        row_tokens=256,
-        batch_tokens=1024,
-        lora_rank=2,
-        lora_layers=1,
-        precision="float32",
-        reader="shipped:reader",
-        adapters_only=True,
-    )
-    folder = made(recipe, tmp_path)
+    folder = made(synthesizer(base=str(base), **ADAPTERS_ALONE), tmp_path)  # type: ignore[arg-type]
     names = {path.name for path in folder.iterdir()}
     assert {"adapter_config.json", "adapter_model.safetensors", "synthesizer.json", "README.md"} <= names
     assert "model.safetensors" not in names
@@ -190,6 +191,25 @@ def test_adapters_alone_are_passed_on_and_found_again_beside_their_base(base: Pa
         assert torch.allclose(weight, whole.state_dict()[name], atol=2e-2), name
     with pytest.raises(RecipeError, match="all weights of tuned are tuned: give --lora-rank"):
         synthesizer(base=str(base), lora_rank=0, adapters_only=True)
+
+
+def test_adapters_are_tuned_on_and_come_out_as_one_beside_the_first_base(base: Path, tmp_path: Path) -> None:
+    first = made(synthesizer(base=str(base), **ADAPTERS_ALONE), tmp_path / "first")  # type: ignore[arg-type]
+    again = synthesizer(base=str(first), context_tokens=64, **ADAPTERS_ALONE)  # type: ignore[arg-type]
+    folder = made(again, tmp_path / "second")
+    config = orjson.loads((folder / "adapter_config.json").read_bytes())
+    assert (config["r"], config["base_model_name_or_path"]) == (4, str(base))
+    assert read_prompting(folder).context_tokens == 64
+    words = vocabulary.load(folder)
+    groups = list(Run(root=str(tmp_path / "second")).records(again.tasks))
+    assert {len(group.shots) for group in groups} == {1}
+    assert max(map(len, words.encode_arrays([group.shots[0].document.text for group in groups]))) <= 64
+    whole = AutoModelForCausalLM.from_pretrained(tmp_path / "second" / "tuned" / "00000" / "model", dtype=torch.float32)
+    merged = AutoModelForCausalLM.from_pretrained(local_folder(folder), dtype=torch.float32)
+    for name, weight in merged.state_dict().items():
+        assert torch.allclose(weight, whole.state_dict()[name], atol=2e-2), name
+    with pytest.raises(RecipeError, match="context_tokens is 64 for the dialect tags: it goes with answers first"):
+        synthesizer(base=str(base), dialect="tags", context_tokens=64)
 
 
 def test_rows_are_no_longer_than_the_base_reads(base: Path) -> None:

@@ -12,11 +12,23 @@ from hypothesis import strategies as st
 from instructpt.engines import Conversation
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Pair, Reject, Shot
-from instructpt.synthesis.chains import CONVERSATION_TOKENS, MESSAGE_TOKENS, Prompt, chains, fit, joined, measure, turns
+from instructpt.synthesis.chains import (
+    CONVERSATION_TOKENS,
+    MESSAGE_TOKENS,
+    Prompt,
+    Turn,
+    chains,
+    fit,
+    joined,
+    measure,
+    shown,
+    turns,
+)
 from instructpt.synthesis.chat import Chat
 from instructpt.synthesis.dialects import Dialect, open_dialect
 from instructpt.synthesis.steered import Steered
 from instructpt.synthesis.tags import Tags
+from instructpt.words.evidence import sentences
 from instructpt.words.vocabulary import Vocabulary
 
 PAIR = Pair("What does it eat?", "Fish.")
@@ -138,37 +150,49 @@ def test_a_guided_prompt_carries_the_form_of_its_answer(dialect: Dialect, small_
     assert guided.content == free.content
 
 
-PASSAGE = "The heron is grey and lives on fish. Its nest is a pile of sticks. It was there in 1910."
+PASSAGE = "The heron Ada has fish from Norway. Its nest is a pile of sticks. It was there in 1910."
 KINDS = {"spans": "span", "titles": "free"}
 
 
 def test_most_dialects_are_asked_for_all_pairs_at_once() -> None:
     asked = ["spans", "titles", "spans"]
     for dialect in (Steered(), open_dialect("chat")):
-        assert turns(asked, passage=PASSAGE, dialect=dialect, answers=KINDS) == [(tuple(asked), ())]
-    assert turns([], passage=PASSAGE, dialect=open_dialect("answers"), answers=KINDS) == [((), ())]
+        assert turns(asked, passage=PASSAGE, dialect=dialect, answers=KINDS) == [Turn(tuple(asked))]
+    assert turns([], passage=PASSAGE, dialect=open_dialect("answers"), answers=KINDS) == [Turn(())]
 
 
 def test_pairs_that_are_asked_for_apart_share_out_what_the_passage_holds() -> None:
     asked = ["spans", "titles", "spans"]
-    assert turns(asked, passage=PASSAGE, dialect=open_dialect("answers"), answers=KINDS) == [
-        (("spans",), ("The heron", "fish")),
-        (("spans",), ("a pile", "a pile of sticks", "sticks", "1910")),
-        (("titles",), ()),
+    first, _, third = sentences(PASSAGE)
+    answers = open_dialect("answers")
+    assert turns(asked, passage=PASSAGE, dialect=answers, answers=KINDS) == [
+        Turn(("spans",), ("The heron Ada", "Ada", "Norway"), first),
+        Turn(("spans",), ("1910",), third),
+        Turn(("titles",)),
     ]
+    found = turns(["spans"] * 3, passage=PASSAGE, dialect=answers, answers=KINDS)
+    assert [turn.spans for turn in found] == [("The heron Ada", "Ada"), ("Norway",), ("1910",)]
+    assert [turn.part for turn in found] == [first, first, third]
 
 
 def test_of_a_passage_that_holds_less_less_is_asked_for() -> None:
     answers = open_dialect("answers")
-    found = turns(["spans"] * 99, passage=PASSAGE, dialect=answers, answers=KINDS)
-    assert [spans for _, spans in found] == [
-        ("The heron",),
-        ("fish",),
-        ("a pile", "a pile of sticks", "sticks"),
-        ("1910",),
-    ]
+    assert len(turns(["spans"] * 99, passage=PASSAGE, dialect=answers, answers=KINDS)) == 3
     assert turns(["spans"] * 3, passage="and so it was, as they say.", dialect=answers, answers=KINDS) == []
-    assert turns(["titles"], passage="and so it was.", dialect=answers, answers=KINDS) == [(("titles",), ())]
+    assert turns(["titles"], passage="and so it was.", dialect=answers, answers=KINDS) == [Turn(("titles",))]
+
+
+def test_around_what_is_asked_for_as_many_sentences_before_it_are_shown_as_fit(small_vocabulary: Vocabulary) -> None:
+    passage = "The heron eats fish.  It waits in water.\nIt flies home. The end is near."
+    bounds = sentences(passage)
+    sizes = list(map(len, small_vocabulary.encode_arrays([passage[slice(*one)] for one in bounds])))
+    for first in range(3):
+        for tokens in (sum(sizes[first:3]), sum(sizes[max(0, first - 1) : 3]) - (first > 0)):
+            seen = shown(passage, bounds[2], vocabulary=small_vocabulary, context_tokens=tokens)
+            assert seen == passage[bounds[first][0] : bounds[2][1]]
+    assert shown(passage, bounds[2], vocabulary=small_vocabulary, context_tokens=1) == "It flies home."
+    inside = (bounds[1][0] + 3, bounds[1][1] - 3)
+    assert shown(passage, inside, vocabulary=small_vocabulary, context_tokens=1) == "It waits in water."
 
 
 def test_what_was_written_apart_is_one_shot() -> None:

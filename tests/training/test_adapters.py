@@ -166,3 +166,33 @@ def test_settings_out_of_range_are_refused(change):
 def test_a_full_tuning_may_not_go_on_as_lora(undisturbed, vocabulary_folder):
     with pytest.raises(ValueError, match="lora"):
         list(toy_run(undisturbed[0], vocabulary_folder))
+
+
+@pytest.mark.parametrize("alphas", [(8, 8), (8, 2)])
+def test_adapters_on_top_of_adapters_come_out_as_one(tmp_path, alphas):
+    base, below, above, out = (tmp_path / name for name in ("base", "below", "above", "out"))
+    toy_model().save_pretrained(base)
+    model = toy_model()
+    for folder, alpha, rank in zip((below, above), alphas, (4, 2), strict=True):
+        adapters.wrap(model, Lora(rank=rank, alpha=alpha), seed=rank)
+        with torch.no_grad():
+            for number, parameter in enumerate(adapters.adapters(model).values()):
+                parameter.add_(0.01 * (number + 1))
+        folder.mkdir()
+        adapters.save(model, folder)
+        adapters.merge(model)
+    out.mkdir()
+    num_numbers = adapters.write_adapters(above, out, base=str(base), dtype=torch.float32, below=below)
+    assert num_numbers == sum(value.numel() for value in load_file(out / "adapter_model.safetensors").values())
+    loaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), str(out))
+    assert torch.allclose(logits(loaded.merge_and_unload()), logits(model), atol=1e-5)
+
+
+def test_adapters_of_other_layers_are_not_put_together(tmp_path):
+    for name, layers in (("below", None), ("above", 1)):
+        model = toy_model()
+        adapters.wrap(model, Lora(rank=2, alpha=4, last_layers=layers), seed=0)
+        (tmp_path / name).mkdir()
+        adapters.save(model, tmp_path / name)
+    with pytest.raises(InputError, match="other layers than the new ones: give the same --lora-layers"):
+        adapters.write_adapters(tmp_path / "above", tmp_path, base="x", dtype=torch.float32, below=tmp_path / "below")
