@@ -15,9 +15,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
-from instructpt.artifacts import read_manifest
 from instructpt.artifacts.storage import Folder, read_parquet
 from instructpt.errors import ArtifactError, UserError
 from instructpt.records import Document, Group, Text
@@ -25,7 +24,8 @@ from instructpt.report.artifacts import Artifact, load_one
 from instructpt.report.tables import printable
 
 Traced = Document | Group | Text
-_TRACED: dict[str, type[Traced]] = {kind.__name__: kind for kind in (Document, Group, Text)}
+TRACED = get_args(Traced)
+"""Records that can be followed back."""
 _PASSAGE_IDS = "shots.list.element.document.id"
 """The column of a group's passages' ids."""
 _SHOWN_CHARACTERS = 80
@@ -37,15 +37,17 @@ class Hop:
 
     depth: int
     """Of the tree: a group has a branch for each of its passages."""
-    artifact: str
-    stage: str
-    fingerprint: str
-    """Of the artifact: what was made, from what, how."""
+    artifact: Artifact
     shard: int
     row: int
     """In its shard, from 0."""
     record: Traced
     notes: tuple[str, ...]
+
+    def start(self, characters: int) -> str:
+        """How its text begins, on one line."""
+        text = self.record.shots[0].document.text if isinstance(self.record, Group) else self.record.text
+        return " ".join(text[: 2 * characters].split())
 
 
 def trace(path: str, name: str) -> Iterator[Hop]:
@@ -54,68 +56,50 @@ def trace(path: str, name: str) -> Iterator[Hop]:
     name: the id of a text, group, document or passage; where it repeats, its first record. Each hop comes before those
     it was made from. Raises ArtifactError if the artifact is not finished, or holds no such record.
     """
-    folder = Folder.at(path)
     artifact = load_one(path)
-    root = Folder.at(folder.path.rstrip("/").rpartition("/")[0])
-    starts = [artifact] if _kind(artifact) else [made for made in _inputs(artifact, root) if _kind(made)]
+    starts = [artifact] if artifact.kind in TRACED else _inputs(artifact)
     for start in starts:
-        place = _find(start, {name}, first_shard=0)
-        if place is not None:
-            yield from _hops(start, place, root, depth=0)
+        if (place := _find(start, {name}, first_shard=0)) is not None:
+            yield from trace_at(start, *place)
             return
     searched = ", ".join(start.name for start in starts) or artifact.name
     raise ArtifactError(f"no record {name!r} in {searched}: give an id as `instructpt show {path}` prints them")
 
 
-def trace_at(path: str, *, shard: int, row: int) -> Iterator[Hop]:
-    """The record in this place of the artifact at `path`, and all it came from: exact also where ids repeat."""
-    folder = Folder.at(path)
-    root = Folder.at(folder.path.rstrip("/").rpartition("/")[0])
-    yield from _hops(load_one(path), (shard, row), root, depth=0)
+def trace_at(artifact: Artifact, shard: int, row: int, *, depth: int = 0) -> Iterator[Hop]:
+    """The record in this place of an artifact, and all it came from: exact also where ids repeat."""
+    record = _read(artifact, shard, row)
+    tell = _NOTES.get(artifact.stage)
+    yield Hop(depth, artifact, shard, row, record, tuple(tell(artifact, shard, record)) if tell else ())
+    for source, place in _origins(record, _inputs(artifact), shard):
+        yield from trace_at(source, *place, depth=depth + 1)
 
 
 def lines(hop: Hop) -> Iterator[str]:
     """A hop for a terminal: where it is, how it was made, how its text begins. Control characters are shown."""
-    indent, record = "  " * hop.depth, hop.record
-    place = f"{hop.artifact}/{hop.shard:05d}, row {hop.row:,}"
-    yield f"{indent}{place}  {hop.stage}  {printable(record.id)}  fingerprint {hop.fingerprint}"
-    text = record.shots[0].document.text if isinstance(record, Group) else record.text
-    start = " ".join(text[: 2 * _SHOWN_CHARACTERS].split())
+    indent, made = "  " * hop.depth, hop.artifact
+    place = f"{made.name}/{hop.shard:05d}, row {hop.row:,}"
+    yield f"{indent}{place}  {made.stage}  {printable(hop.record.id)}  fingerprint {made.manifest['fingerprint']}"
+    start = hop.start(_SHOWN_CHARACTERS)
     for note in (*hop.notes, f'"{start[:_SHOWN_CHARACTERS]}{"..." if len(start) > _SHOWN_CHARACTERS else ""}"'):
         yield f"{indent}    {printable(note)}"
 
 
-def _hops(artifact: Artifact, place: tuple[int, int], root: Folder, *, depth: int) -> Iterator[Hop]:
-    shard, row = place
-    record = _read(artifact, shard, row)
-    fingerprint = read_manifest(artifact.folder)["fingerprint"]
-    tell = _NOTES.get(artifact.stage)
-    notes = tuple(tell(artifact, shard, record)) if tell else ()
-    yield Hop(depth, artifact.name, artifact.stage, fingerprint, shard, row, record, notes)
-    inputs = [source for source in _inputs(artifact, root) if _kind(source)]
-    for source, found in _origins(record, inputs, shard):
-        yield from _hops(source, found, root, depth=depth + 1)
-
-
 def _origins(record: Traced, inputs: Sequence[Artifact], shard: int) -> Iterator[tuple[Artifact, tuple[int, int]]]:
     """The records of the inputs that a record was made from: of a group itself before checks, or its passages."""
-
-    def first(ids: Collection[str], like: Document | None = None) -> Iterator[tuple[Artifact, tuple[int, int]]]:
-        for source in inputs:
-            if found := _find(source, ids, first_shard=shard, like=like):
-                yield source, found
-                return
-
-    if isinstance(record, Group):
-        if any(_kind(source) is Group for source in inputs):
-            yield from first((record.id,))
-        else:
-            for shot in record.shots:
-                yield from first((shot.document.id,), shot.document)
-        return
-    mark = "/" if isinstance(record, Text) else "#"  # "{group}/{pair}" of a plain text, "{document}#{passage}"
-    whole = record.id.rpartition(mark)[0]
-    yield from first((record.id, whole) if whole else (record.id,), record if isinstance(record, Document) else None)
+    sought: list[tuple[Collection[str], Document | None]]
+    if isinstance(record, Group) and any(source.kind is Group for source in inputs):
+        sought = [((record.id,), None)]
+    elif isinstance(record, Group):
+        sought = [((shot.document.id,), shot.document) for shot in record.shots]
+    else:
+        mark = "/" if isinstance(record, Text) else "#"  # "{group}/{pair}" of a plain text, "{document}#{passage}"
+        whole = record.id.rpartition(mark)[0]
+        sought = [([record.id, whole] if whole else [record.id], record if isinstance(record, Document) else None)]
+    for ids, like in sought:
+        found = ((source, _find(source, ids, first_shard=shard, like=like)) for source in inputs)
+        if first := next(((source, place) for source, place in found if place), None):
+            yield first
 
 
 def _holds(parent: Document, like: Document) -> bool:
@@ -126,15 +110,10 @@ def _holds(parent: Document, like: Document) -> bool:
     return isinstance(start, int) and parent.text.startswith(like.text, start)
 
 
-def _kind(artifact: Artifact) -> type[Traced] | None:
-    return _TRACED.get(read_manifest(artifact.folder)["record"] or "")
-
-
-def _inputs(artifact: Artifact, root: Folder) -> Iterator[Artifact]:
-    """What an artifact was made from, as far as it is still there."""
-    for name in artifact.inputs:
-        if root.child(name).exists("manifest.json"):
-            yield load_one(root.join(name))
+def _inputs(artifact: Artifact) -> list[Artifact]:
+    """What an artifact was made from, as far as it is still there and can be followed back."""
+    found = (artifact.beside(name) for name in artifact.inputs)
+    return [made for made in found if made is not None and made.kind in TRACED]
 
 
 def _find(
@@ -143,11 +122,9 @@ def _find(
     """Shard and row of the first record with one of the ids, shards that match by number first."""
     import pyarrow.parquet as pq
 
-    kind = _kind(artifact)
-    assert kind is not None
     order = sorted(range(artifact.num_shards), key=lambda shard: shard != first_shard)
     for name in wanted:
-        for column in ["id", *([_PASSAGE_IDS] if kind is Group else [])]:
+        for column in ["id", *([_PASSAGE_IDS] if artifact.kind is Group else [])]:
             for shard in order:
                 with artifact.folder.fs.open(artifact.folder.join(f"{shard:05d}.parquet"), "rb") as file:
                     rows = list(_rows_with(pq.ParquetFile(file, pre_buffer=False), name, column))
@@ -170,10 +147,10 @@ def _rows_with(file: Any, name: str, column: str) -> Iterator[int]:
 
 
 def _read(artifact: Artifact, shard: int, row: int) -> Traced:
-    kind = _kind(artifact)
-    assert kind is not None
+    assert artifact.kind is not None
     with artifact.folder.fs.open(artifact.folder.join(f"{shard:05d}.parquet"), "rb") as file:
-        return next(read_parquet(file, kind, start=row))  # type: ignore[type-var]
+        record: Traced = next(read_parquet(file, artifact.kind, start=row))
+        return record
 
 
 def _read_notes(artifact: Artifact, shard: int, record: Traced) -> Iterator[str]:
@@ -248,10 +225,9 @@ def _template_notes(artifact: Artifact, shard: int, record: Traced) -> Iterator[
     from instructpt.templates.render import render, writings
     from instructpt.words import languages
 
-    settings, (name,) = artifact.settings, artifact.inputs[:1]
+    settings, source = artifact.settings, artifact.beside(artifact.inputs[0])
     yield f"language: {settings['language']}; kind: {record.kind if isinstance(record, Text) else ''}"
-    source = load_one(artifact.folder.path.rstrip("/").rpartition("/")[0] + f"/{name}")
-    if _kind(source) is not Group or settings.get("layout", "drawn") != "drawn":
+    if source is None or source.kind is not Group or settings.get("layout", "drawn") != "drawn":
         return
     form = record.layout if isinstance(record, Text) and record.kind == "written" else ""
     place = _find(source, {record.id.rpartition("/")[0] if form else record.id}, first_shard=shard)

@@ -6,9 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from instructpt.artifacts import Table, read_manifest
-from instructpt.artifacts.storage import Folder
-from instructpt.artifacts.tally import Tally
+from instructpt.artifacts import Table
 from instructpt.errors import ArtifactError
 from instructpt.progress.in_words import summary
 from instructpt.records import Document, Group, Item, Match, Record, Score, Shot, Text
@@ -17,8 +15,6 @@ from instructpt.report.tables import print_table, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-TYPES: dict[str, type[Record]] = {kind.__name__: kind for kind in (Document, Group, Text, Item, Match, Score)}
 
 
 def show(path: str, *, number: int, console: Console) -> None:
@@ -29,16 +25,12 @@ def show(path: str, *, number: int, console: Console) -> None:
     from rich.rule import Rule
     from rich.text import Text as Line
 
-    manifest = read_manifest(Folder.at(path))
-    tally = Tally.from_row(manifest["tally"])
-    console.print(
-        f"{manifest['name']}  {manifest['stage']}  {manifest['num_shards']} shards  {summary(tally)}", markup=False
-    )
-    kind = TYPES.get(manifest["record"] or "")
-    if kind is None:
+    found = load_one(path)
+    console.print(f"{found.name}  {found.stage}  {found.num_shards} shards  {summary(found.tally)}", markup=False)
+    if found.kind is None:
         raise ArtifactError(f"{path} holds files, not records: look into {path}/00000")
-    records: Iterator[Record] = load_one(path).records(kind)  # type: ignore[type-var]
-    if kind is Score:
+    records: Iterator[Record] = found.records(found.kind)
+    if found.kind is Score:
         print_table(_scores(islice(records, number)), console=console)
         return
     for record in islice(records, number):

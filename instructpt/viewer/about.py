@@ -1,4 +1,4 @@
-"""What an artifact is: its counts, what was left out and why, what it was made from; and charts of a sample.
+"""What an artifact is: its counts, what was left out and why, what it and each record came from; charts of a sample.
 
 texts          172 passages in, 158 texts out
   groups       172 passages in, 172 out        483 pairs; left out: not_grounded 70, no_end_tag 61
@@ -13,15 +13,19 @@ from itertools import pairwise
 from typing import Any
 
 from instructpt.assembly.rows import Rows
+from instructpt.errors import InputError
 from instructpt.report.artifacts import Artifact, road
-from instructpt.viewer.library import Library, OpenArtifact
-from instructpt.viewer.search import FILTERS
+from instructpt.report.lineage import TRACED, trace_at
+from instructpt.viewer.library import Library, OpenArtifact, shelf_of
+from instructpt.viewer.search import filters_of
 from instructpt.viewer.shelf import Shelf
 from instructpt.viewer.shown import sources_of
 
 SAMPLE_CHUNKS = 8
 """Row groups in a sample, spread evenly over all."""
 SAMPLE_RECORDS = 4_096
+_SHOWN_CHARACTERS = 160
+"""Of a record on the way back."""
 _MAX_VALUES = 30
 """Of a filter or a chart; the rest is summed up."""
 _LENGTHS = (50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
@@ -30,14 +34,14 @@ _LENGTHS = (50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_
 
 def overview(opened: OpenArtifact) -> dict[str, Any]:
     """What the page needs to open an artifact: no record is read for it."""
-    artifact, manifest = opened.artifact, opened.manifest
+    artifact, manifest = opened.artifact, opened.artifact.manifest
     return {
         "name": artifact.name,
         "stage": artifact.stage,
         "record": opened.record,
         "num_records": len(opened.content) if opened.content is not None else 0,
         "num_shards": artifact.num_shards,
-        "filters": list(FILTERS.get(opened.record, {})),
+        "filters": list(filters_of(opened.content)) if isinstance(opened.content, Shelf) else [],
         "path": artifact.folder.path,
         "version": manifest["version"],
         "fingerprint": manifest["fingerprint"],
@@ -48,11 +52,32 @@ def overview(opened: OpenArtifact) -> dict[str, Any]:
     }
 
 
-def made_from(library: Library, name: str) -> list[dict[str, Any]]:
+def made_from(opened: OpenArtifact) -> list[dict[str, Any]]:
     """The artifact and all it was made from that is still there, each with the names of its inputs, inputs first."""
     return [
         {"name": a.name, "stage": a.stage, "inputs": list(a.inputs), "seconds": round(a.seconds, 1), **_counts(a)}
-        for a in road(library.path_of(name))
+        for a in road(opened.artifact)
+    ]
+
+
+def way(library: Library, opened: OpenArtifact, number: int) -> list[dict[str, Any]]:
+    """The hops from a record back to the rows of files, each with the number of its record in its artifact.
+
+    Raises InputError for records that come from no file, ArtifactError if an artifact on the way is damaged.
+    """
+    if opened.artifact.kind not in TRACED:
+        raise InputError(f"{opened.record} records are not followed back: look at the texts, groups or documents")
+    return [
+        {
+            "depth": hop.depth,
+            "artifact": hop.artifact.name,
+            "stage": hop.artifact.stage,
+            "row": shelf_of(library.opened(hop.artifact.name)).first_of(hop.shard) + hop.row,
+            "id": hop.record.id,
+            "notes": list(hop.notes),
+            "text": hop.start(_SHOWN_CHARACTERS)[:_SHOWN_CHARACTERS],
+        }
+        for hop in trace_at(opened.artifact, *shelf_of(opened).place_of(number))
     ]
 
 
@@ -61,8 +86,8 @@ def charts(opened: OpenArtifact) -> dict[str, Any]:
     shelf = opened.content
     if not isinstance(shelf, Shelf):
         return {"sampled": 0, "of": 0, "charts": [], "values": {}}
-    sampled, tallies = _sample(shelf, opened.record)
-    values = {name: _most(tallies[name])[0] for name in FILTERS[opened.record]}
+    sampled, tallies = _sample(shelf)
+    values = {name: _most(tallies[name])[0] for name in filters_of(shelf)}
     rejects = opened.artifact.named_counts("rejects")
     if "reason" in values and rejects:
         values["reason"] = list(rejects.items())[:_MAX_VALUES]
@@ -85,10 +110,10 @@ def _counts(artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def _sample(shelf: Shelf, record: str) -> tuple[int, dict[str, Counter[Any]]]:
+def _sample(shelf: Shelf) -> tuple[int, dict[str, Counter[Any]]]:
     """How many records were looked at, and what is in them."""
     found: dict[str, Counter[Any]] = {name: Counter() for name, *_ in _CHARTS}
-    found |= {name: Counter() for name in FILTERS[record]}
+    found |= {name: Counter() for name in filters_of(shelf)}
     stride, sampled = max(1, len(shelf) // SAMPLE_CHUNKS), 0
     per_chunk = max(1, SAMPLE_RECORDS // SAMPLE_CHUNKS)
     for start in range(0, len(shelf), stride):

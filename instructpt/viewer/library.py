@@ -9,15 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 from instructpt.artifacts import read_manifest
 from instructpt.artifacts.storage import Folder, damage_named
 from instructpt.assembly.rows import Rows, open_rows
 from instructpt.errors import ArtifactError, InputError
-from instructpt.report.artifacts import Artifact, load, load_one
+from instructpt.report.artifacts import Artifact, artifact_in, load
 from instructpt.viewer.shelf import Shelf
-from instructpt.viewer.shown import KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +23,14 @@ class OpenArtifact:
     """An artifact that is looked at."""
 
     artifact: Artifact
-    manifest: dict[str, Any]
     content: Shelf | Rows | None
     """Its records, its packed rows, or neither (models, vocabularies)."""
 
     @property
     def record(self) -> str:
         """Name of its records' type; "Row" for packed rows, "" for other files."""
-        return "Row" if isinstance(self.content, Rows) else str(self.manifest["record"] or "") if self.content else ""
+        kind = self.artifact.kind
+        return "Row" if isinstance(self.content, Rows) else kind.__name__ if kind else ""
 
 
 class Library:
@@ -44,10 +42,9 @@ class Library:
         if folder.exists("manifest.json") or folder.exists("recipe.json") or not folder.exists():
             read_manifest(folder)
             root, _, self.first = folder.path.rstrip("/").rpartition("/")
-            self.root = Folder.at(_url(folder, root))
+            self.root = Folder(folder.fs, root, folder.is_local)
         else:
-            self.root = folder
-            self.first = list(load(_url(folder, folder.path)))[-1]
+            self.root, self.first = folder, list(load(path))[-1]
         self._opened: dict[str, OpenArtifact] = {}
         self._lock = Lock()
         self.opened(self.first)
@@ -64,15 +61,11 @@ class Library:
                 raise InputError(f"no artifact {name!r} under {self.root.path}: choose from {', '.join(self.names())}")
             manifest = read_manifest(folder)
             known = self._opened.get(name)
-            if known is None or known.manifest != manifest:
+            if known is None or known.artifact.manifest != manifest:
                 with damage_named(folder.path, remove="it"):
-                    artifact = load_one(_url(folder, folder.path))
-                known = self._opened[name] = OpenArtifact(artifact, manifest, _content(artifact, manifest))
+                    artifact = artifact_in(folder)
+                known = self._opened[name] = OpenArtifact(artifact, _content(artifact))
             return known
-
-    def path_of(self, name: str) -> str:
-        """The folder of an artifact, as other parts of the package take it."""
-        return _url(self.root, self.root.join(name))
 
 
 def shelf_of(opened: OpenArtifact) -> Shelf:
@@ -82,15 +75,11 @@ def shelf_of(opened: OpenArtifact) -> Shelf:
     return opened.content
 
 
-def _content(artifact: Artifact, manifest: dict[str, Any]) -> Shelf | Rows | None:
-    if manifest["record"] in KINDS:
+def _content(artifact: Artifact) -> Shelf | Rows | None:
+    if artifact.kind is not None:
         return Shelf(artifact)
-    if manifest["stage"] != "Pack":
+    if artifact.stage != "Pack":
         return None
     if not artifact.folder.is_local:
         raise ArtifactError(f"{artifact.folder.path} holds packed rows on another machine: copy them here to look at")
     return open_rows(Path(artifact.folder.join("joined")))
-
-
-def _url(folder: Folder, path: str) -> str:
-    return path if folder.is_local else str(folder.fs.unstrip_protocol(path))

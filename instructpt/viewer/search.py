@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from instructpt.errors import InputError
-from instructpt.viewer.shelf import Block, Shelf
+from instructpt.viewer.shelf import Shelf
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,17 +66,22 @@ class Searched:
     """Number and stored row of each."""
 
 
-def check(wanted: Query, *, record: str) -> None:
+def filters_of(shelf: Shelf) -> dict[str, str]:
+    """What its records can be filtered by."""
+    return FILTERS.get(getattr(shelf.artifact.kind, "__name__", ""), {})
+
+
+def check(wanted: Query, shelf: Shelf) -> None:
     """Raises InputError for a filter that records of this kind do not have."""
-    known = FILTERS.get(record, {})
+    known = filters_of(shelf)
     for name in wanted.filters:
         if name not in known:
-            raise InputError(f"{record} records cannot be filtered by {name!r}: choose from {', '.join(known)}")
+            raise InputError(f"{shelf.artifact.name} cannot be filtered by {name!r}: choose from {', '.join(known)}")
 
 
-def search(shelf: Shelf, wanted: Query, *, record: str, start: int = 0) -> Iterator[Searched]:
+def search(shelf: Shelf, wanted: Query, *, start: int = 0) -> Iterator[Searched]:
     """Look through the records from number `start` on, a block at a time."""
-    paths = {name: FILTERS[record][name] for name in wanted.filters}
+    paths = {name: filters_of(shelf)[name] for name in wanted.filters}
     columns = list(paths.values()) if not wanted.text else None
 
     def skips(group: pq.RowGroupMetaData) -> bool:
@@ -84,8 +89,9 @@ def search(shelf: Shelf, wanted: Query, *, record: str, start: int = 0) -> Itera
 
     for block in shelf.blocks(start, columns=columns, skips=skips if paths else None):
         numbers = [block.first + place for place in np.flatnonzero(matches(block.batch, wanted, paths)).tolist()]
-        hits = [_whole(shelf, block, number, is_whole=columns is None) for number in numbers if number >= start]
-        yield Searched(block.stop, tuple(hits))
+        found = (number for number in numbers if number >= start)
+        hits = tuple((number, block.row(number) if columns is None else shelf.row(number)) for number in found)
+        yield Searched(block.stop, hits)
 
 
 def matches(batch: pa.RecordBatch, wanted: Query, paths: Mapping[str, str]) -> np.ndarray:
@@ -110,7 +116,9 @@ def matches(batch: pa.RecordBatch, wanted: Query, paths: Mapping[str, str]) -> n
 
 
 def snippet(row: Mapping[str, Any], text: str) -> dict[str, str] | None:
-    """Where a stored row holds `text`: the field, and the characters around. None if no text of it does."""
+    """Where a stored row holds `text`: the field, and the characters around. None if no text of it does, or for ""."""
+    if not text:
+        return None
     pattern = re.compile(re.escape(text), re.IGNORECASE)
     for name, value in _texts(row, ""):
         if found := pattern.search(value):
@@ -134,12 +142,6 @@ def _texts(value: Any, name: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         for inner in value:
             yield from _texts(inner, name)
-
-
-def _whole(shelf: Shelf, block: Block, number: int, *, is_whole: bool) -> tuple[int, dict[str, Any]]:
-    if is_whole:
-        return number, block.batch.slice(number - block.first, 1).to_pylist()[0]
-    return number, shelf.row(number)
 
 
 def _leaves(array: Any, path: str, rows: np.ndarray | None = None) -> Iterator[tuple[str, Any, np.ndarray]]:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from aiohttp.typedefs import Middleware
 from instructpt.assembly.rows import Rows
 from instructpt.engines.addresses import is_loopback
 from instructpt.errors import InputError, InstructptError
-from instructpt.viewer import about, packed, search, shown, way
+from instructpt.viewer import about, packed, search, shown
 from instructpt.viewer.library import Library, OpenArtifact, shelf_of
 from instructpt.words.vocabulary import Vocabulary
 
@@ -50,11 +49,7 @@ SECURITY = {
 }
 """Sent with everything: should corpus text ever become markup, nothing of it runs, loads or leaves."""
 
-_PAGE = {
-    "/": ("index.html", "text/html"),
-    "/viewer.css": ("viewer.css", "text/css"),
-    "/viewer.js": ("viewer.js", "text/javascript"),
-}
+_PAGE = {"/": "index.html", "/viewer.css": "viewer.css", "/viewer.js": "viewer.js"}
 LIBRARY = web.AppKey("library", Library)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -66,13 +61,9 @@ def application(library: Library, *, host: str = "127.0.0.1") -> web.Application
     for path in _PAGE:
         app.router.add_get(path, _page)
     app.router.add_get("/favicon.ico", _no_icon)
-    app.router.add_get("/api/artifacts", _answers(_artifacts))
-    app.router.add_get("/api/{artifact}/about", _answers(_about))
-    app.router.add_get("/api/{artifact}/charts", _answers(_charts))
-    app.router.add_get("/api/{artifact}/records", _answers(_records))
-    app.router.add_get(r"/api/{artifact}/records/{number:\d+}", _answers(_record))
-    app.router.add_get(r"/api/{artifact}/records/{number:\d+}/way", _answers(_way))
     app.router.add_get("/api/{artifact}/search", _search)
+    for path, ask in _ANSWERS.items():
+        app.router.add_get(path, _answers(ask))
     return app
 
 
@@ -94,17 +85,13 @@ def is_ours(name: str, *, host: str) -> bool:
 def _guard(host: str) -> Middleware:
     @web.middleware
     async def guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
-        name = request.host.rpartition(":")[0] if request.host[-1:].isdigit() and ":" in request.host else request.host
-        if not is_ours(name, host=host):
-            return _error(f"this server is not {name}: open it by the address that it printed", status=403)
-        if request.headers.get("Sec-Fetch-Site") == "cross-site" and request.path != "/":
-            return _error("this was asked for by another site: open the page itself", status=403)
         try:
-            response = await handler(request)
+            stranger = _stranger(request, host)
+            response = _json({"error": stranger}, status=403) if stranger else await handler(request)
         except web.HTTPException as refusal:
-            response = _error(f"{request.method} {request.path}: {refusal.reason}", status=refusal.status)
+            response = _json({"error": f"{request.method} {request.path}: {refusal.reason}"}, status=refusal.status)
         except InstructptError as error:
-            response = _error(str(error), status=404 if isinstance(error, InputError) else 409)
+            response = _json({"error": str(error)}, status=404 if isinstance(error, InputError) else 409)
         if not response.prepared:
             response.headers.update(SECURITY)
         return response
@@ -112,10 +99,18 @@ def _guard(host: str) -> Middleware:
     return guard
 
 
-async def _page(request: web.Request) -> web.Response:
-    name, kind = _PAGE[request.path]
-    data = files("instructpt.viewer").joinpath("static", name).read_bytes()
-    return web.Response(body=data, content_type=kind, charset="utf-8")
+def _stranger(request: web.Request, host: str) -> str:
+    """Why a request is refused; "" for one of our own page."""
+    name = request.host.rpartition(":")[0] if request.host[-1:].isdigit() and ":" in request.host else request.host
+    if not is_ours(name, host=host):
+        return f"this server is not {name}: open it by the address that it printed"
+    if request.headers.get("Sec-Fetch-Site") == "cross-site" and request.path != "/":
+        return "this was asked for by another site: open the page itself"
+    return ""
+
+
+async def _page(request: web.Request) -> web.FileResponse:
+    return web.FileResponse(Path(__file__).with_name("static") / _PAGE[request.path])
 
 
 async def _no_icon(request: web.Request) -> web.Response:
@@ -140,7 +135,7 @@ def _artifacts(library: Library, asked: Mapping[str, str]) -> Any:
 
 def _about(library: Library, asked: Mapping[str, str]) -> Any:
     opened = library.opened(asked["artifact"])
-    return {**about.overview(opened), "made_from": about.made_from(library, asked["artifact"])}
+    return {**about.overview(opened), "made_from": about.made_from(opened)}
 
 
 def _charts(library: Library, asked: Mapping[str, str]) -> Any:
@@ -153,28 +148,46 @@ def _records(library: Library, asked: Mapping[str, str]) -> Any:
     if isinstance(opened.content, Rows):
         numbers = range(min(start, len(opened.content)), min(start + count, len(opened.content)))
         return {"records": packed.previews(opened.content, numbers, _vocabulary(library, opened)) if numbers else []}
-    rows = shelf_of(opened).rows(start, count)
-    return {"records": [{"row": number, **shown.preview(opened.record, row)} for number, row in rows]}
+    shelf = shelf_of(opened)
+    rows = shelf.rows(start, count)
+    return {"records": [{"row": number, **shown.preview(shelf.artifact.kind, row)} for number, row in rows]}
 
 
 def _record(library: Library, asked: Mapping[str, str]) -> Any:
     opened, number = library.opened(asked["artifact"]), int(asked["number"])
     if isinstance(opened.content, Rows):
-        if number >= len(opened.content):
-            raise InputError(
-                f"{opened.artifact.name} has no row {number:,}: give a number below {len(opened.content):,}"
-            )
-        row = packed.whole(opened.content, number, _vocabulary(library, opened))
-        for piece in row["pieces_of"]:
-            piece["text"] = way.text_of(library, asked["artifact"], shard=piece["shard"], document=piece["document"])
-        return {"row": number, "record": opened.record, **row}
-    limit = None if asked.get("all") else shown.MAX_CHARACTERS
-    row = shown.whole(opened.record, shelf_of(opened).row(number), max_characters=limit)
+        row = _packed_row(library, opened, opened.content, number)
+    else:
+        shelf, limit = shelf_of(opened), None if asked.get("all") else shown.MAX_CHARACTERS
+        row = shown.whole(shelf.artifact.kind, shelf.row(number), max_characters=limit)
     return {"row": number, "record": opened.record, **row}
 
 
+def _packed_row(library: Library, opened: OpenArtifact, rows: Rows, number: int) -> dict[str, Any]:
+    """A row; of each document in it the text that it was, as artifact and number, if that is still there."""
+    if number >= len(rows):
+        raise InputError(f"{opened.artifact.name} has no row {number:,}: give a number below {len(rows):,}")
+    row = packed.whole(rows, number, _vocabulary(library, opened))
+    texts = opened.artifact.settings["texts"]["artifact"]
+    shelf = shelf_of(library.opened(texts)) if texts in library.names() else None
+    for piece in row["pieces_of"]:
+        place = None if shelf is None else shelf.first_of(piece["shard"]) + piece["document"]
+        piece["text"] = None if place is None else {"artifact": texts, "row": place}
+    return row
+
+
 def _way(library: Library, asked: Mapping[str, str]) -> Any:
-    return way.way(library, asked["artifact"], int(asked["number"]))
+    return {"hops": about.way(library, library.opened(asked["artifact"]), int(asked["number"]))}
+
+
+_ANSWERS: Mapping[str, Callable[[Library, Mapping[str, str]], Any]] = {
+    "/api/artifacts": _artifacts,
+    "/api/{artifact}/about": _about,
+    "/api/{artifact}/charts": _charts,
+    "/api/{artifact}/records": _records,
+    r"/api/{artifact}/records/{number:\d+}": _record,
+    r"/api/{artifact}/records/{number:\d+}/way": _way,
+}
 
 
 def _vocabulary(library: Library, opened: OpenArtifact) -> Vocabulary | None:
@@ -187,15 +200,14 @@ def _vocabulary(library: Library, opened: OpenArtifact) -> Vocabulary | None:
 async def _search(request: web.Request) -> web.StreamResponse:
     """Lines of JSON; the last one says where to go on, or holds an error."""
     library, asked = request.app[LIBRARY], {**request.query, **request.match_info}
-    opened = await asyncio.to_thread(library.opened, asked["artifact"])
-    shelf = shelf_of(opened)
+    shelf = shelf_of(await asyncio.to_thread(library.opened, asked["artifact"]))
     filters = {name: value for name, value in request.query.items() if name not in ("text", "start")}
     wanted, start = search.Query(asked.get("text", ""), filters), _number(asked, "start", 0)
-    search.check(wanted, record=opened.record)
+    search.check(wanted, shelf)
     response = web.StreamResponse(headers={**SECURITY, "Content-Type": "application/x-ndjson; charset=utf-8"})
     await response.prepare(request)
     found = 0
-    steps = search.search(shelf, wanted, record=opened.record, start=start)
+    steps = search.search(shelf, wanted, start=start)
     try:
         while found < MAX_HITS and request.transport is not None and not request.transport.is_closing():
             step = await asyncio.to_thread(next, steps, None)
@@ -205,7 +217,10 @@ async def _search(request: web.Request) -> web.StreamResponse:
             hits = step.hits[: MAX_HITS - found]
             found += len(hits)
             after = hits[-1][0] + 1 if len(hits) < len(step.hits) else step.searched
-            lines = [_hit(opened.record, number, row, wanted.text) for number, row in hits]
+            lines = [
+                {"row": number, **shown.preview(shelf.artifact.kind, row), "snippet": search.snippet(row, wanted.text)}
+                for number, row in hits
+            ]
             goes_on = found >= MAX_HITS and after < len(shelf)
             await response.write(_line({"hits": lines, "searched": after, "next": after if goes_on else None}))
     except ConnectionResetError:
@@ -215,10 +230,6 @@ async def _search(request: web.Request) -> web.StreamResponse:
     return response
 
 
-def _hit(kind: str, number: int, row: Mapping[str, Any], text: str) -> dict[str, Any]:
-    return {"row": number, **shown.preview(kind, row), "snippet": search.snippet(row, text) if text else None}
-
-
 def _number(asked: Mapping[str, str], name: str, default: int) -> int:
     value = asked.get(name, "")
     if value and not (value.isascii() and value.isdigit()):
@@ -226,15 +237,9 @@ def _number(asked: Mapping[str, str], name: str, default: int) -> int:
     return int(value or default)
 
 
-def _json(value: Any) -> web.Response:
-    return web.Response(body=orjson.dumps(value), content_type="application/json")
+def _json(value: Any, *, status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(value), status=status, content_type="application/json")
 
 
 def _line(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _error(message: str, *, status: int) -> web.Response:
-    return web.Response(
-        body=orjson.dumps({"error": message}), status=status, content_type="application/json", headers=SECURITY
-    )

@@ -53,6 +53,11 @@ class Block:
         """One more than the number of the last one."""
         return self.first + int(self.batch.num_rows)
 
+    def row(self, number: int) -> dict[str, Any]:
+        """The stored row of the record with this number."""
+        row: dict[str, Any] = self.batch.slice(number - self.first, 1).to_pylist()[0]
+        return row
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:

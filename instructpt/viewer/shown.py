@@ -16,17 +16,14 @@ from instructpt.records import Document, Group, Item, Match, Pair, Score, Shot, 
 from instructpt.viewer import support
 from instructpt.words import overlap
 
-KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Document, Group, Text, Item, Score, Match)}
-"""The records that can be looked at."""
-
 PREVIEW_CHARACTERS = 260
 MAX_CHARACTERS = 200_000
 """Of one text, unless all of it is asked for."""
 
 
-def preview(kind: str, row: Mapping[str, Any]) -> dict[str, Any]:
+def preview(kind: Any, row: Mapping[str, Any]) -> dict[str, Any]:
     """A line or two of a stored row: its name, what it is, how its text begins."""
-    record = from_row(KINDS[kind], row)
+    record = from_row(kind, row)
     match record:
         case Document():
             return {"id": record.id, "tags": [_short(record.source)], "text": _start(record.text)}
@@ -61,9 +58,9 @@ def preview(kind: str, row: Mapping[str, Any]) -> dict[str, Any]:
             raise AssertionError(kind)
 
 
-def whole(kind: str, row: Mapping[str, Any], *, max_characters: int | None = MAX_CHARACTERS) -> dict[str, Any]:
+def whole(kind: Any, row: Mapping[str, Any], *, max_characters: int | None = MAX_CHARACTERS) -> dict[str, Any]:
     """All of a stored row. max_characters: of each text; None for all."""
-    record = from_row(KINDS[kind], row)
+    record = from_row(kind, row)
     match record:
         case Document():
             return {

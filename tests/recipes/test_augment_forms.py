@@ -58,7 +58,7 @@ def test_a_corpus_is_written_about_in_forms(tmp_path: Path, model: str, capsys: 
     assert Counter(text.layout for text in texts)["facts"] == counts["writings/facts"]
     written = next(text for text in texts if text.layout == "facts")
     hops = list(trace(str(out / "texts"), written.id))
-    assert [hop.artifact for hop in hops][:3] == ["texts", "groups", "passages"]
+    assert [hop.artifact.name for hop in hops][:3] == ["texts", "groups", "passages"]
     assert any("the same text" in note for note in hops[0].notes)
     capsys.readouterr()
     assert main(["plan", "augment", *words, "--out", str(out)]) == 0

@@ -39,7 +39,7 @@ def texts_of(root: Path) -> list[Text]:
 
 
 def of_stage(hops: list[Hop], stage: str) -> list[Hop]:
-    return [hop for hop in hops if hop.stage == stage]
+    return [hop for hop in hops if hop.artifact.stage == stage]
 
 
 def test_every_text_leads_back_to_the_rows_that_hold_its_passages(root: Path) -> None:
@@ -63,7 +63,7 @@ def test_every_text_leads_back_to_the_rows_that_hold_its_passages(root: Path) ->
 
 
 def test_the_wording_is_drawn_again(root: Path) -> None:
-    (hop,) = [hop for hop in trace(str(root / "run/texts"), texts_of(root)[3].id) if hop.stage == "Template"]
+    (hop,) = [hop for hop in trace(str(root / "run/texts"), texts_of(root)[3].id) if hop.artifact.stage == "Template"]
     assert "rendered again: the same text" in hop.notes[-1]
 
 
