@@ -5,6 +5,7 @@ Nothing heavy is imported before a command needs it: `instructpt --help` answers
 
 from __future__ import annotations
 
+import functools
 import io
 import signal
 import sys
@@ -89,29 +90,24 @@ def _help() -> str:
     return "\n".join([*lines, "", "instructpt COMMAND --help tells more."])
 
 
-def augment(words: list[str]) -> None:
-    """Raw text files to an instruction-augmented corpus: instructpt augment FILES... --out DIR."""
-    _run("augment", words, prog="instructpt augment", title="Augmented corpus")
+def _of_recipe(name: str, title: str, help_line: str) -> Callable[[list[str]], None]:
+    """A recipe that is a command of its own."""
+
+    def command(words: list[str]) -> None:
+        _run(name, words, prog=f"instructpt {name}", title=title)
+
+    command.__doc__ = help_line
+    return command
 
 
-def decontaminate(words: list[str]) -> None:
-    """Take test items out of a corpus: instructpt decontaminate FILES... --against TASKS --out DIR."""
-    _run("decontaminate", words, prog="instructpt decontaminate", title="Test items in a corpus")
+def _of_arguments(function: Callable[..., None]) -> Callable[[list[str]], None]:
+    """A command whose flags are the arguments of its function."""
 
+    @functools.wraps(function)
+    def command(words: list[str]) -> None:
+        tyro.cli(function, args=words, prog=f"instructpt {function.__name__}")
 
-def verify(words: list[str]) -> None:
-    """Take doubtful pairs out of a corpus: instructpt verify ARTIFACT --out DIR."""
-    _run("verify", words, prog="instructpt verify", title="Verified pairs")
-
-
-def evaluate(words: list[str]) -> None:
-    """Score a model on benchmarks: instructpt evaluate MODEL --out DIR (a synthesizer's pairs: run quality)."""
-    _run("evaluate", words, prog="instructpt evaluate", title="Scores")
-
-
-def exam(words: list[str]) -> None:
-    """Ask a model about a corpus that it does not see: instructpt exam MODEL --on FILES --questions FILE --out DIR."""
-    _run("exam", words, prog="instructpt exam", title="Exam")
+    return command
 
 
 def run(words: list[str]) -> None:
@@ -133,70 +129,59 @@ def plan(words: list[str]) -> None:
     print_plan(parsed.make(), run_of(parsed.where, Silent()), parsed.wishes, console=_console(error=False))
 
 
-def show(words: list[str]) -> None:
-    """Print records of an artifact, or where one came from: instructpt show ARTIFACT [N] [--trace ID]."""
+@_of_arguments
+def show(
+    artifact: tyro.conf.Positional[str], number: tyro.conf.Positional[int] = 3, /, *, trace: str | None = None
+) -> None:
+    """Print records of an artifact, or where one came from: instructpt show ARTIFACT [N] [--trace ID].
+
+    Args:
+        artifact: folder of an artifact, such as runs/mine/texts.
+        number: how many records.
+        trace: id of a text, group, passage or document: print what it was made from, and how.
+    """
+    from instructpt.report import lineage
     from instructpt.report.show import show as show_artifact
 
-    def show(
-        artifact: tyro.conf.Positional[str], number: tyro.conf.Positional[int] = 3, /, *, trace: str | None = None
-    ) -> None:
-        """Print records of an artifact for human eyes, or the way of one record back to the row of a file.
-
-        Args:
-            artifact: folder of an artifact, such as runs/mine/texts.
-            number: how many records.
-            trace: id of a text, group, passage or document: print what it was made from, and how.
-        """
-        ranges.check({"number": number})
-        console = _console(error=False)
-        if trace is None:
-            show_artifact(artifact, number=number, console=console)
-            return
-        from instructpt.report.lineage import lines
-        from instructpt.report.lineage import trace as hops_of
-
-        for hop in hops_of(artifact, trace):
-            for line in lines(hop):
-                console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    tyro.cli(show, args=words, prog="instructpt show")
+    ranges.check({"number": number})
+    console = _console(error=False)
+    if trace is None:
+        show_artifact(artifact, number=number, console=console)
+        return
+    for hop in lineage.trace(artifact, trace):
+        for line in lineage.lines(hop):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def sheet(words: list[str]) -> None:
-    """Draw pairs for a person to read and mark: instructpt sheet ARTIFACT --out FILE.csv."""
+@_of_arguments
+def sheet(artifact: tyro.conf.Positional[str], /, *, out: str, pairs: int = 150, seed: int = 0) -> None:
+    """Draw pairs for a person to read and mark right, wrong or unclear: instructpt sheet ARTIFACT --out FILE.csv.
+
+    Args:
+        artifact: folder of a finished artifact of groups, such as runs/mine/groups.
+        out: a new file, which spreadsheets open.
+        pairs: how many; the sources of the passages take turns.
+        seed: of the draw.
+    """
     from instructpt.report.sheet import write_sheet
 
-    def sheet(artifact: tyro.conf.Positional[str], /, *, out: str, pairs: int = 150, seed: int = 0) -> None:
-        """Write a sheet of pairs with their passages, to be marked right, wrong or unclear by whoever reads it.
-
-        Args:
-            artifact: folder of a finished artifact of groups, such as runs/mine/groups.
-            out: a new file, which spreadsheets open.
-            pairs: how many; the sources of the passages take turns.
-            seed: of the draw.
-        """
-        ranges.check({"pairs": pairs})
-        num_drawn = write_sheet(artifact, Path(out), pairs=pairs, seed=seed)
-        print(f"{num_drawn:,} pairs: {out}")
-        print(f"Write right, wrong or unclear into the second column, then: instructpt verdicts {out}")
-
-    tyro.cli(sheet, args=words, prog="instructpt sheet")
+    ranges.check({"pairs": pairs})
+    num_drawn = write_sheet(artifact, Path(out), pairs=pairs, seed=seed)
+    print(f"{num_drawn:,} pairs: {out}")
+    print(f"Write right, wrong or unclear into the second column, then: instructpt verdicts {out}")
 
 
-def verdicts(words: list[str]) -> None:
-    """Sum up a sheet that a person has marked: instructpt verdicts FILE.csv."""
+@_of_arguments
+def verdicts(sheet: tyro.conf.Positional[str], /) -> None:
+    """Sum up a sheet that a person has marked, by category and with 95 % intervals: instructpt verdicts FILE.csv.
+
+    Args:
+        sheet: a file that `instructpt sheet` wrote, with verdicts.
+    """
     from instructpt.report.sheet import sum_up
     from instructpt.report.tables import print_table
 
-    def verdicts(sheet: tyro.conf.Positional[str], /) -> None:
-        """Print which share of the pairs is right, by category and in all, with 95 % intervals.
-
-        Args:
-            sheet: a file that `instructpt sheet` wrote, with verdicts.
-        """
-        print_table(sum_up(Path(sheet)), console=_console(error=False))
-
-    tyro.cli(verdicts, args=words, prog="instructpt verdicts")
+    print_table(sum_up(Path(sheet)), console=_console(error=False))
 
 
 def view(words: list[str]) -> None:
@@ -206,20 +191,17 @@ def view(words: list[str]) -> None:
     tyro.cli(view_until_stopped, args=words, prog="instructpt view")
 
 
-def report(words: list[str]) -> None:
-    """Write report.html over everything under a folder: instructpt report ROOT."""
+@_of_arguments
+def report(root: tyro.conf.Positional[str], /, *, title: str = "Report") -> None:
+    """Write report.html over the finished artifacts under a folder: instructpt report ROOT.
+
+    Args:
+        root: what --out named.
+        title: of the page.
+    """
     from instructpt.cli.results import write_report
 
-    def report(root: tyro.conf.Positional[str], /, *, title: str = "Report") -> None:
-        """Write report.html over the finished artifacts under a folder.
-
-        Args:
-            root: what --out named.
-            title: of the page.
-        """
-        print(write_report(root, title=title))
-
-    tyro.cli(report, args=words, prog="instructpt report")
+    print(write_report(root, title=title))
 
 
 def serve(words: list[str]) -> None:
@@ -229,65 +211,63 @@ def serve(words: list[str]) -> None:
     tyro.cli(serve_until_stopped, args=words, prog="instructpt serve", config=(tyro.conf.OmitArgPrefixes,))
 
 
-def export(words: list[str]) -> None:
-    """Write an artifact for other programs: instructpt export ARTIFACT --to FORMAT --out DIR."""
+@_of_arguments
+def export(artifact: tyro.conf.Positional[str], /, *, to: str, out: str) -> None:
+    """Write an artifact for other programs: instructpt export ARTIFACT --to FORMAT --out DIR.
+
+    Args:
+        artifact: folder of a finished artifact, such as runs/mine/texts.
+        to: parquet or jsonl; of texts, groups and documents also hub (a data set with its card); of rows also
+            megatron (bin and idx), datatrove (ds) or olmo (npy).
+        out: an empty or new folder.
+    """
     from instructpt.report.export import export as export_artifact
 
-    def export(artifact: tyro.conf.Positional[str], /, *, to: str, out: str) -> None:
-        """Write an artifact for other programs.
-
-        Args:
-            artifact: folder of a finished artifact, such as runs/mine/texts.
-            to: parquet or jsonl; of texts, groups and documents also hub (a data set with its card); of rows also
-                megatron (bin and idx), datatrove (ds) or olmo (npy).
-            out: an empty or new folder.
-        """
-        said = export_artifact(artifact, to=to, out=out)
-        print(
-            "  ".join(f"{name} {said[name]:,}" for name in ("records", "rows", "documents", "tokens") if name in said)
-        )
-        if said.get("silent_tokens_exported"):
-            print(f"{to} cannot mark the {said['silent_tokens_exported']:,} tokens without loss: they will carry it")
-        print(f"Exported: {out}")
-
-    tyro.cli(export, args=words, prog="instructpt export")
+    said = export_artifact(artifact, to=to, out=out)
+    print("  ".join(f"{name} {said[name]:,}" for name in ("records", "rows", "documents", "tokens") if name in said))
+    if said.get("silent_tokens_exported"):
+        print(f"{to} cannot mark the {said['silent_tokens_exported']:,} tokens without loss: they will carry it")
+    print(f"Exported: {out}")
 
 
-def bench(words: list[str]) -> None:
-    """Measure, each path beside its peer: instructpt bench [NAME...] (in a clone of the repository)."""
+@_of_arguments
+def bench(names: tyro.conf.Positional[tuple[str, ...]] = (), /) -> None:
+    """Measure, each path beside its peer: instructpt bench [NAME...] (in a clone of the repository).
+
+    Args:
+        names: which; all without one. The numbers are appended to benchmarks/results.jsonl.
+    """
     folder = Path(__file__).resolve().parents[2] / "benchmarks"
     if not (folder / "__init__.py").exists():
         raise InputError("the benchmarks come with the repository, not with the package: clone it and install with -e")
     sys.path.insert(0, str(folder.parent))
     from benchmarks import run_benchmarks
 
-    def bench(names: tyro.conf.Positional[tuple[str, ...]] = (), /) -> None:
-        """Measure the paths whose speed we claim, each beside its peer, and append to benchmarks/results.jsonl.
-
-        Args:
-            names: Which; all without one.
-        """
-        run_benchmarks(names)
-
-    tyro.cli(bench, args=words, prog="instructpt bench")
+    run_benchmarks(names)
 
 
-COMMANDS: dict[str, Callable[[list[str]], None]] = {
-    "augment": augment,
-    "decontaminate": decontaminate,
-    "verify": verify,
-    "run": run,
-    "evaluate": evaluate,
-    "exam": exam,
-    "plan": plan,
-    "show": show,
-    "sheet": sheet,
-    "verdicts": verdicts,
-    "view": view,
-    "report": report,
-    "serve": serve,
-    "export": export,
-    "bench": bench,
+OF_RECIPES = {
+    "augment": (
+        "Augmented corpus",
+        "Raw text files to an instruction-augmented corpus: instructpt augment FILES... --out DIR.",
+    ),
+    "decontaminate": (
+        "Test items in a corpus",
+        "Take test items out of a corpus: instructpt decontaminate FILES... --against TASKS --out DIR.",
+    ),
+    "verify": ("Verified pairs", "Take doubtful pairs out of a corpus: instructpt verify ARTIFACT --out DIR."),
+    "evaluate": (
+        "Scores",
+        "Score a model on benchmarks: instructpt evaluate MODEL --out DIR (a synthesizer's pairs: run quality).",
+    ),
+    "exam": (
+        "Exam",
+        "Ask a model about a corpus that it does not see: instructpt exam MODEL --on FILES --questions FILE --out DIR.",
+    ),
+}
+"""Recipe that is a command of its own -> title of its report, what `instructpt --help` says of it."""
+COMMANDS = {name: _of_recipe(name, *told) for name, told in OF_RECIPES.items()} | {
+    command.__name__: command for command in (run, plan, show, sheet, verdicts, view, report, serve, export, bench)
 }
 
 

@@ -1,7 +1,7 @@
 """The range of every numeric flag of every recipe and command, by its name: the one place that states them.
 
 A number outside is refused by name before any work. Zero is a number, never a word for "the default": where it makes no
-sense it is refused. `tests/cli/test_ranges.py` fails for a new numeric flag without a line here.
+sense it is refused. `tests/cli/test_ranges.py` fails for a new numeric flag that does not stand here.
 """
 
 from __future__ import annotations
@@ -37,99 +37,41 @@ class Range:
         return low if self.most == math.inf else f"{low} and at most {self.most:,g}"
 
 
-ANY = Range(-math.inf)
-COUNT, COUNT_OR_NONE = Range(1), Range(0)
-TOKENS = Range(1, 2**40)
-POSITIVE, AMOUNT = Range(0, open=True), Range(0)
-SHARE, SOME_SHARE = Range(0, 1), Range(0, 1, open=True)
-MANY = Range(1, 10_000)
-
-RANGES = {
-    "answer_tokens": TOKENS,
-    "augmented_share": SOME_SHARE,
-    "balance": SHARE,
-    "batch_tokens": TOKENS,
-    "budget_shares": SOME_SHARE,
-    "cache_gib": COUNT,
-    "control_share": SHARE,
-    "chains_in_flight": COUNT,
-    "context_tokens": TOKENS,
-    "documents": COUNT,
-    "epochs": POSITIVE,
-    "evaluation_items": COUNT,
-    "examples": COUNT_OR_NONE,
-    "field_characters": COUNT,
-    "guess_tokens": COUNT_OR_NONE,
-    "held_back_pairs": COUNT_OR_NONE,
-    "held_out_documents": COUNT_OR_NONE,
-    "held_out_share": SHARE,
-    "instructions_ratio": AMOUNT,
-    "judge_pairs": COUNT,
-    "learning_rate": Range(0, 10, open=True),
-    "limit": COUNT,
-    "lora_rank": COUNT_OR_NONE,
-    "lora_layers": COUNT,
-    "many_pairs_weight": AMOUNT,
-    "max_bytes": COUNT,
-    "max_contexts": COUNT,
-    "max_cost": POSITIVE,
-    "max_epochs": POSITIVE,
-    "max_hours": POSITIVE,
-    "max_new_tokens": TOKENS,
-    "max_questions": COUNT,
-    "measure": COUNT_OR_NONE,
-    "memory_share": SOME_SHARE,
-    "min_agreement": SHARE,
-    "min_f1": SHARE,
-    "min_score": Range(0, 5),
-    "min_share": SHARE,
-    "mined_documents": COUNT,
-    "mined_share": SHARE,
-    "near_duplicates": SOME_SHARE,
-    "num_fewshot": Range(0, 1_000),
-    "num_passages": COUNT,
-    "number": COUNT_OR_NONE,
-    "pairs": MANY,
-    "passage_tokens": TOKENS,
-    "per_passage": COUNT,
-    "port": Range(0, 65_535),
-    "pretraining_batch_tokens": TOKENS,
-    "pretraining_learning_rate": Range(0, 10, open=True),
-    "pretraining_row_tokens": TOKENS,
-    "pretraining_tokens": TOKENS,
-    "price_per_hour": AMOUNT,
-    "price_per_million_output_tokens": AMOUNT,
-    "price_per_million_prompt_tokens": AMOUNT,
-    "questions": Range(1, 4),
-    "raw_share": SHARE,
-    "replay_share": SHARE,
-    "requests": COUNT,
-    "rounds": MANY,
-    "row_tokens": Range(2, 2**24),
-    "sample_documents": COUNT,
-    "seed": ANY,
-    "seeds": MANY,
-    "shard_bytes": Range(4_096),
-    "shots": MANY,
-    "speed": POSITIVE,
-    "start_seconds": POSITIVE,
-    "swapped_share": SHARE,
-    "task_copies": MANY,
-    "task_share": SHARE,
-    "tensor_parallel": COUNT,
-    "training_tokens": TOKENS,
-    "tuning_epochs": POSITIVE,
-    "tuning_tokens": TOKENS,
-    "unanswerable_share": SHARE,
-    "unseen_contexts": COUNT,
-    "variants": MANY,
-    "vocabulary_size": Range(257, 2**24),
-    "warmup_steps": COUNT_OR_NONE,
-    "window_tokens": TOKENS,
-    "wished_hours": POSITIVE,
-    "words": COUNT,
-    "workers": Range(1, 4_096),
+_FLAGS = {
+    Range(-math.inf): "seed",
+    Range(0): (
+        "examples guess_tokens held_back_pairs held_out_documents instructions_ratio lora_rank "
+        "many_pairs_weight measure number price_per_hour price_per_million_output_tokens "
+        "price_per_million_prompt_tokens warmup_steps"
+    ),
+    Range(1): (
+        "cache_gib chains_in_flight documents evaluation_items field_characters judge_pairs limit lora_layers "
+        "max_bytes max_contexts max_questions mined_documents num_passages per_passage requests "
+        "sample_documents tensor_parallel unseen_contexts words"
+    ),
+    Range(1, 10_000): "pairs rounds seeds shots task_copies variants",
+    Range(1, 2**40): (
+        "answer_tokens batch_tokens context_tokens max_new_tokens passage_tokens pretraining_batch_tokens "
+        "pretraining_row_tokens pretraining_tokens training_tokens tuning_tokens window_tokens"
+    ),
+    Range(0, open=True): "epochs max_cost max_epochs max_hours speed start_seconds tuning_epochs wished_hours",
+    Range(0, 1): (
+        "balance control_share held_out_share min_agreement min_f1 min_share mined_share raw_share "
+        "replay_share swapped_share task_share unanswerable_share"
+    ),
+    Range(0, 1, open=True): "augmented_share budget_shares memory_share near_duplicates",
+    Range(0, 10, open=True): "learning_rate pretraining_learning_rate",
+    Range(0, 5): "min_score",
+    Range(0, 1_000): "num_fewshot",
+    Range(0, 65_535): "port",
+    Range(1, 4): "questions",
+    Range(2, 2**24): "row_tokens",
+    Range(4_096): "shard_bytes",
+    Range(257, 2**24): "vocabulary_size",
+    Range(1, 4_096): "workers",
 }
+"""Range -> the flags, whole numbers and shares alike, whose numbers lie in it."""
+RANGES = {name: allowed for allowed, names in _FLAGS.items() for name in names.split()}
 
 
 def check(values: Mapping[str, Any]) -> None:

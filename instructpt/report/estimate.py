@@ -64,15 +64,6 @@ class Wishes:
     """Documents that are looked into, spread over all files."""
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
-    """What the passages of one place in their chains take."""
-
-    passages: float
-    prompt_tokens: float
-    output_tokens: float
-
-
 def estimates(target: Stage[Any], run: Run, wishes: Wishes) -> Iterator[Table]:
     """A table for each stage of a recipe that asks a model or trains one, as far as it can be told; and one of what
     its models are trained on."""
@@ -87,76 +78,32 @@ def estimates(target: Stage[Any], run: Run, wishes: Wishes) -> Iterator[Table]:
             yield outline
 
 
-def rounds(
-    sampled: Sampled,
-    *,
-    dialect: Dialect,
-    words: vocabulary.Vocabulary,
-    shots: int,
-    budget: int,
-    answer_tokens: float,
-    categories: Sequence[str],
-) -> list[Round]:
-    """What each round of the chains takes in the whole corpus: prompts with as much of what came before as fits."""
+def _synthesis(stage: Synthesize, run: Run, wishes: Wishes) -> Table:
+    """What each round of the chains takes: prompts with as much of what came before as fits."""
     from instructpt.synthesis.chains import chains, measure
 
-    empty = measure(dialect.prompt([], "", categories=categories), vocabulary=words, follows=0).num_tokens
-    totals = [[0.0, 0.0] for _ in range(shots)]
-    for chain in chains(sampled.passages, shots=shots):
+    sampled = sample(stage.passages, run, num_documents=wishes.sample_documents)
+    prompting = stage.prompting(run)
+    dialect, mix = open_dialect(prompting.dialect), mix_of(prompting)
+    words = vocabulary.load(description_folder(stage.model, run))
+    budget = min(stage.window_tokens, longest_text(stage.model, run) or stage.window_tokens) - stage.max_new_tokens
+    asked = [name for name, _ in mix.shares][:1] * stage.pairs if mix else ()
+    speed, answer_tokens, how = _speed(stage, run, wishes, sampled, dialect, asked)
+    empty = measure(dialect.prompt([], "", categories=asked), vocabulary=words, follows=0).num_tokens
+    rounds = [[0.0, 0.0, 0.0] for _ in range(stage.shots)]
+    for chain in chains(sampled.passages, shots=stage.shots):
         history: list[float] = []
         for place, passage in enumerate(chain):
             own = empty + len(words.encode_arrays([passage.text])[0])
             while history and own + sum(history) > budget:
                 history.pop(0)
-            totals[place][0] += 1
-            totals[place][1] += own + sum(history)
+            taken = (1, own + sum(history), answer_tokens)
+            rounds[place] = [sum(both) for both in zip(rounds[place], taken, strict=True)]
             history.append(own + answer_tokens)
-    scale = sampled.scale
-    return [Round(count * scale, tokens * scale, count * answer_tokens * scale) for count, tokens in totals]
-
-
-def _synthesis(stage: Synthesize, run: Run, wishes: Wishes) -> Table:
-    sampled = sample(stage.passages, run, num_documents=wishes.sample_documents)
-    prompting = stage.prompting(run)
-    dialect, mix = open_dialect(prompting.dialect), mix_of(prompting)
-    words = vocabulary.load(description_folder(stage.model, run))
-    window = min(stage.window_tokens, longest_text(stage.model, run) or stage.window_tokens)
-    asked = [name for name, _ in mix.shares][:1] * stage.pairs if mix else ()
-    speed, answer_tokens, how = _speed(stage, run, wishes, sampled, dialect, asked)
-    found = rounds(
-        sampled,
-        dialect=dialect,
-        words=words,
-        shots=stage.shots,
-        budget=window - stage.max_new_tokens,
-        answer_tokens=answer_tokens,
-        categories=asked,
-    )
-    prompt_tokens, output_tokens = sum(r.prompt_tokens for r in found), sum(r.output_tokens for r in found)
-    rows = [
-        (f"round {number}", _count(r.passages), _count(r.prompt_tokens), _count(r.output_tokens))
-        for number, r in enumerate(found, 1)
-    ]
-    rows.append(("all", _count(sum(r.passages for r in found)), _count(prompt_tokens), _count(output_tokens)))
-    notes = [
-        _sampled_note(sampled),
-        *(["at most: which of the passages it is given is known later"] if isinstance(stage.passages, Subset) else []),
-        *how,
-        *_hours(output_tokens, prompt_tokens, speed, wishes, run.budget),
-    ]
-    return Table(
-        f"{stage.name}: what it will take",
-        ("", "passages", "prompt tokens", "output tokens"),
-        tuple(rows),
-        tuple(notes),
-    )
-
-
-def _sampled_note(sampled: Sampled) -> str:
-    return (
-        f"from {sampled.num_documents:,} documents, {sampled.share:.2%} of the corpus; "
-        f"the number of passages is good to +-{1.96 * sampled.relative_error:.0%} (95 %)"
-    )
+    found = [(f"round {n}", [number * sampled.scale for number in numbers]) for n, numbers in enumerate(rounds, 1)]
+    if isinstance(stage.passages, Subset):
+        how = ["at most: which of the passages it is given is known later", *how]
+    return _table(stage, run, wishes, sampled, columns=("",), found=found, speed=speed, how=how)
 
 
 def _writing(stage: Write, run: Run, wishes: Wishes) -> Table:
@@ -165,10 +112,9 @@ def _writing(stage: Write, run: Run, wishes: Wishes) -> Table:
     from instructpt.synthesis.forms import requests
 
     sampled = sample(stage.passages, run, num_documents=wishes.sample_documents)
-    words, asked = vocabulary.load(description_folder(stage.model, run)), stage.asked()
-    found: list[tuple[str, tuple[float, ...]]] = []
-    """Label; passages, requests, tokens of prompts and answers."""
-    for form in asked:
+    words = vocabulary.load(description_folder(stage.model, run))
+    found: list[tuple[str, Sequence[float]]] = []
+    for form in stage.asked():
         passages = [passage for passage in sampled.passages if requests.has_enough_numbers(passage, form.form)]
         number, of_passages = requests.num_requests(form, stage.variants), len(passages) * sampled.scale
         plain = [requests.request(requests.material_of(form.form, passage)) for passage in passages]
@@ -176,19 +122,39 @@ def _writing(stage: Write, run: Run, wishes: Wishes) -> Table:
         answer = wishes.answer_tokens or min(stage.max_new_tokens, form.form.tokens)
         numbers = (of_passages, number * of_passages, number * prompt_tokens, number * of_passages * answer)
         found.append((form.label, numbers))
-    totals = [sum(numbers[place] for _, numbers in found) for place in (1, 2, 3)]
-    rows = [(label, *map(_count, numbers)) for label, numbers in found]
-    rows.append(("all", _count(len(sampled.passages) * sampled.scale), *map(_count, totals)))
-    how = "given" if wishes.answer_tokens else "each form's own guess (its file says tokens), not measured"
+    told = "given" if wishes.answer_tokens else "each form's own guess (its file says tokens), not measured"
     speed, speed_how = _known_speed(stage.model, run, wishes.speed)
-    notes = (
-        _sampled_note(sampled),
-        f"tokens of an answer: {how}; what is rejected is asked for again, up to half as often and twice more",
+    how = [
+        f"tokens of an answer: {told}; what is rejected is asked for again, up to half as often and twice more",
         speed_how,
-        *_hours(totals[2], totals[1], speed, wishes, run.budget),
+    ]
+    return _table(stage, run, wishes, sampled, columns=("form", "requests"), found=found, speed=speed, how=how)
+
+
+def _table(
+    stage: Synthesize | Write,
+    run: Run,
+    wishes: Wishes,
+    sampled: Sampled,
+    *,
+    columns: tuple[str, ...],
+    found: Sequence[tuple[str, Sequence[float]]],
+    speed: float | None,
+    how: Sequence[str],
+) -> Table:
+    """found: label; passages, what `columns` name besides the label, tokens of prompts and of answers."""
+    sums = [sum(column) for column in zip(*(numbers for _, numbers in found), strict=True)]
+    totals = [len(sampled.passages) * sampled.scale, *sums[1:]]
+    rows = [(label, *map(_count, numbers)) for label, numbers in (*found, ("all", totals))]
+    share, error = sampled.share, 1.96 * sampled.relative_error
+    notes = (
+        f"from {sampled.num_documents:,} documents, {share:.2%} of the corpus; "
+        f"the number of passages is good to +-{error:.0%} (95 %)",
+        *how,
+        *_hours(totals[-1], totals[-2], speed, wishes, run.budget),
     )
-    columns = ("form", "passages", "requests", "prompt tokens", "output tokens")
-    return Table(f"{stage.name}: what it will take", columns, tuple(rows), notes)
+    head = (columns[0], "passages", *columns[1:], "prompt tokens", "output tokens")
+    return Table(f"{stage.name}: what it will take", head, tuple(rows), notes)
 
 
 def _known_speed(model: Model, run: Run, given: float | None) -> tuple[float | None, str]:
@@ -233,31 +199,20 @@ def _measured(
     from instructpt.engines.event_loop import run_in_loop
     from instructpt.synthesis.chains import fit
 
-    words, prompting = vocabulary.load(description_folder(stage.model, run)), stage.prompting(run)
-    prompts = [
-        fit(
-            [],
-            passage=passage.text,
-            dialect=dialect,
-            vocabulary=words,
-            categories=asked,
-            guided=stage.guided,
-            field_characters=prompting.field_characters,
-            budget_tokens=stage.window_tokens - stage.max_new_tokens,
-        )
-        for passage in passages
-    ]
-
+    settings: dict[str, Any] = {
+        "dialect": dialect,
+        "vocabulary": vocabulary.load(description_folder(stage.model, run)),
+        "categories": asked,
+        "guided": stage.guided,
+        "field_characters": stage.prompting(run).field_characters,
+        "budget_tokens": stage.window_tokens - stage.max_new_tokens,
+    }
+    prompts = [prompt for passage in passages if (prompt := fit([], passage=passage.text, **settings))]
     with opened_engine(stage.model, run) as engine:
 
         async def ask() -> list[Completion]:
-            return await asyncio.gather(
-                *(
-                    engine.complete(prompt.content, Sampling(stage.max_new_tokens, form=prompt.form))
-                    for prompt in prompts
-                    if prompt
-                )
-            )
+            form = (Sampling(stage.max_new_tokens, form=prompt.form) for prompt in prompts)
+            return await asyncio.gather(*map(engine.complete, (prompt.content for prompt in prompts), form))
 
         started = time.monotonic()
         answers = run_in_loop(ask())
