@@ -70,8 +70,8 @@ def _spread(groups: Stage[Any], run: Run) -> str | None:
         return None
     a_passage = tally.counts.get("pairs", 0) / tally.made
     return (
-        f"Pairs: {a_passage:.1f} a passage in {groups.name}; some pair needs {covered:,} of {total:,} sentences "
-        f"({covered / total:.0%}) of passages with {MIN_COVERED_SENTENCES} and more"
+        f"Pairs: {a_passage:.1f} a passage in {groups.name}; of passages with {MIN_COVERED_SENTENCES} sentences and "
+        f"more, some pair needs {covered:,} of {total:,} sentences ({covered / total:.0%})"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from instructpt.mining.english import FUNCTION_WORDS, NUMBER, is_label, shuffled
@@ -13,6 +14,8 @@ from instructpt.mining.phrases import ask, evidence
 from instructpt.records import Pair
 
 BLANK = "____"
+MIN_TERM_BLANKS = 7
+"""Of a sentence with a word to be found without options. The passage has that word once more, as it has its terms."""
 
 _NUMBER = re.compile(rf"(?<![\w.,/:\u00a7$\u2013-])(?:{NUMBER})(?![\w/:\u2013-]|[.,]\d| (?:to|and|or|by) \d|x\b)")
 _NAME = re.compile(
@@ -47,20 +50,24 @@ def fill_the_blank(view: PassageView, rng: random.Random) -> Iterator[Pair]:
         if text.count(" ") > 45:
             continue
         gaps = [gap for gap in _gaps(text, view) if (lead + text).count(text[gap.start : gap.stop]) == 1]
-        if not gaps:
-            continue
-        gap = rng.choice(gaps)
-        answer = text[gap.start : gap.stop]
-        asked = f"{lead}{text[: gap.start]}{BLANK}{text[gap.stop :]}"
-        options: tuple[str, ...] = ()
-        if gap.kind == "word" or rng.random() < 0.6:
-            options = shuffled(answer, [other for other in _alike(view, answer, gap.kind) if other not in asked], rng)
-        if options:
-            yield Pair(ask("fill_the_blank", "choice", rng, sentence=asked), answer, options, span=sentence.span)
-        elif gap.kind != "word":
-            rationale = evidence(text, rng) if rng.random() < 0.2 else None
-            question = ask("fill_the_blank", "free", rng, sentence=asked)
-            yield Pair(question, answer, (), rationale, span=sentence.span)
+        pairs = (_with_gap(lead, text, gap, view, rng) for gap in rng.sample(gaps, len(gaps)))
+        if (pair := next(filter(None, pairs), None)) is not None:
+            yield replace(pair, span=sentence.span)
+
+
+def _with_gap(lead: str, text: str, gap: _Gap, view: PassageView, rng: random.Random) -> Pair | None:
+    """A pair that asks for what stands in the gap; None if too much else could stand there."""
+    answer = text[gap.start : gap.stop]
+    asked = f"{lead}{text[: gap.start]}{BLANK}{text[gap.stop :]}"
+    options: tuple[str, ...] = ()
+    if gap.kind == "word" or rng.random() < 0.6:
+        options = shuffled(answer, [other for other in _alike(view, answer, gap.kind) if other not in asked], rng)
+    if options:
+        return Pair(ask("fill_the_blank", "choice", rng, sentence=asked), answer, options)
+    if gap.kind == "word" and (text.count(" ") < MIN_TERM_BLANKS or view.text.count(answer) < 2):
+        return None
+    rationale = evidence(text, rng) if rng.random() < 0.2 else None
+    return Pair(ask("fill_the_blank", "free", rng, sentence=asked), answer, (), rationale)
 
 
 def _gaps(text: str, view: PassageView) -> list[_Gap]:

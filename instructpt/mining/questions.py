@@ -60,6 +60,11 @@ _DESCRIBES = re.compile(
     r"(?:an?|the|one of) (?!(?:very |really |more )?(?:same|result|reason|matter|following|first|only|most|best"
     r"|important|significant|serious|major|great|good|big|key|main|creation|part|bit|lot|little|driver|problem|question)\b)\w"
 )
+_MEANS = re.compile(
+    r"[\"\u201c](?P<term>[^\"\u201c\u201d\n]{2,60})[\"\u201d] (?:means|shall mean) "
+    r"(?P<body>(?!the same|what|any of|one or)(?:[^\n;:.]|\.(?! [A-Z(])(?!$)){20,300})[;.]$",
+    re.MULTILINE,
+)
 _BARE = re.compile(
     r"(?:The |An? )?(?:(?:main|primary|first|second|third|final|last|other|major|key|next|whole|common) )*"
     r"(?:aim|objective|purpose|goal|result|reason|question|problem|thing|way|point|case|fact|idea|answer|issue"
@@ -126,7 +131,10 @@ def who_or_what(view: PassageView, rng: random.Random) -> Iterator[Pair]:
 
 
 def definition(view: PassageView, rng: random.Random) -> Iterator[Pair]:
-    """ "X is a ...": how does the passage describe X?"""
+    """ "X is a ...": how does the passage describe X? A statute's '"X" means ...': what does it mean by X?"""
+    for match in _MEANS.finditer(view.text) if "mean" in view.text else ():
+        question = ask("definition", "meaning", rng, term=match["term"])
+        yield Pair(question, f"{_raised(match['body'])}.", span=match.span())
     for sentence in view.from_anywhere(rng):
         clause = None if sentence.quoted else _clause(sentence.text, view=view)
         if clause is None or clause.auxiliary not in ("is", "are", "was", "were") or _BARE.match(clause.subject):

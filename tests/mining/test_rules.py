@@ -43,6 +43,22 @@ def plain(pair: Pair) -> dict[str, object]:
     return {name: getattr(pair, name) for name in ("question", "answer", "options", "rationale", "category")}
 
 
+def test_a_statute_says_what_its_terms_mean():
+    law = '(1) "Mill" means a building in which grain is ground.\n(2) \u201cWheel\u201d means any wheel turned by it.\n'
+    law += '(3) "Weir" means the same as in section 4.\n'
+    pairs = mine(document(law), seed=0, kinds=["definition"]).pairs
+    assert [pair.answer for pair in pairs] == ["A building in which grain is ground.", "Any wheel turned by it."]
+    assert all(term in pair.question for term, pair in zip(("Mill", "Wheel"), pairs, strict=True))
+
+
+def test_a_rare_word_is_asked_for_among_options_or_if_it_is_a_term_of_the_passage():
+    rare = "The sluices along the narrow northern channel creaked in the night."
+    assert mine(document(rare), seed=0, kinds=["fill_the_blank"]).pairs == ()
+    twice = f"{rare} Oak sluices rot. Wet sluices creak."
+    answers = {mine(document(twice), seed=seed, kinds=["fill_the_blank"]).pairs[0].answer for seed in range(8)}
+    assert answers == {"sluices"}
+
+
 def test_golden_pairs():
     """INSTRUCTPT_WRITE_GOLDEN=1 writes them anew, to be read as a diff."""
     pairs = [plain(pair) for seed in (0, 1) for pair in mine(document(PASSAGE), seed=seed, max_pairs=24).pairs]

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import orjson
 import pytest
 from conftest import corpus_rows, write_corpus
 from disturbed import complaint, tally
 
 from benchmarks.scripted_engine import SCRIPTED
 from instructpt.cli.commands import main
+
+FERRY = (
+    "The ferry of Holm was built in 1874 by two brothers from Tessing. It carried 40 passengers and six carts on most "
+    "days. The crossing took 25 minutes in calm weather. Storms closed the line on 12 days of each winter. The last "
+    "ferry left Holm in 1931. A bridge of stone and iron stands there today."
+)
 
 
 def augment(corpus: Path, out: Path, *more: str) -> int:
@@ -64,3 +71,16 @@ def test_the_last_line_tells_what_was_kept_and_warns(tmp_path: Path, capfd: pyte
     told = capfd.readouterr()
     assert "Kept: filtered: 4 of 8 documents kept (exact_duplicate 4)" in told.out
     assert "more than 20% was left out (50% in filtered)" in told.err
+
+
+def test_the_last_lines_tell_how_many_pairs_there_are_and_how_much_they_need(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    row = {"id": "ferry", "text": FERRY}
+    corpus, out = write_corpus(tmp_path / "corpus.jsonl", [row]), tmp_path / "out"
+    assert augment(corpus, out) == 0
+    counts = orjson.loads((out / "groups" / "manifest.json").read_bytes())["tally"]["counts"]
+    assert counts["sentences"] == 6
+    needed, pairs = counts["sentences_covered"], counts["pairs"]
+    told = f"Pairs: {pairs}.0 a passage in groups; of passages with 5 sentences and more, some pair needs {needed} of 6"
+    assert f"{told} sentences ({needed / 6:.0%})" in capfd.readouterr().out
