@@ -23,6 +23,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from instructpt.artifacts.news import Progress
@@ -48,18 +49,15 @@ class Panel(Progress):
 
     def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._console, self._clock, self._lock = console, clock, threading.Lock()
-        self._stages: dict[str, dict[str, object]] = {}
-        self._stage: str | None = None
+        self._view = View()
         self._began = self._last_line = 0.0
-        self._num_shards = self._num_sealed = self._num_sealed_before = 0
-        self._counts: Mapping[str, object] = {}
         self._marks: deque[tuple[float, Mapping[str, float]]] = deque()
         self._live: Live | None = None
         self.when_planned: Callable[[], None] | None = None
 
     def plan(self, names: Sequence[str]) -> None:
         with self._lock:
-            self._stages = {name: {"state": "waiting"} for name in names}
+            self._view = View(stages={name: {"state": "waiting"} for name in names})
         if self.when_planned is not None:
             self.when_planned()
 
@@ -69,9 +67,10 @@ class Panel(Progress):
 
     def started(self, name: str, num_shards: int, num_sealed: int) -> None:
         with self._lock:
-            self._stages[name], self._stage, self._began = {"state": "running"}, name, self._clock()
-            self._num_shards, self._num_sealed, self._num_sealed_before = num_shards, num_sealed, num_sealed
-            self._counts, self._last_line = {}, time.monotonic()
+            stages = {**self._view.stages, name: {"state": "running"}}
+            begun = View(stages=stages, stage=name, num_shards=num_shards)
+            self._view = replace(begun, num_sealed=num_sealed, num_sealed_before=num_sealed)
+            self._began, self._last_line = self._clock(), time.monotonic()
             self._marks.clear()
         if self._console.is_terminal and self._live is None:
             from rich.live import Live
@@ -87,14 +86,14 @@ class Panel(Progress):
 
     def news(self, name: str, counts: Mapping[str, object]) -> None:
         with self._lock:
-            if name == self._stage:
-                self._counts = dict(counts)
+            if name == self._view.stage:
+                self._view = replace(self._view, counts=dict(counts))
                 self._mark()
         self._now_and_then(name)
 
     def sealed(self, name: str, tally: Tally) -> None:
         with self._lock:
-            self._num_sealed += name == self._stage
+            self._view = replace(self._view, num_sealed=self._view.num_sealed + (name == self._view.stage))
         self._now_and_then(name)
 
     def finished(self, name: str, tally: Tally) -> None:
@@ -107,16 +106,7 @@ class Panel(Progress):
         """How things stand now."""
         with self._lock:
             now = self._clock()
-            return View(
-                stages=dict(self._stages),
-                stage=self._stage,
-                num_shards=self._num_shards,
-                num_sealed=self._num_sealed,
-                num_sealed_before=self._num_sealed_before,
-                seconds=now - self._began if self._stage else 0.0,
-                counts=self._counts,
-                rates=self._rates(now),
-            )
+            return replace(self._view, seconds=now - self._began if self._view.stage else 0.0, rates=self._rates(now))
 
     def close(self) -> None:
         """Leave the terminal as it was found. Calling it twice is fine."""
@@ -131,12 +121,13 @@ class Panel(Progress):
     def _keep(self, name: str, state: str, tally: Tally) -> None:
         with self._lock:
             counted = {"taken": tally.taken, "made": tally.made, "dropped": tally.dropped, "counts": tally.counts}
-            self._stages[name] = {"state": state, **counted}
-            self._stage = None if name == self._stage else self._stage
+            stage = None if name == self._view.stage else self._view.stage
+            stages = {**self._view.stages, name: {"state": state, **counted}}
+            self._view = replace(self._view, stages=stages, stage=stage)
 
     def _mark(self) -> None:
         now = self._clock()
-        numbers = {name: float(value) for name, value in self._counts.items() if isinstance(value, int | float)}
+        numbers = {name: float(value) for name, value in self._view.counts.items() if isinstance(value, int | float)}
         if "passages" in numbers:
             numbers["asked"] = numbers["passages"] - numbers.get("replayed", 0.0)
         if len(self._marks) > 1 and now - self._marks[-2][0] < _SECONDS_BETWEEN_MARKS:
@@ -156,9 +147,8 @@ class Panel(Progress):
             self._line(name, line(self.view()))
 
     def _line(self, name: str, words: str, *, state: str = "", seconds: float | None = None) -> None:
-
         self._last_line = time.monotonic()
-        text = _label(name, list(self._stages)).append(" ")
+        text = _label(name, list(self._view.stages)).append(" ")
         if state:
             text.append(f"{state:<6} ", style="green")
         text.append(plain(words))

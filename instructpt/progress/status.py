@@ -64,21 +64,19 @@ class StatusFile:
 
     def _write(self, state: str, message: str | None = None) -> None:
         try:
-            self._put(self._row(state, message))
+            data = self._row(state, message)
+            if not self._folder.is_local:
+                self._folder.fs.pipe_file(self._folder.join(self._name), data)
+                return
+            path = Path(self._folder.join(self._name))  # not flushed to the device: two seconds later it is old news
+            unfinished = path.with_name(f".{self._name}.writing")
+            unfinished.write_bytes(data)
+            unfinished.replace(path)
         except Exception as error:  # of any kind: remote file systems raise errors of their own
             self._num_refused += 1
             if self._num_refused == 1:
                 reason = " ".join(str(error).split())[:200]
                 self._when_refused(f"{self._name} cannot be written ({reason}): the run goes on without it")
-
-    def _put(self, data: bytes) -> None:
-        if not self._folder.is_local:
-            self._folder.fs.pipe_file(self._folder.join(self._name), data)
-            return
-        path = Path(self._folder.join(self._name))  # not flushed to the device: two seconds later it is old news
-        unfinished = path.with_name(f".{self._name}.writing")
-        unfinished.write_bytes(data)
-        unfinished.replace(path)
 
     def _row(self, state: str, message: str | None) -> bytes:
         import orjson

@@ -15,7 +15,7 @@ whatever else stands in them is shown as it is:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from instructpt.progress.in_words import duration, plain
 
@@ -27,19 +27,19 @@ _NUM_ENDPOINTS = 4
 class View:
     """How a run stands."""
 
-    stages: Mapping[str, Mapping[str, object]]
+    stages: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """In order: the state of each, and the counts of those that are finished."""
-    stage: str | None
+    stage: str | None = None
     """The one at work."""
-    num_shards: int
-    num_sealed: int
-    num_sealed_before: int
+    num_shards: int = 0
+    num_sealed: int = 0
+    num_sealed_before: int = 0
     """Of the sealed ones, those that were there when this command began."""
-    seconds: float
+    seconds: float = 0.0
     """Since the stage at work was begun."""
-    counts: Mapping[str, object]
+    counts: Mapping[str, object] = field(default_factory=dict)
     """The last news, as they came."""
-    rates: Mapping[str, float]
+    rates: Mapping[str, float] = field(default_factory=dict)
     """Of what is counted in numbers, and of `asked` (passages that no ledger answered): so many a second of late."""
 
     def number(self, name: str) -> float:

@@ -16,7 +16,7 @@ def render(root: str, *, title: str, leave_out: str = "") -> str:
 
     Raises ArtifactError if there are none.
     """
-    from instructpt.report import comparison, curves, front, matches, pair_facts, quality, scores
+    from instructpt.report import comparison, front, matches, pair_facts, quality, scores
     from instructpt.report.artifacts import load
     from instructpt.report.page import draw
 
@@ -39,10 +39,9 @@ def render(root: str, *, title: str, leave_out: str = "") -> str:
         contamination=scores.contamination(every),
         arms=pair_facts.arms(artifacts),
         samples=pair_facts.samples(artifacts),
-        curves=curves.curves(runs, first=scores.models_of(scores.found_scores(runs))),
+        curves=scores.curves(runs, first=scores.models_of(scores.found_scores(runs))),
         facts={
             "comparison": comparison,
-            "curves": curves,
             "matches": matches,
             "pair_facts": pair_facts,
             "quality": quality,

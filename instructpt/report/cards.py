@@ -15,7 +15,6 @@ import orjson
 
 from instructpt import __version__
 from instructpt.artifacts import Run, Stage
-from instructpt.engines.models import Model
 from instructpt.records import Document, Group, Score, Text
 from instructpt.report.artifacts import Artifact
 from instructpt.report.page import write
@@ -97,8 +96,9 @@ def _is_telling(value: Any) -> bool:
 
 def _public(value: Any) -> str:
     """Of a path its last part alone: where it lay is nobody's business."""
-    text = str(value)
-    return text.rstrip("/").rpartition("/")[2] if text.startswith(("/", "~", ".")) or "://" in text else text
+    text = value.name if isinstance(value, Stage) else str(value)
+    is_path = text.startswith(("/", "~", ".")) or "://" in text or ("/" in text and Path(text).is_dir())
+    return text.rstrip("/").rpartition("/")[2] if is_path else text
 
 
 def sample_of(record: Text | Group | Document, *, most: int = 1500) -> str:
@@ -130,7 +130,7 @@ def model_card(
     sets = _task_sets(groups, catalog, tokens.by_set)
     corpora = [_corpus(stage, run) for stage in release.corpora]
     shots = [shot for group in groups for shot in group.shots]
-    base = None if trainings[0].base is None else _public_name(trainings[0].base)
+    base = None if trainings[0].base is None else _public(trainings[0].base)
     used = {item["name"] for item in sets}
     columns = [_training(train, run) for train in trainings]
     return write(
@@ -216,7 +216,7 @@ def _training(train: Train, run: Run) -> dict[str, str]:
     row_tokens, lora, last = train.mixture[0].rows.row_tokens, settings.get("lora"), steps[-LAST_STEPS:]
     layers = f", last {lora['last_layers']} layers" if lora and lora.get("last_layers") else ""
     return {
-        "begins from": f"random weights, shape {train.shape}" if train.base is None else _public_name(train.base),
+        "begins from": f"random weights, shape {train.shape}" if train.base is None else _public(train.base),
         "steps": f"{settings['steps']:,}",
         "batch, tokens": f"{train.batch_rows * row_tokens:,}",
         "row, tokens": f"{row_tokens:,}",
@@ -245,10 +245,3 @@ def _quality(scores: Sequence[Score]) -> dict[str, Any]:
             found.setdefault((score.task, score.metric), {})[score.model] = said
     rows = [(*names, *(by_model.get(model, "") for model in models)) for names, by_model in found.items()]
     return {"models": list(models.values()), "scores": rows}
-
-
-def _public_name(model: Model) -> str:
-    """Of a folder its last part alone: where it lay is nobody's business."""
-    if isinstance(model, str):
-        return Path(model).expanduser().resolve().name if Path(model).expanduser().is_dir() else model
-    return model.name

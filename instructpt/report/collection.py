@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 CHARACTERS_A_TOKEN = 4
 """Of English in a vocabulary of 32,000 ids, about; for estimates only."""
 COLUMNS = ("data set", "group", "category", "formats", "part", "contexts", "pairs", "tokens")
+FORMATS = ("free", "options", "free + rationale", "options + rationale")
 ABSENT = "-"
 """Stands for the counts of a set whose rows are not at hand."""
 _BATCH_SHOTS = 4096
@@ -50,12 +51,12 @@ def outline(convert: Convert, run: Run) -> Table:
     words = _at_hand(convert.vocabulary, run)
     groups = _groups(convert, run, measured=words is not None)
     counts = {row.dataset: row for row in count_sets(groups, catalog=catalog)}
-    tokens = count_tokens(groups, vocabulary=words) if words else _estimate(groups, counts)
+    tokens = count_tokens(groups, vocabulary=words)
     names = {name for name in catalog.entries if name not in left_out} | set(counts)
     formats = _formats(groups)
     mark = "" if words else "~"
     rows = [
-        _row(name, catalog, counts.get(name), formats=", ".join(formats.get(name, ())), mark=mark, tokens=tokens)
+        _row(name, catalog, counts.get(name), formats=formats.get(name, ABSENT), mark=mark, tokens=tokens)
         for name in names
     ]
     rows.sort(key=lambda row: (row[1], row[0]))
@@ -74,33 +75,28 @@ def outline(convert: Convert, run: Run) -> Table:
     return Table(f"{convert.name}: the collection", COLUMNS, tuple(rows), tuple(notes))
 
 
-def count_tokens(groups: Iterable[Group], *, vocabulary: vocabulary.Vocabulary) -> Tokens:
-    """Tokens of converted groups, by the vocabulary."""
-    total, by_set = 0, dict[str, int]()
+def count_tokens(groups: Iterable[Group], *, vocabulary: vocabulary.Vocabulary | None) -> Tokens:
+    """Tokens of converted groups, by the vocabulary; without one estimated."""
+
+    def lengths(texts: list[str]) -> list[float]:
+        if vocabulary is None:
+            return [len(text) / CHARACTERS_A_TOKEN for text in texts]
+        return [float(len(ids)) for ids in vocabulary.encode_arrays(texts)]
+
+    total, by_set = 0.0, dict[str, float]()
     shots = (shot for group in groups for shot in group.shots)
     while batch := list(islice(shots, _BATCH_SHOTS)):
-        contexts = [len(ids) for ids in vocabulary.encode_arrays([shot.document.text for shot in batch])]
-        texts = [_text(pair) for shot in batch for pair in shot.pairs]
-        pairs = (len(ids) for ids in vocabulary.encode_arrays(texts))
+        contexts = lengths([shot.document.text for shot in batch])
+        pairs = iter(lengths([_text(pair) for shot in batch for pair in shot.pairs]))
         for shot, context in zip(batch, contexts, strict=True):
             total += context
             for name in shot.document.meta["datasets"]:
-                by_set[name] = by_set.get(name, 0) + context
+                by_set[name] = by_set.get(name, 0.0) + context
             for name in shot.document.meta["pair_datasets"]:
                 length = next(pairs)
                 total += length
                 by_set[name] += length
-    return Tokens(total, by_set)
-
-
-def _estimate(groups: Sequence[Group], counts: Mapping[str, SetCount]) -> Tokens:
-    characters = sum(
-        len(shot.document.text) + sum(len(_text(pair)) for pair in shot.pairs)
-        for group in groups
-        for shot in group.shots
-    )
-    by_set = {name: row.characters // CHARACTERS_A_TOKEN for name, row in counts.items()}
-    return Tokens(characters // CHARACTERS_A_TOKEN, by_set)
+    return Tokens(int(total), {name: int(number) for name, number in by_set.items()})
 
 
 def _text(pair: Pair) -> str:
@@ -138,17 +134,13 @@ def _groups(convert: Convert, run: Run, *, measured: bool) -> list[Group]:
     return list(convert.shard(0, replace(run, tally=Tally())))
 
 
-def _formats(groups: Iterable[Group]) -> dict[str, list[str]]:
+def _formats(groups: Iterable[Group]) -> dict[str, str]:
     """The formats of each set's pairs, in the order in which the paper lists them."""
-    found: dict[str, set[tuple[bool, bool]]] = {}
+    found: dict[str, set[int]] = {}
     for shot in (shot for group in groups for shot in group.shots):
         for name, pair in zip(shot.document.meta["pair_datasets"], shot.pairs, strict=True):
-            found.setdefault(name, set()).add((pair.rationale is not None, bool(pair.options)))
-    return {name: [_format(*kind) for kind in sorted(kinds)] for name, kinds in found.items()}
-
-
-def _format(has_rationale: bool, has_options: bool) -> str:
-    return ("options" if has_options else "free") + (" + rationale" if has_rationale else "")
+            found.setdefault(name, set()).add(2 * (pair.rationale is not None) + bool(pair.options))
+    return {name: ", ".join(FORMATS[kind] for kind in sorted(kinds)) for name, kinds in found.items()}
 
 
 def _row(
@@ -160,4 +152,4 @@ def _row(
         numbers = (ABSENT, ABSENT, ABSENT)
     else:
         numbers = (f"{count.contexts:,}", f"{count.pairs:,}", f"{mark}{tokens.by_set[name]:,}")
-    return (name, *what, formats or ABSENT, entry.part if entry else "", *numbers)
+    return (name, *what, formats, entry.part if entry else "", *numbers)

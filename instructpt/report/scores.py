@@ -1,8 +1,13 @@
-"""Scores by task, metric and model, as charts and tables; and without the items that stand in the training text."""
+"""Scores by task, metric and model, as charts and tables; and without the items that stand in the training text.
+
+And the losses of the models' trainings, as lines.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import orjson
 
 from instructpt.artifacts import Table
 from instructpt.evaluation.rating import BITS, CLEAN, FROM, OVERLAPPING
@@ -10,6 +15,8 @@ from instructpt.records import Score
 from instructpt.report.artifacts import Artifact
 from instructpt.report.tables import number
 
+WINDOW_STEPS = 10
+"""A point is the mean of so many: one step's loss is a matter of luck."""
 Scores = Mapping[str, Mapping[str, Mapping[str, Score]]]
 """Task -> metric -> model -> score, each in the order of the scores."""
 
@@ -107,3 +114,21 @@ def _with_and_without(scores: Sequence[Score]) -> Iterator[tuple[str, ...]]:
             change = f"{clean.value - score.value:+.4f}" if clean else "–"
             values = (number(each, 4) for each in (score, clean, found))
             yield model, task, metric, f"{score.count:,}", f"{found.count if found else 0:,}", *values, change
+
+
+def curves(artifacts: Mapping[str, Artifact], *, first: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
+    """Model -> (tokens, training loss in nats).
+
+    first: models that come first, so that one has one colour on the whole page.
+    """
+    series = {}
+    for artifact in sorted(artifacts.values(), key=lambda a: [*first, a.name].index(a.name)):
+        if artifact.stage == "Train" and artifact.folder.exists("00000/metrics.jsonl"):
+            steps = [orjson.loads(line) for line in artifact.folder.read("00000/metrics.jsonl").splitlines()]
+            losses = [step["loss"] for step in steps]
+            series[artifact.name] = [
+                (step["tokens"], sum(window) / len(window))
+                for number, step in enumerate(steps, 1)
+                if (window := losses[max(0, number - WINDOW_STEPS) : number])
+            ]
+    return series

@@ -19,13 +19,12 @@ from instructpt.artifacts import Table
 from instructpt.errors import InputError
 from instructpt.records import Group, Pair, Shot
 from instructpt.report.artifacts import load_one
+from instructpt.report.tables import Z_95
 from instructpt.seeds import rng
 
 COLUMNS = ("number", "verdict", "category", "question", "options", "answer", "agreement", "passage", "source")
 VERDICTS = ("right", "wrong", "unclear")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_Z = 1.959964
-"""Of 95 % of a normal distribution."""
 
 
 def write_sheet(artifact: str, path: Path, *, pairs: int, seed: int) -> int:
@@ -101,9 +100,9 @@ def sum_up(path: Path) -> Table:
 
 def interval(count: int, total: int) -> tuple[float, float]:
     """Between which shares the true one lies with 95 % confidence, where `count` of `total` were so."""
-    share, spread = count / total, _Z**2 / total
+    share, spread = count / total, Z_95**2 / total
     middle = share + spread / 2
-    half = _Z * math.sqrt(share * (1 - share) / total + spread / (4 * total))
+    half = Z_95 * math.sqrt(share * (1 - share) / total + spread / (4 * total))
     return (middle - half) / (1 + spread), (middle + half) / (1 + spread)
 
 

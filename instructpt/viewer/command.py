@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import socket
 import sys
 import webbrowser
 
@@ -25,13 +25,6 @@ def view_until_stopped(
             better leave it and reach it by ssh -L 8765:127.0.0.1:8765 machine.
         open_browser: open the page in the default browser.
     """
-    try:
-        asyncio.run(_serve(artifact, host=host, port=port, open_browser=open_browser))
-    except KeyboardInterrupt:
-        _say("stopped")
-
-
-async def _serve(artifact: str, *, host: str, port: int, open_browser: bool) -> None:
     from aiohttp import web
 
     from instructpt.engines.addresses import is_loopback
@@ -39,24 +32,21 @@ async def _serve(artifact: str, *, host: str, port: int, open_browser: bool) -> 
     from instructpt.viewer.server import application
 
     library = Library(artifact)
-    runner = web.AppRunner(application(library, host=host), access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
     try:
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as error:
-            reason = (error.strerror or str(error)).splitlines()[0]
-            raise InputError(f"cannot listen at {host}:{port} ({reason}): give another --port or --host") from error
-        shown = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 (compared, not listened at)
-        url = f"http://{f'[{shown}]' if ':' in shown else shown}:{runner.addresses[0][1]}/"
-        _say(f"{library.root.join(library.first)}: {url}   (stop: Ctrl-C)")
-        if not is_loopback(host):
-            _say(f"everybody who can reach {host} can read all artifacts under {library.root.path}")
-        if open_browser:
-            webbrowser.open(url)
-        await asyncio.Event().wait()
-    finally:
-        await runner.cleanup()
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, OverflowError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
+        raise InputError(f"cannot listen at {host}:{port} ({reason}): give another --port or --host") from error
+    shown = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 (compared, not listened at)
+    url = f"http://{f'[{shown}]' if ':' in shown else shown}:{listening.getsockname()[1]}/"
+    _say(f"{library.root.join(library.first)}: {url}   (stop: Ctrl-C)")
+    if not is_loopback(host):
+        _say(f"everybody who can reach {host} can read all artifacts under {library.root.path}")
+    if open_browser:
+        webbrowser.open(url)
+    app = application(library, host=host)
+    web.run_app(app, sock=listening, print=None, access_log=None, shutdown_timeout=1.0)
+    _say("stopped")
 
 
 def _say(line: str) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -79,9 +80,9 @@ class Shelf:
         with ThreadPoolExecutor(_SEALS_AT_ONCE) as pool:
             tallies = list(pool.map(lambda shard: read_tally(artifact.folder, shard), range(artifact.num_shards)))
         self._starts = np.concatenate([[0], np.cumsum([tally.records for tally in tallies], dtype=np.int64)])
-        self._footers: dict[int, pq.FileMetaData] = {}
+        self._footer = lru_cache(_FOOTERS_KEPT)(self._read_footer)
         self._kept: dict[int, Block] = {}
-        self._lock, self._footers_lock = Lock(), Lock()
+        self._lock = Lock()
         self.num_blocks_read = 0
         """Since it was opened: what a page costs."""
 
@@ -174,22 +175,16 @@ class Shelf:
     def _path(self, shard: int) -> str:
         return self.artifact.folder.join(f"{shard:05d}.parquet")
 
-    def _footer(self, shard: int) -> pq.FileMetaData:
+    def _read_footer(self, shard: int) -> pq.FileMetaData:
         import pyarrow.parquet as pq
 
-        footer = self._footers.get(shard)
-        if footer is None:
-            path, manifest = self._path(shard), self.artifact.folder.join("manifest.json")
-            with damage_named(path, remove=f"it and {manifest}"), self.artifact.folder.fs.open(path, "rb") as file:
-                footer = pq.ParquetFile(file).metadata
-            sealed = int(self._starts[shard + 1] - self._starts[shard])
-            if footer.num_rows != sealed:
-                raise ArtifactError(
-                    f"{path} holds {footer.num_rows:,} records, its seal says {sealed:,}: "
-                    f"remove it and {manifest} and run the recipe again, it is made anew"
-                )
-            with self._footers_lock:
-                self._footers[shard] = footer
-                while len(self._footers) > _FOOTERS_KEPT:
-                    del self._footers[next(iter(self._footers))]
+        path, manifest = self._path(shard), self.artifact.folder.join("manifest.json")
+        with damage_named(path, remove=f"it and {manifest}"), self.artifact.folder.fs.open(path, "rb") as file:
+            footer = pq.ParquetFile(file).metadata
+        sealed = int(self._starts[shard + 1] - self._starts[shard])
+        if footer.num_rows != sealed:
+            raise ArtifactError(
+                f"{path} holds {footer.num_rows:,} records, its seal says {sealed:,}: "
+                f"remove it and {manifest} and run the recipe again, it is made anew"
+            )
         return footer
