@@ -119,7 +119,7 @@ def configure(folder: Path, **settings: Any) -> None:
 REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "an LFS pointer": (lambda f: (f / WEIGHTS).write_text(POINTER), r"safetensors is a Git LFS pointer.*lfs pull"),
     "a config that is a pointer": (lambda f: (f / "config.json").write_text(POINTER), r"is a Git LFS pointer"),
-    "a cut file": (cut, r"model\.safetensors is cut off: .* is not whole"),
+    "a cut file": (cut, r"model\.safetensors is no whole safetensors file \(.* bytes"),
     "an empty file": (lambda f: (f / WEIGHTS).write_bytes(b""), r"model\.safetensors is no whole safetensors file"),
     "a missing shard": (lose_shard, r"lacks 1 of 2 files of weights, model-00002-of-00002\.safetensors"),
     "shards without an index": (lose_index, r"without model\.safetensors\.index\.json"),
@@ -244,7 +244,7 @@ def test_augment_refuses_a_broken_model_before_it_reads(
     (tmp_path / "corpus.jsonl").write_bytes(orjson.dumps({"text": "The bridge was built in 1843. " * 20}))
     words = ["augment", str(tmp_path / "corpus.jsonl"), "--model", str(model), "--out", str(tmp_path / "out")]
     assert main([*words, "--passage-tokens", "64", "--max-new-tokens", "32"]) == 2
-    assert "is cut off" in capsys.readouterr().err
+    assert "is no whole safetensors file" in capsys.readouterr().err
     assert not list((tmp_path / "out").rglob("*.parquet"))
 
 
