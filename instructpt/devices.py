@@ -1,8 +1,10 @@
-"""Where a model computes: the device that a name stands for, and which of torchrun's processes this one is."""
+"""Where a model computes: the device that a name stands for, the memory there is, and which of torchrun's processes
+this one is."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from instructpt.errors import RecipeError
@@ -52,3 +54,11 @@ def fast_precision(device: torch.device) -> Literal["float32", "bfloat16"]:
         return "bfloat16"
     capabilities = torch.cpu.get_capabilities()
     return "bfloat16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "float32"
+
+
+def memory_bytes() -> int:
+    """The memory of this machine, or what a container lets this process have of it."""
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    told = limit.read_text().strip() if limit.exists() else ""
+    return min(whole, int(told)) if told.isdigit() else whole

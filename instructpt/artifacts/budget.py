@@ -50,13 +50,17 @@ class Budget:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise RecipeError(f"{name} is {value}: give more than 0")
-        prices = (self.price_per_hour, self.price_per_million_prompt_tokens, self.price_per_million_output_tokens)
-        if min(prices) < 0:
-            raise RecipeError(f"a price is {min(prices)}: give 0 or more")
+        if min(self._prices) < 0:
+            raise RecipeError(f"a price is {min(self._prices)}: give 0 or more")
         if self.max_cost is not None and not self.has_prices:
             raise RecipeError(
                 f"max_cost is {self.max_cost} and nothing has a price: give --price-per-hour or --price-per-million-*"
             )
+
+    @property
+    def _prices(self) -> tuple[float, float, float]:
+        """Of an hour, and of a million tokens read and written."""
+        return self.price_per_hour, self.price_per_million_prompt_tokens, self.price_per_million_output_tokens
 
     @property
     def is_watched(self) -> bool:
@@ -66,8 +70,7 @@ class Budget:
     @property
     def has_prices(self) -> bool:
         """Whether anything costs something."""
-        prices = (self.price_per_hour, self.price_per_million_prompt_tokens, self.price_per_million_output_tokens)
-        return any(prices)
+        return any(self._prices)
 
     def time_is_over(self) -> str | None:
         """Why the command is to end, if its hours are over."""

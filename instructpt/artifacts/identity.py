@@ -1,4 +1,7 @@
-"""What a stage is: its settings, what it reads from outside, and what its inputs are; never where or how it runs."""
+"""What a stage is: its settings, what it reads from outside, and what its inputs are; never where or how it runs.
+
+And how its artifact stands by that: whether it is complete, and whether it was made with other settings.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from instructpt.artifacts.stage import Stage
+from instructpt.artifacts.storage import damage_named
 from instructpt.seeds import digest
 
 if TYPE_CHECKING:
     from instructpt.artifacts.run import Run
 
 Settings = dict[str, Any]
+UNUSED = ".unused"
+"""A file in the folder of an artifact that a run made and came to nothing with."""
 
 
 def describe(stage: Stage[Any], run: Run) -> Settings:
@@ -65,3 +71,23 @@ def changes(old: Any, new: Any, path: str = "") -> list[str]:
     if old == new:
         return []
     return [f"{path}: {orjson.dumps(old).decode()} -> {orjson.dumps(new).decode()}"]
+
+
+def is_finished(stage: Stage[Any], run: Run) -> bool:
+    """Whether the artifact is complete."""
+    return run.folder(stage).exists("manifest.json")
+
+
+def may_be_replaced(stage: Stage[Any], run: Run) -> bool:
+    """Whether other settings make the artifact anew under its name: a summary, or one that nothing came of."""
+    return stage.is_summary or run.folder(stage).exists(UNUSED)
+
+
+def differences(stage: Stage[Any], run: Run) -> list[str]:
+    """Where the stage is not what its folder was begun with, one line each; none if nothing is begun."""
+    folder = run.folder(stage)
+    if not folder.exists("recipe.json"):
+        return []
+    with damage_named(folder.join("recipe.json"), remove=folder.path):
+        begun = orjson.loads(folder.read("recipe.json"))
+    return changes(begun, orjson.loads(orjson.dumps(describe(stage, run))))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from instructpt.artifacts.tally import Tally
 
 
-class Progress(Protocol):
-    """Told by the artifact layer and by long stages how things go. Any method may be called from any thread."""
+class Progress:
+    """Told by the artifact layer and by long stages how things go. Any method may be called from any thread.
+
+    This one keeps it to itself.
+    """
 
     def plan(self, names: Sequence[str]) -> None:
         """The stages to come, in order."""
@@ -28,14 +30,3 @@ class Progress(Protocol):
 
     def finished(self, name: str, tally: Tally) -> None:
         """An artifact is finished."""
-
-
-class Silent:
-    """No output."""
-
-    def plan(self, names: Sequence[str]) -> None: ...
-    def found(self, name: str, tally: Tally) -> None: ...
-    def started(self, name: str, num_shards: int, num_sealed: int) -> None: ...
-    def news(self, name: str, counts: Mapping[str, object]) -> None: ...
-    def sealed(self, name: str, tally: Tally) -> None: ...
-    def finished(self, name: str, tally: Tally) -> None: ...

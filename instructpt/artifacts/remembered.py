@@ -9,13 +9,15 @@ may still change within the resolution of its time.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import orjson
 
 from instructpt import files
 from instructpt.artifacts.run import Run
 from instructpt.artifacts.storage import Folder
+from instructpt.errors import StorageError
 from instructpt.files import File
 from instructpt.files.finding import stamp
 
@@ -23,36 +25,29 @@ _NAME = ".inputs.json"
 _YOUNG_SECONDS = 2.0
 
 
-class Remembered:
-    """The digests of a run's input files; used in a `with`, at whose end what is new is written down."""
+@contextmanager
+def remembered_digests(run: Run) -> Iterator[Callable[[File], str]]:
+    """Gives what is `files.content_digest` for the run's input files; at the end what is new is written down."""
+    folder, known = Folder.at(run.root), dict[str, list[str]]()
+    with suppress(OSError, ValueError):  # cut off, say: all is digested again, and written anew
+        known = orjson.loads(folder.read(_NAME)) if folder.exists(_NAME) else known
+    before = dict(known)
 
-    def __init__(self, run: Run) -> None:
-        self._folder = Folder.at(run.root)
-        self._known: dict[str, list[str]] = {}
-        self._is_changed = False
-
-    def __enter__(self) -> Callable[[File], str]:
-        try:
-            self._known = orjson.loads(self._folder.read(_NAME)) if self._folder.exists(_NAME) else {}
-        except (OSError, ValueError):  # cut off, say: all is digested again, and written anew
-            self._known = {}
-        return self.digest
-
-    def __exit__(self, *error: object) -> None:
-        if self._is_changed and self._folder.exists():  # `plan` makes no folder
-            self._folder.write(_NAME, orjson.dumps(self._known, option=orjson.OPT_SORT_KEYS))
-
-    def digest(self, file: File) -> str:
-        """As `files.content_digest`."""
+    def digest(file: File) -> str:
         now = stamp(file.url)
-        known = self._known.get(file.url)
-        if known and now and known[0] == now:
-            return known[1]
+        if now and file.url in known and known[file.url][0] == now:
+            return known[file.url][1]
         found = files.content_digest(file)
         if now and not _is_young(now) and now == stamp(file.url):
-            self._known[file.url] = [now, found]
-            self._is_changed = True
+            known[file.url] = [now, found]
         return found
+
+    try:
+        yield digest
+    finally:
+        if known != before and folder.exists():  # `plan` makes no folder, and may look at one that cannot be written
+            with suppress(StorageError):
+                folder.write(_NAME, orjson.dumps(known, option=orjson.OPT_SORT_KEYS))
 
 
 def _is_young(told: str) -> bool:

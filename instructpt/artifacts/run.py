@@ -14,7 +14,7 @@ import orjson
 from instructpt.artifacts.budget import Budget
 from instructpt.artifacts.identity import fingerprint
 from instructpt.artifacts.locking import alone
-from instructpt.artifacts.news import Progress, Silent
+from instructpt.artifacts.news import Progress
 from instructpt.artifacts.stage import R_co, Stage, num_units
 from instructpt.artifacts.storage import Folder, damage_named, read_shard, refusals_named
 from instructpt.artifacts.tally import Tally
@@ -52,7 +52,7 @@ class Run:
     scratch: str = "~/.cache/instructpt"
     """Folder on a disk of this machine's own, for copies of remote products and for open shards; these lie beside
     their artifact only in a local root that this machine works in alone."""
-    progress: Progress = field(default_factory=Silent)
+    progress: Progress = field(default_factory=Progress)
     tally: Tally = field(default_factory=Tally)
     """Of the shard being built; each gets its own."""
     shared: Any = None

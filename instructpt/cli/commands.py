@@ -118,7 +118,7 @@ def run(words: list[str]) -> None:
 
 def plan(words: list[str]) -> None:
     """Print what a recipe would do, which artifacts are there and which are missing; do nothing."""
-    from instructpt.artifacts.news import Silent
+    from instructpt.artifacts.news import Progress
     from instructpt.cli.flags import Planned, parse_words
     from instructpt.cli.plan import print_plan
     from instructpt.recipes import open_recipe
@@ -126,7 +126,7 @@ def plan(words: list[str]) -> None:
 
     name, rest = _recipe_named(words, command="plan")
     parsed = parse_words(open_recipe(name), rest, prog=f"instructpt plan {name}", where=Planned, wishes=Wishes)
-    print_plan(parsed.make(), run_of(parsed.where, Silent()), parsed.wishes, console=_console(error=False))
+    print_plan(parsed.make(), run_of(parsed.where, Progress()), parsed.wishes, console=_console(error=False))
 
 
 @_of_arguments
@@ -206,7 +206,7 @@ def report(root: tyro.conf.Positional[str], /, *, title: str = "Report") -> None
 
 def serve(words: list[str]) -> None:
     """Start inference servers for a model, until Ctrl-C: instructpt serve MODEL."""
-    from instructpt.engines.serving.command import serve_until_stopped
+    from instructpt.engines.serving.vllm import serve_until_stopped
 
     tyro.cli(serve_until_stopped, args=words, prog="instructpt serve", config=(tyro.conf.OmitArgPrefixes,))
 
@@ -297,7 +297,7 @@ def _run(name: str, words: list[str], *, prog: str, title: str) -> None:
 def _make(stage: Stage[Any], where: Where, *, title: str) -> None:
     """Make the stage, then the report over it, unless all was there already."""
     from instructpt.artifacts import is_finished
-    from instructpt.artifacts.news import Silent
+    from instructpt.artifacts.news import Progress
     from instructpt.artifacts.partitions import parse_partition
     from instructpt.artifacts.storage import Folder
     from instructpt.cli.results import say_what_is_left, write_report
@@ -305,7 +305,7 @@ def _make(stage: Stage[Any], where: Where, *, title: str) -> None:
     from instructpt.progress.panel import shown
 
     if devices.rank() > 0:  # of torchrun's processes the first one speaks
-        make(stage, run_of(where, Silent()))
+        make(stage, run_of(where, Progress()))
         raise SystemExit(0)
     with shown(where.out, console=_console(), partition=parse_partition(where.partition)) as progress:
         run, folder = run_of(where, progress), Folder.at(where.out)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from instructpt.artifacts import Product, Run, Stage
-from instructpt.artifacts.remembered import Remembered
+from instructpt.artifacts.remembered import remembered_digests
 from instructpt.artifacts.tally import NOT_READ
 from instructpt.corpus import duplicates, readers, splitting
 from instructpt.corpus.filters import Thresholds, first_reason
@@ -44,7 +44,7 @@ class Read(Stage[Document]):
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The files by content."""
-        with Remembered(run) as digest:
+        with remembered_digests(run) as digest:
             return readers.sources(self.files, digest=digest)
 
     def num_shards(self, run: Run) -> int:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from instructpt.engines.addresses import DEFAULT_KEY_VARIABLE
-from instructpt.engines.openai_format import read_refusal
+from instructpt.engines.openai_format import FailureError, read_refusal
 from instructpt.engines.places import Flight, Place
 from instructpt.errors import EngineError, EngineGoneError
 
@@ -36,24 +36,12 @@ _MAX_BYTES = 1 << 26
 """Of an answer: more is no answer."""
 
 
-class FailureError(Exception):
-    """A request came to nothing and may be repeated. is_gone: nobody listens. wait_seconds: as the server asked."""
-
-    def __init__(self, reason: str, *, is_gone: bool = False, wait_seconds: float | None = None) -> None:
-        super().__init__(reason)
-        self.is_gone, self.wait_seconds = is_gone, wait_seconds
-
-
 class MovedError(Exception):
     """The endpoint went down under a request."""
 
 
-class TooManyError(Exception):
-    """Status 429. wait_seconds: as the server asked."""
-
-    def __init__(self, wait_seconds: float | None) -> None:
-        super().__init__("too many requests")
-        self.wait_seconds = wait_seconds
+class TooManyError(FailureError):
+    """Status 429."""
 
 
 def open_session() -> ClientSession:
@@ -81,7 +69,7 @@ async def post(place: Place, path: str, body: Mapping[str, Any], *, session: Cli
         return answer
     refusal = read_refusal(status, answer)
     if status == 429:
-        raise TooManyError(_wait_seconds(headers))
+        raise TooManyError("too many requests", wait_seconds=_wait_seconds(headers))
     if status in (401, 403):
         raise wrong_key(place, status)
     if status in (404, 405):

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from time import monotonic
 
 from instructpt.engines.places import PATIENCE_WITH_LIMITS, Place, move
@@ -35,7 +36,7 @@ class Endpoints:
         self._homes: OrderedDict[bytes, Place] = OrderedDict()
         """Where a prefix lies."""
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._sleeping: set[asyncio.Future[None]] = set()
+        self._end = asyncio.Event()
         self._ended_by: EngineError | None = None
 
     async def acquire(self, prefix: bytes, *, avoid: Place | None = None) -> Place:
@@ -104,7 +105,8 @@ class Endpoints:
             return
         for place in self.places:
             self._warn(place)
-            if place.state == "down" and place.failed_probes and self._has_another(place):
+            has_another = any(other is not place and other.state == "up" for other in self.places)
+            if place.state == "down" and place.failed_probes and has_another:
                 move(place)
 
     def take_out(self, place: Place, error: EngineError) -> None:
@@ -126,24 +128,15 @@ class Endpoints:
         for place in self.places:
             for flight in tuple(place.flights):
                 flight.end(self._ended_by)
-        for sleeper in self._sleeping:
-            if not sleeper.done():
-                sleeper.set_result(None)
+        self._end.set()
         self.wake_all()
 
     async def wait_for_end(self, seconds: float) -> None:
         """Sleep, but not beyond the end."""
-        if self._ended_by is not None or seconds <= 0:
-            return
-        sleeper: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._sleeping.add(sleeper)
-        try:
-            await asyncio.wait((sleeper,), timeout=seconds)
-        finally:
-            self._sleeping.discard(sleeper)
-
-    def _has_another(self, place: Place) -> bool:
-        return any(other is not place and other.state == "up" for other in self.places)
+        if seconds > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._end.wait()
 
     def _warn(self, place: Place) -> None:
         """Say once that an endpoint answers nothing but "too many requests", and how long that may go on."""

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from instructpt.engines.calls import FailureError, get, wrong_key
+from instructpt.engines.calls import get, wrong_key
 from instructpt.engines.endpoints import Endpoints
-from instructpt.engines.openai_format import OWNERS, Kind, Manners, first_line
+from instructpt.engines.openai_format import OWNERS, FailureError, Kind, Manners, first_line
 from instructpt.engines.places import Place
 from instructpt.errors import EngineGoneError
 

@@ -1,20 +1,10 @@
 """The HTTP engine: a model behind any OpenAI-compatible server, one or many: vLLM, SGLang, llama.cpp, hosted ones.
 
-    complete --> endpoints.acquire --> POST /v1/completions  --200--> Completion
-                  ^      |                    |
-                  |      waits for room       |-- 400, 413, 422 ------> once more without what it may not know (a form,
-                  |                           |                          ids), then PromptRefusedError
-                  |                           |-- 401, 403, 404: the key, the model, the address: no more for this one,
-                  |                           |                  EngineGoneError if it is the last
-                  |                           |-- 429 -------> fewer requests there for a while
-                  '----- again, elsewhere <---'-- 5xx, no or half an answer, garbage, too slow
+    complete --> endpoints.acquire --> calls.post --> Completion
+                  ^                        |
+                  '----- again, elsewhere -'-- or what its failure means (`calls`)
 
-    addresses.py      what people write for an endpoint, and keys
-    endpoints.py      which endpoint gets a request
-    places.py         one endpoint: up, down or on trial, and what is under way there
-    health.py         the probes behind that, and what servers tell of themselves
-    calls.py          one request to one endpoint, and what its failure means
-    openai_format.py  bodies of requests and answers
+What a server may not know of a request (a form, ids) is left out once it refuses it.
 
 Prompts are token ids: what the model reads is exactly what was counted, with one begin of text. A server that takes
 none gets text (`prompts="text"`), and then three things may go wrong that nobody notices: it may add a begin of text
@@ -34,12 +24,12 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
 
 from instructpt.engines import Completion, Conversation, EngineState, Form, Prompt, Sampling
 from instructpt.engines.addresses import read_addresses
-from instructpt.engines.calls import FailureError, MovedError, TooManyError, open_session, post
+from instructpt.engines.calls import MovedError, TooManyError, open_session, post
 from instructpt.engines.endpoints import Endpoints
 from instructpt.engines.health import CacheHits, Expected, watch
 from instructpt.engines.openai_format import (
     Answer,
-    GarbageError,
+    FailureError,
     Manners,
     RefusalError,
     can_say,
@@ -75,7 +65,7 @@ _FILES_FOR_OTHERS = 128
 
 
 @dataclass(frozen=True, slots=True)
-class _Question(Generic[T]):
+class Question(Generic[T]):
     """What is asked, whichever endpoint answers it."""
 
     prefix: bytes
@@ -118,10 +108,13 @@ class HttpEngine:
         health_seconds: float = 5.0,
         gone_seconds: float = 60.0,
     ) -> None:
-        _check_choice("prompts", prompts, get_args(Prompts))
-        _check_choice("structured", structured, get_args(Structured))
-        _check_least("retries", retries, least=0)
-        _check_least("max_in_flight_per_endpoint", max_in_flight_per_endpoint or 1, least=1)
+        for name, chosen, choices in (("prompts", prompts, Prompts), ("structured", structured, Structured)):
+            if chosen not in get_args(choices):
+                raise RecipeError(f"{name} is {chosen!r}: choose one of {', '.join(get_args(choices))}")
+        if retries < 0:
+            raise RecipeError(f"retries is {retries}: give at least 0")
+        if max_in_flight_per_endpoint is not None and max_in_flight_per_endpoint < 1:
+            raise RecipeError(f"max_in_flight_per_endpoint is {max_in_flight_per_endpoint}: give at least 1")
         for name, seconds in (("timeout", timeout_seconds), ("health", health_seconds), ("gone", gone_seconds)):
             if seconds <= 0:
                 raise RecipeError(f"{name}_seconds is {seconds}: give more than 0")
@@ -159,7 +152,7 @@ class HttpEngine:
             return read_completion(data, max_new_tokens=sampling.max_new_tokens, is_chat=is_chat)
 
         path = "/chat/completions" if is_chat else "/completions"
-        answer = await self._ask(_Question(prefix, path, body, read, sampling.form))
+        answer = await self._ask(Question(prefix, path, body, read, sampling.form))
         if answer.num_prompt_tokens is not None:
             self._num_prompt_tokens += answer.num_prompt_tokens
         elif not isinstance(prompt, Conversation):
@@ -178,12 +171,10 @@ class HttpEngine:
         def read(data: bytes) -> list[float]:
             try:
                 return read_scores(data, ids=ids, num_prompt_tokens=len(prompt))
-            except GarbageError as error:
+            except FailureError as error:
                 raise RefusalError(501, f"it {error}") from error
 
-        return await self._ask(
-            _Question(prefix, "/completions", lambda manners: score_body(ids, manners=manners), read)
-        )
+        return await self._ask(Question(prefix, "/completions", lambda manners: score_body(ids, manners=manners), read))
 
     def state(self) -> EngineState:
         """See `Engine.state`. Cached tokens are those that answers tell, else those of the servers' own counters."""
@@ -211,7 +202,7 @@ class HttpEngine:
         if session is not None:
             await session.close()
 
-    async def _ask(self, question: _Question[T]) -> T:
+    async def _ask(self, question: Question[T]) -> T:
         """Ask endpoints until one answers. Raises EngineError if the question fails too often, or all is over."""
         session = self._open()
         avoid: Place | None = None
@@ -232,9 +223,13 @@ class HttpEngine:
             except MovedError:
                 avoid = place
                 place.num_failed += 1
-            except (FailureError, GarbageError) as error:
+            except FailureError as error:
                 avoid = place
-                num_failures += self._count_failure(place, error)
+                place.fail(str(error), is_gone=error.is_gone)
+                if error.wait_seconds is not None:
+                    place.hold_back(error.wait_seconds)
+                    self._call_later(place.not_before)
+                num_failures += not error.is_gone  # else the request is not at fault for sure
                 if num_failures > self._retries:
                     raise EngineError(
                         f"no answer after {num_failures} tries, at last from {place.address.name}: {place.last_error}"
@@ -254,7 +249,7 @@ class HttpEngine:
                     self._endpoints.wake()
             await self._endpoints.wait_for_end(pause_seconds)
 
-    async def _ask_at(self, place: Place, question: _Question[T], session: ClientSession) -> T:
+    async def _ask_at(self, place: Place, question: Question[T], session: ClientSession) -> T:
         """One endpoint's answer. What it may not know of the request is left out and the rest sent again."""
         assert place.manners is not None
         manners, form = place.manners, question.form
@@ -278,15 +273,6 @@ class HttpEngine:
             if learned:
                 place.manners = replace(place.manners, refused=place.manners.refused | learned)
             return answer
-
-    def _count_failure(self, place: Place, error: FailureError | GarbageError) -> int:
-        """Tell the place. 1 if the request may be at fault as well."""
-        is_gone = isinstance(error, FailureError) and error.is_gone
-        place.fail(str(error), is_gone=is_gone)
-        if isinstance(error, FailureError) and error.wait_seconds is not None:
-            place.hold_back(error.wait_seconds)
-            self._call_later(place.not_before)
-        return 0 if is_gone else 1
 
     def _sendable(self, prompt: Sequence[int], manners: Manners) -> Sequence[int] | str:
         """Ids as they are, or their text without the begin of text that the server's tokenizer adds."""
@@ -332,13 +318,3 @@ def _max_open_files() -> int:
     """How many files and connections this process may have."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 1 << 16 if soft == resource.RLIM_INFINITY else soft
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise RecipeError(f"{name} is {value!r}: choose one of {', '.join(choices)}")
-
-
-def _check_least(name: str, value: int, *, least: int) -> None:
-    if value < least:
-        raise RecipeError(f"{name} is {value}: give at least {least}")

@@ -18,8 +18,7 @@ from instructpt.artifacts import Run, Stage, fingerprint
 from instructpt.errors import InputError, RecipeError
 from instructpt.models import adapters, open_models
 from instructpt.models.folders import base_folder, is_local, local_folder
-from instructpt.models.inspection import context_tokens, inspect
-from instructpt.models.sizes import has_chat_template, num_parameters, parameters_in_name
+from instructpt.models.inspection import context_tokens, has_chat_template, inspect, num_parameters, parameters_in_name
 from instructpt.words import vocabulary
 
 if TYPE_CHECKING:

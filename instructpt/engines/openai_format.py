@@ -72,8 +72,12 @@ class Answer:
     num_cached_tokens: int | None
 
 
-class GarbageError(Exception):
-    """An answer that is not of OpenAI's form."""
+class FailureError(Exception):
+    """A request came to nothing and may be repeated. is_gone: nobody listens. wait_seconds: as the server asked."""
+
+    def __init__(self, reason: str, *, is_gone: bool = False, wait_seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.is_gone, self.wait_seconds = is_gone, wait_seconds
 
 
 def identity(prompt: Prompt, sampling: Sampling) -> tuple[bytes, int]:
@@ -153,7 +157,7 @@ def without(manners: Manners, body: Mapping[str, Any], form: Form | None, refusa
 
 
 def read_completion(data: bytes, *, max_new_tokens: int, is_chat: bool) -> Answer:
-    """What a server answered with status 200. Raises GarbageError if that is not of OpenAI's form."""
+    """What a server answered with status 200. Raises FailureError if that is not of OpenAI's form."""
     try:
         response = orjson.loads(data)
         choice = response["choices"][0]
@@ -163,12 +167,12 @@ def read_completion(data: bytes, *, max_new_tokens: int, is_chat: bool) -> Answe
         finish, details = choice.get("finish_reason"), usage.get("prompt_tokens_details") or {}
         prompt_tokens, cached_tokens = usage.get("prompt_tokens"), details.get("cached_tokens")
     except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise GarbageError(f"answered what is no completion: {first_line(data)!r}") from error
+        raise FailureError(f"answered what is no completion: {first_line(data)!r}") from error
     counts = [number for number in (prompt_tokens, cached_tokens) if number is not None]
     if not isinstance(text, str) or not all(isinstance(number, int) for number in (num_tokens, *counts)):
-        raise GarbageError(f"answered a completion without text or counts: {first_line(data)!r}")
+        raise FailureError(f"answered a completion without text or counts: {first_line(data)!r}")
     if finish in ("abort", "error"):
-        raise GarbageError(f"broke its answer off ({finish})")
+        raise FailureError(f"broke its answer off ({finish})")
     if finish == "content_filter":
         raise RefusalError(451, "the server's content filter stopped the answer")
     is_cut = finish == "length" or (finish is None and num_tokens >= max_new_tokens)
@@ -176,7 +180,7 @@ def read_completion(data: bytes, *, max_new_tokens: int, is_chat: bool) -> Answe
 
 
 def read_scores(data: bytes, *, ids: Sequence[int], num_prompt_tokens: int) -> list[float]:
-    """Log-probabilities of ids[num_prompt_tokens:]. Raises GarbageError if the answer does not hold them."""
+    """Log-probabilities of ids[num_prompt_tokens:]. Raises FailureError if the answer does not hold them."""
     try:
         choice = orjson.loads(data)["choices"][0]
         tables = choice.get("prompt_logprobs")
@@ -187,9 +191,9 @@ def read_scores(data: bytes, *, ids: Sequence[int], num_prompt_tokens: int) -> l
             values = choice["logprobs"]["token_logprobs"][: len(ids)]
         scores = [float(value) for value in values[num_prompt_tokens:] if value is not None]
     except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        raise GarbageError("gives no log-probabilities of a prompt") from error
+        raise FailureError("gives no log-probabilities of a prompt") from error
     if len(scores) != len(ids) - num_prompt_tokens:
-        raise GarbageError("gives log-probabilities of another number of tokens")
+        raise FailureError("gives log-probabilities of another number of tokens")
     return scores
 
 

@@ -14,7 +14,6 @@ refused when it is loaded. For a large model on a large GPU a server is faster: 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -39,7 +38,7 @@ _MAX_SCORED_LOGITS = 1 << 27
 _PREFILL_TOKENS = {"cuda": 8192, "cpu": 1024}
 """On a CPU 1024 reads prompts a fifth faster than 8192: less padding, and what a layer writes stays in the cache."""
 _MEMORY_SHARE = {"cuda": 0.7, "cpu": 0.25}
-"""Of a GPU's free memory or a machine's whole memory, for keys and values."""
+"""Of a GPU's free memory or a machine's (or container's) whole memory, for keys and values."""
 
 
 class TransformersEngine:
@@ -212,9 +211,6 @@ def _room(config: Any, dtype: torch.dtype, device: torch.device) -> int:
     num_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     token_bytes: int = 2 * config.num_hidden_layers * num_heads * width * dtype.itemsize
-    if device.type == "cuda":
-        memory_bytes = torch.cuda.mem_get_info(device)[0]
-    else:
-        memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    memory_bytes = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else devices.memory_bytes()
     share = _MEMORY_SHARE["cuda" if device.type == "cuda" else "cpu"]
     return int(memory_bytes * share) // token_bytes

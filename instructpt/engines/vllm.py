@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from instructpt.engines import Completion, EngineState, Prompt, Sampling
-from instructpt.engines.http import HttpEngine
+from instructpt.engines.http import HttpEngine, Question, T
 from instructpt.engines.serving.presets import Settings
 from instructpt.engines.serving.vllm import serve
 from instructpt.errors import EngineError, EngineGoneError
@@ -26,7 +24,7 @@ _GONE_SECONDS = 15.0
 """The servers are on this machine and nobody restarts them: what does not answer that long is dead."""
 
 
-class VllmEngine:
+class VllmEngine(HttpEngine):
     """The contract is `engines.Engine`. Constructing it starts the servers, which takes from half a minute on.
 
     timeout_seconds: for a whole answer. settings: those of `presets.Settings`.
@@ -41,7 +39,7 @@ class VllmEngine:
             if settings.get(name) is not None:
                 settings[name] = kind(settings[name])
         self._servers = serve(model, Settings(**settings))
-        self._http = HttpEngine(
+        super().__init__(
             model,
             endpoints=self._servers.urls,
             served_model=model,
@@ -50,32 +48,19 @@ class VllmEngine:
             gone_seconds=_GONE_SECONDS,
         )
 
-    async def complete(self, prompt: Prompt, sampling: Sampling) -> Completion:
-        """See `Engine.complete`. If all servers ended, the error says what they ended of."""
-        try:
-            return await self._http.complete(prompt, sampling)
-        except EngineGoneError as error:
-            raise self._explained(error) from error
-
-    async def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> Sequence[float]:
-        """See `Engine.score`."""
-        try:
-            return await self._http.score(prompt, continuation)
-        except EngineGoneError as error:
-            raise self._explained(error) from error
-
-    def state(self) -> EngineState:
-        """See `Engine.state`."""
-        return self._http.state()
-
     async def close(self) -> None:
         """See `Engine.close`. The servers have ended when this returns."""
-        await self._http.close()
+        await super().close()
         await asyncio.to_thread(self._servers.close)
 
-    def _explained(self, error: EngineGoneError) -> EngineGoneError:
+    async def _ask(self, question: Question[T]) -> T:
+        """If all servers ended, the error says what they ended of."""
         try:
-            self._servers.check()
-        except EngineError as ended:
-            return EngineGoneError(f"{ended}; run the same command again, which goes on from here")
-        return error
+            return await super()._ask(question)
+        except EngineGoneError as error:
+            try:
+                self._servers.check()
+            except EngineError as ended:
+                message = f"{ended}; run the same command again, which goes on from here"
+                raise EngineGoneError(message) from error
+            raise

@@ -17,7 +17,7 @@ Executor = Callable[[Work, "Stage[Any]", Sequence[int], "Run"], Iterator[tuple[i
 shard raises on purpose is raised as it is. `tests/contracts/test_executors.py` runs over every entry of `EXECUTORS`."""
 
 EXECUTORS = {
-    "driver": "instructpt.executors.driver:run_shards",
+    "driver": "instructpt.executors.local:run_here",
     "engine": "instructpt.executors.engine:run_shards",
     "local": "instructpt.executors.local:run_shards",
     "ray": "instructpt.executors.ray:run_shards",

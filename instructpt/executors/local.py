@@ -1,5 +1,7 @@
-"""Processes on this machine. They are started fresh (never forked: threads of a tokenizer or of torch do not survive a
-fork) and end with the main process, however that ends, so that no orphan writes into a folder that a new run works in.
+"""This process, or several on this machine.
+
+Processes are started fresh (never forked: threads of a tokenizer or of torch do not survive a fork) and end with the
+main process, however that ends, so that no orphan writes into a folder that a new run works in.
 """
 
 from __future__ import annotations
@@ -15,9 +17,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
-from instructpt.artifacts.news import Silent
+from instructpt.artifacts.news import Progress
 from instructpt.errors import RunError
-from instructpt.executors import driver
 
 if TYPE_CHECKING:
     from instructpt.artifacts import Run, Stage
@@ -26,13 +27,19 @@ if TYPE_CHECKING:
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
 
+def run_here(work: Work, stage: Stage[Any], indices: Sequence[int], run: Run) -> Iterator[tuple[int, float]]:
+    """Run the shards in the main process, one after the other."""
+    for index in indices:
+        yield index, work(stage, index, run)
+
+
 def run_shards(work: Work, stage: Stage[Any], indices: Sequence[int], run: Run) -> Iterator[tuple[int, float]]:
     """Run the shards in `run.workers` processes. Raises RunError if one of them is killed from outside."""
     num_workers = min(run.workers, len(indices))
     if num_workers <= 1:
-        yield from driver.run_shards(work, stage, indices, run)
+        yield from run_here(work, stage, indices, run)
         return
-    quiet = dataclasses.replace(run, progress=Silent(), shared=None)
+    quiet = dataclasses.replace(run, progress=Progress(), shared=None)
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(num_workers, context, initializer=_become_worker, initargs=(os.getpid(), num_workers))
     try:

@@ -17,14 +17,13 @@ from typing import Any
 import orjson
 
 from instructpt import devices
-from instructpt.artifacts.identity import describe, fingerprint
+from instructpt.artifacts.identity import UNUSED, describe, differences, fingerprint, is_finished, may_be_replaced
 from instructpt.artifacts.locking import claimed, drop_claim, locked, locked_together
 from instructpt.artifacts.losses import nothing_left
-from instructpt.artifacts.news import Silent
+from instructpt.artifacts.news import Progress
 from instructpt.artifacts.partitions import own_shards, pauses
 from instructpt.artifacts.run import Run, read_tally
 from instructpt.artifacts.stage import Stage, inputs, tree
-from instructpt.artifacts.state import UNUSED, differences, is_finished, may_be_replaced
 from instructpt.artifacts.storage import Folder, refusals_named
 from instructpt.artifacts.tally import Tally
 from instructpt.errors import ArtifactError, NothingMadeError, UserError
@@ -109,7 +108,7 @@ def _follow(target: Stage[Any], run: Run) -> int:
             if stage.is_collective and not has_joined and _is_under_way(stage, run):
                 has_joined, looks = True, pauses()
                 num_joined += 1
-                own = dataclasses.replace(run, tally=Tally(), progress=Silent())
+                own = dataclasses.replace(run, tally=Tally(), progress=Progress())
                 stage.build(0, own, run.workspace(stage, 0) / stage.shard_name(0))
             else:
                 time.sleep(next(looks))

@@ -33,7 +33,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from instructpt.artifacts.news import Silent
+from instructpt.artifacts.news import Progress
 from instructpt.artifacts.storage import Folder
 from instructpt.errors import InputError, RecipeError
 from instructpt.executors.ray_pool import MAX_LOSSES, Pool, given_up
@@ -105,7 +105,7 @@ def _job(work: Work, stage: Stage[Any], run: Run) -> Any:
     import ray
 
     root = run.root if "://" in run.root else Folder.at(run.root).path
-    code = ray.cloudpickle.dumps((work, stage, replace(run, root=root, progress=Silent(), shared=None)))
+    code = ray.cloudpickle.dumps((work, stage, replace(run, root=root, progress=Progress(), shared=None)))
     return ray.put(Job(code, str(Path.cwd()), tuple(sys.path)))
 
 

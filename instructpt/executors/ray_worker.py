@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from instructpt.artifacts.locking import alone
-from instructpt.artifacts.news import Silent
+from instructpt.artifacts.news import Progress
 from instructpt.errors import ArtifactError, InstructptError, RunError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class EngineActor:
         self._stack.close()
 
 
-class Latest(Silent):
+class Latest(Progress):
     """Keeps the latest news for whoever asks."""
 
     def __init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ _INDEX = "model.safetensors.index.json"
 _LFS = b"version https://git-lfs"
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_sequence_length", "n_ctx", "seq_length")
 _WIDTHS = ("hidden_size", "n_embd", "d_model", "dim")
+_IN_NAME = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)([BbMm])(?![A-Za-z0-9])")
+_UNIT = {"b": 10**9, "m": 10**6}
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight", "embeddings.weight")
 
 
@@ -38,9 +41,14 @@ def inspect(folder: Path, *, own_code: bool = False) -> Inspected:
     config = read_config(folder)
     _refuse_kind(folder, config, own_code=own_code)
     shapes: dict[str, tuple[int, ...]] = {}
-    for path in _weights(folder):
-        shapes |= read_shapes(path)
-    _refuse_missing(folder, shapes)
+    wanted = _weights(folder)
+    for name in sorted(set(wanted.values())):
+        shapes |= read_shapes(folder / name)
+    for tensor, name in wanted.items():
+        if tensor and tensor not in shapes:
+            raise InputError(f"{folder / name} lacks the tensor {tensor} that {_INDEX} names: download it again")
+    if not shapes or not any(math.prod(shape) for shape in shapes.values()):
+        raise InputError(f"{folder} holds weights without a number in them: download them again")
     _refuse_ids_beyond(folder, config, shapes)
     return Inspected(config, shapes)
 
@@ -62,6 +70,13 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise InputError(f"{path} holds no JSON object: take it from where the model came from")
     return config
+
+
+def text_config(folder: Path) -> dict[str, Any]:
+    """What config.json says of the part that reads and writes text; the whole of it, where there is no other part."""
+    config = read_config(folder)
+    inner = config.get("text_config")
+    return config | inner if isinstance(inner, dict) else config
 
 
 def context_tokens(folder: Path) -> int | None:
@@ -88,16 +103,38 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         raise InputError(f"{path} is no whole safetensors file ({reason}): download it again") from error
 
 
+def num_parameters(folder: Path) -> int | None:
+    """How many numbers the weights in a model folder are; None where there are none, or they cannot be read.
+
+    By the headers of its safetensors files, so that nothing is loaded. Where a server runs the model, the weights here
+    may be damaged or pointers: whoever loads them says so.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    try:
+        return sum(math.prod(shape) for path in files for shape in read_shapes(path).values()) if files else None
+    except InputError:
+        return None
+
+
+def parameters_in_name(name: str) -> int | None:
+    """How large a model says it is: 600 million for "Qwen3-0.6B"; None for a name without a size."""
+    found = _IN_NAME.search(name)
+    return None if found is None else round(float(found.group(1)) * _UNIT[found.group(2).lower()])
+
+
+def has_chat_template(folder: Path) -> bool:
+    """Whether the model in a folder was tuned to answer in conversations."""
+    if (folder / "chat_template.jinja").exists():
+        return True
+    path = folder / "tokenizer_config.json"
+    return path.exists() and bool(orjson.loads(path.read_bytes()).get("chat_template"))
+
+
 def _number(folder: Path, names: tuple[str, ...]) -> int | None:
     if not (folder / "config.json").exists():
         return None
-    config = read_config(folder)
-    inner = config.get("text_config")
-    for part in (config, inner if isinstance(inner, dict) else {}):
-        for name in names:
-            if isinstance(part.get(name), int):
-                return int(part[name])
-    return None
+    config = text_config(folder)
+    return next((int(config[name]) for name in names if isinstance(config.get(name), int)), None)
 
 
 def _refuse_pointer(path: Path, data: bytes) -> None:
@@ -130,13 +167,15 @@ def _refuse_kind(folder: Path, config: Mapping[str, Any], *, own_code: bool) -> 
         )
 
 
-def _weights(folder: Path) -> list[Path]:
-    index, whole = folder / _INDEX, folder / "model.safetensors"
+def _weights(folder: Path) -> Mapping[str, str]:
+    """Tensor -> file, as far as it is told which; "" stands for all. Raises InputError where there are no weights."""
+    index = folder / _INDEX
     if index.exists():
         data = index.read_bytes()
         _refuse_pointer(index, data)
         try:
-            names = sorted(set(orjson.loads(data)["weight_map"].values()))
+            places: dict[str, str] = orjson.loads(data)["weight_map"]
+            names = sorted(set(places.values()))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{index} cannot be read ({error}): download it again") from error
         missing = [name for name in names if not (folder / name).exists()]
@@ -144,9 +183,9 @@ def _weights(folder: Path) -> list[Path]:
             raise InputError(
                 f"{folder} lacks {len(missing)} of {len(names)} files of weights, {missing[0]} first: download them"
             )
-        return [folder / name for name in names]
-    if whole.exists():
-        return [whole]
+        return places
+    if (folder / "model.safetensors").exists():
+        return {"": "model.safetensors"}
     pickles = sorted(path.name for path in folder.glob("*.bin") if path.name != "training_args.bin")
     if pickles:
         raise InputError(
@@ -158,16 +197,6 @@ def _weights(folder: Path) -> list[Path]:
     if parts:
         raise InputError(f"{folder} holds {parts[0]} without {_INDEX}: download that file as well")
     raise InputError(f"{folder} holds no .safetensors weights: download model.safetensors as well")
-
-
-def _refuse_missing(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    index = folder / _INDEX
-    if index.exists():
-        for name, file in orjson.loads(index.read_bytes())["weight_map"].items():
-            if name not in shapes:
-                raise InputError(f"{folder / file} lacks the tensor {name} that {_INDEX} names: download it again")
-    if not shapes or not any(math.prod(shape) for shape in shapes.values()):
-        raise InputError(f"{folder} holds weights without a number in them: download them again")
 
 
 def _refuse_ids_beyond(folder: Path, config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:

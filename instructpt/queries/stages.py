@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from instructpt.artifacts import Product, Run, Stage, Table
-from instructpt.artifacts.remembered import Remembered
+from instructpt.artifacts.remembered import remembered_digests
 from instructpt.corpus import readers
 from instructpt.queries.reading import key, read_queries
 from instructpt.records import Document, Group, Reject
@@ -58,7 +58,7 @@ class ReadQueries(Stage[Document]):
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The files by content."""
-        with Remembered(run) as digest:
+        with remembered_digests(run) as digest:
             return readers.sources(self.files, digest=digest)
 
     def shard(self, index: int, run: Run) -> Iterator[Document]:

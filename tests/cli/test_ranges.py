@@ -14,7 +14,7 @@ import pytest
 from instructpt.cli.commands import main
 from instructpt.cli.flags import Where
 from instructpt.cli.ranges import RANGES
-from instructpt.engines.serving.command import serve_until_stopped
+from instructpt.engines.serving.vllm import serve_until_stopped
 from instructpt.recipes import RECIPES, open_recipe
 from instructpt.report.estimate import Wishes
 from instructpt.viewer.command import view_until_stopped

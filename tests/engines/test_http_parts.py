@@ -16,7 +16,7 @@ from instructpt.engines.addresses import read_addresses
 from instructpt.engines.endpoints import Endpoints
 from instructpt.engines.health import CacheHits, Expected, choose_model, read_metrics
 from instructpt.engines.openai_format import (
-    GarbageError,
+    FailureError,
     Kind,
     Manners,
     RefusalError,
@@ -319,7 +319,7 @@ def test_answers_are_read_with_their_counts() -> None:
     ],
 )
 def test_what_is_no_answer_is_garbage(data: bytes) -> None:
-    with pytest.raises(GarbageError):
+    with pytest.raises(FailureError):
         read_completion(data, max_new_tokens=5, is_chat=False)
 
 
@@ -336,7 +336,7 @@ def test_scores_are_read_in_both_spellings() -> None:
     for data in (theirs, openais):
         assert read_scores(data, ids=[4, 5, 6], num_prompt_tokens=1) == [-1.0, -2.0]
     for data in (b"{}", orjson.dumps({"choices": [{"logprobs": {"token_logprobs": [-3.0]}}]})):
-        with pytest.raises(GarbageError):
+        with pytest.raises(FailureError):
             read_scores(data, ids=[4, 5, 6], num_prompt_tokens=1)
 
 

@@ -21,7 +21,7 @@ from toy_stages import Count, Odd, Together
 from benchmarks.scripted_engine import SCRIPTED
 from instructpt.artifacts import Run, is_finished
 from instructpt.artifacts.locking import claimed, locked_together
-from instructpt.artifacts.news import Silent
+from instructpt.artifacts.news import Progress
 from instructpt.artifacts.partitions import own_shards, parse_partition
 from instructpt.artifacts.storage import Folder
 from instructpt.errors import ArtifactError, RecipeError
@@ -125,7 +125,7 @@ def test_on_an_object_store(tmp_path: Path) -> None:
 # Together
 
 
-class News(Silent):
+class News(Progress):
     """Keeps what is awaited."""
 
     def __init__(self) -> None:
@@ -195,7 +195,7 @@ def test_a_partition_that_runs_already_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_partition_refuses_to_work_beside_a_plain_run(tmp_path: Path) -> None:
-    class Meddler(Silent):
+    class Meddler(Progress):
         def plan(self, names: Any) -> None:
             with pytest.raises(ArtifactError, match="another run, without --partition, works in"):
                 make(COUNT, part(tmp_path, 1))

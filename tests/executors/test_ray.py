@@ -18,7 +18,7 @@ from toy_stages import Asked, Count, Odd, Refuse
 
 from benchmarks.scripted_engine import SCRIPTED
 from instructpt.artifacts import Run, is_finished
-from instructpt.artifacts.news import Silent
+from instructpt.artifacts.news import Progress
 from instructpt.errors import ArtifactError, BudgetError, InputError, RecipeError
 from instructpt.executors import ray_worker
 from instructpt.executors.make import build_shard, make
@@ -58,7 +58,7 @@ def node(cluster: Any) -> Iterator[Any]:
         cluster.remove_node(added)
 
 
-class News(Silent):
+class News(Progress):
     """Keeps what was told."""
 
     def __init__(self) -> None:

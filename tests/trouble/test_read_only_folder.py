@@ -12,7 +12,9 @@ from disturbed import complaint, script
 
 from benchmarks.reports import contents
 from benchmarks.scripted_engine import SCRIPTED
+from instructpt.artifacts.storage import Folder
 from instructpt.cli.commands import main
+from instructpt.errors import StorageError
 
 READ_ONLY = """
 import sys
@@ -100,3 +102,10 @@ def test_what_is_finished_can_be_looked_at_where_nothing_can_be_written(
     assert main(["plan", "augment", str(corpus), "--mine", "--out", str(out)]) == 0
     assert main(["show", str(out / "texts"), "1"]) == 0
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+    (out / ".inputs.json").unlink()
+
+    def refused(self: Folder, name: str, data: bytes) -> None:
+        raise StorageError(f"cannot write {self.join(name)}: the file system is read-only")
+
+    monkeypatch.setattr(Folder, "write", refused)
+    assert main(["plan", "augment", str(corpus), "--mine", "--out", str(out)]) == 0

