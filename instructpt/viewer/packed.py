@@ -17,6 +17,7 @@ import numpy as np
 
 from instructpt.assembly.rows import Rows
 from instructpt.errors import InputError
+from instructpt.report.artifacts import Artifact
 from instructpt.words import vocabulary
 from instructpt.words.vocabulary import Vocabulary
 
@@ -77,24 +78,20 @@ def spelled(ids: Sequence[int], words: Vocabulary) -> list[str]:
     return [names[token] for token in ids]
 
 
-def find_vocabulary(rows: Rows, *, named: object, folders: Sequence[Path]) -> Vocabulary | None:
-    """The vocabulary that rows were packed with, if it is still on this machine.
-
-    named: what the recipe says: a model's name, or an artifact that `folders` leads to.
-    """
-    candidates: list[Path | str] = [*folders, *([named] if isinstance(named, str) else [])]
-    for candidate in candidates:
-        folder = Path(candidate)
-        folder = folder / "model" if (folder / "model").is_dir() else folder
-        if isinstance(candidate, str) and not (candidate.startswith("shipped:") or folder.is_dir()):
-            continue  # a Hub id: nothing is fetched to look at something
-        try:
-            words = _loaded(candidate if isinstance(candidate, str) else str(folder))
-        except InputError:
-            continue  # gone, or no longer a vocabulary: the ids say it without words
-        if words.fingerprint == rows.vocabulary_fingerprint:
-            return words
-    return None
+def vocabulary_of(rows: Rows, artifact: Artifact) -> Vocabulary | None:
+    """The vocabulary that the rows of an artifact were packed with, if it is still on this machine."""
+    named = artifact.settings["vocabulary"]  # a model's name, a folder, or an artifact beside this one
+    if isinstance(named, dict):
+        made = artifact.beside(named["artifact"])
+        folder = Path(made.folder.join("00000")) if made else Path()
+        named = str(folder / "model" if (folder / "model").is_dir() else folder)
+    if not (named.startswith("shipped:") or Path(named).is_dir()):
+        return None  # a Hub id: nothing is fetched to look at something
+    try:
+        words = _loaded(named)
+    except InputError:
+        return None  # gone, or no longer a vocabulary: the ids say it without words
+    return words if words.fingerprint == rows.vocabulary_fingerprint else None
 
 
 @lru_cache(maxsize=4)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,72 +44,55 @@ _CONTEXT_CHARACTERS = 60
 _AFTER_CHARACTERS = 140
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What is looked for. A record must hold the text somewhere, and each filter's value somewhere."""
-
-    text: str = ""
-    filters: Mapping[str, str] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return bool(self.text or self.filters)
-
-
-@dataclass(frozen=True, slots=True)
-class Searched:
-    """What a search has to say after a block."""
-
-    searched: int
-    """Number of the first record that is not yet looked at."""
-    hits: tuple[tuple[int, dict[str, Any]], ...]
-    """Number and stored row of each."""
-
-
 def filters_of(shelf: Shelf) -> dict[str, str]:
     """What its records can be filtered by."""
     return FILTERS.get(getattr(shelf.artifact.kind, "__name__", ""), {})
 
 
-def check(wanted: Query, shelf: Shelf) -> None:
+def check(filters: Mapping[str, str], shelf: Shelf) -> None:
     """Raises InputError for a filter that records of this kind do not have."""
     known = filters_of(shelf)
-    for name in wanted.filters:
+    for name in filters:
         if name not in known:
             raise InputError(f"{shelf.artifact.name} cannot be filtered by {name!r}: choose from {', '.join(known)}")
 
 
-def search(shelf: Shelf, wanted: Query, *, start: int = 0) -> Iterator[Searched]:
-    """Look through the records from number `start` on, a block at a time."""
-    paths = {name: filters_of(shelf)[name] for name in wanted.filters}
-    columns = list(paths.values()) if not wanted.text else None
+def search(
+    shelf: Shelf, text: str, filters: Mapping[str, str], *, start: int = 0
+) -> Iterator[tuple[int, list[tuple[int, dict[str, Any]]]]]:
+    """Look through the records from number `start` on for those that hold the text and each filter's value somewhere.
+
+    After each block: the number of the first record that is not yet looked at; number and stored row of what was found.
+    """
+    wanted = {filters_of(shelf)[name]: value for name, value in filters.items()}
+    columns = None if text else list(wanted)
 
     def skips(group: pq.RowGroupMetaData) -> bool:
-        return any(_excluded(group, path, wanted.filters[name]) for name, path in paths.items())
+        return any(_excluded(group, path, value) for path, value in wanted.items())
 
-    for block in shelf.blocks(start, columns=columns, skips=skips if paths else None):
-        numbers = [block.first + place for place in np.flatnonzero(matches(block.batch, wanted, paths)).tolist()]
-        found = (number for number in numbers if number >= start)
-        hits = tuple((number, block.row(number) if columns is None else shelf.row(number)) for number in found)
-        yield Searched(block.stop, hits)
+    for block in shelf.blocks(start, columns=columns, skips=skips):
+        numbers = (block.first + place for place in np.flatnonzero(matches(block.batch, text, wanted)).tolist())
+        rows = block.row if columns is None else shelf.row
+        yield block.stop, [(number, rows(number)) for number in numbers if number >= start]
 
 
-def matches(batch: pa.RecordBatch, wanted: Query, paths: Mapping[str, str]) -> np.ndarray:
-    """Which rows of a batch are wanted, [num_rows] bool. paths: the column of each filter."""
+def matches(batch: pa.RecordBatch, text: str, wanted: Mapping[str, str]) -> np.ndarray:
+    """Which rows of a batch hold the text, and in each column the value wanted there, [num_rows] bool."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     is_wanted = np.ones(batch.num_rows, bool)
     leaves = [leaf for i, name in enumerate(batch.schema.names) for leaf in _leaves(batch.column(i), name)]
-    for name, value in wanted.filters.items():
+    for column, value in wanted.items():
         found = np.zeros(batch.num_rows, bool)
         for path, values, rows in leaves:
-            if path == paths[name]:
+            if path == column:
                 found[rows[_true(pc.equal(values, pa.scalar(value, values.type)))]] = True
         is_wanted &= found
-    if wanted.text:
+    if text:
         found = np.zeros(batch.num_rows, bool)
         for _, values, rows in leaves:
-            found[rows[_true(pc.match_substring(values, wanted.text, ignore_case=True))]] = True
+            found[rows[_true(pc.match_substring(values, text, ignore_case=True))]] = True
         is_wanted &= found
     return is_wanted
 

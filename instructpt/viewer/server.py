@@ -29,7 +29,6 @@ from instructpt.engines.addresses import is_loopback
 from instructpt.errors import InputError, InstructptError
 from instructpt.viewer import about, packed, search, shown
 from instructpt.viewer.library import Library, OpenArtifact, shelf_of
-from instructpt.words.vocabulary import Vocabulary
 
 MAX_HITS = 50
 """Of one search; the page asks for more."""
@@ -147,7 +146,8 @@ def _records(library: Library, asked: Mapping[str, str]) -> Any:
     start, count = _number(asked, "start", 0), min(MAX_COUNT, _number(asked, "count", 25))
     if isinstance(opened.content, Rows):
         numbers = range(min(start, len(opened.content)), min(start + count, len(opened.content)))
-        return {"records": packed.previews(opened.content, numbers, _vocabulary(library, opened)) if numbers else []}
+        words = packed.vocabulary_of(opened.content, opened.artifact)
+        return {"records": packed.previews(opened.content, numbers, words) if numbers else []}
     shelf = shelf_of(opened)
     rows = shelf.rows(start, count)
     return {"records": [{"row": number, **shown.preview(shelf.artifact.kind, row)} for number, row in rows]}
@@ -167,7 +167,7 @@ def _packed_row(library: Library, opened: OpenArtifact, rows: Rows, number: int)
     """A row; of each document in it the text that it was, as artifact and number, if that is still there."""
     if number >= len(rows):
         raise InputError(f"{opened.artifact.name} has no row {number:,}: give a number below {len(rows):,}")
-    row = packed.whole(rows, number, _vocabulary(library, opened))
+    row = packed.whole(rows, number, packed.vocabulary_of(rows, opened.artifact))
     texts = opened.artifact.settings["texts"]["artifact"]
     shelf = shelf_of(library.opened(texts)) if texts in library.names() else None
     for piece in row["pieces_of"]:
@@ -190,35 +190,29 @@ _ANSWERS: Mapping[str, Callable[[Library, Mapping[str, str]], Any]] = {
 }
 
 
-def _vocabulary(library: Library, opened: OpenArtifact) -> Vocabulary | None:
-    assert isinstance(opened.content, Rows)
-    named = opened.artifact.settings["vocabulary"]
-    folders = [Path(library.root.join(f"{named['artifact']}/00000"))] if isinstance(named, dict) else []
-    return packed.find_vocabulary(opened.content, named=named, folders=folders)
-
-
 async def _search(request: web.Request) -> web.StreamResponse:
     """Lines of JSON; the last one says where to go on, or holds an error."""
     library, asked = request.app[LIBRARY], {**request.query, **request.match_info}
     shelf = shelf_of(await asyncio.to_thread(library.opened, asked["artifact"]))
     filters = {name: value for name, value in request.query.items() if name not in ("text", "start")}
-    wanted, start = search.Query(asked.get("text", ""), filters), _number(asked, "start", 0)
-    search.check(wanted, shelf)
+    text, start = asked.get("text", ""), _number(asked, "start", 0)
+    search.check(filters, shelf)
     response = web.StreamResponse(headers={**SECURITY, "Content-Type": "application/x-ndjson; charset=utf-8"})
     await response.prepare(request)
     found = 0
-    steps = search.search(shelf, wanted, start=start)
+    steps = search.search(shelf, text, filters, start=start)
     try:
         while found < MAX_HITS and request.transport is not None and not request.transport.is_closing():
             step = await asyncio.to_thread(next, steps, None)
             if step is None:
                 await response.write(_line({"hits": [], "searched": len(shelf), "next": None}))
                 return response
-            hits = step.hits[: MAX_HITS - found]
+            searched, every = step
+            hits = every[: MAX_HITS - found]
             found += len(hits)
-            after = hits[-1][0] + 1 if len(hits) < len(step.hits) else step.searched
+            after = hits[-1][0] + 1 if len(hits) < len(every) else searched
             lines = [
-                {"row": number, **shown.preview(shelf.artifact.kind, row), "snippet": search.snippet(row, wanted.text)}
+                {"row": number, **shown.preview(shelf.artifact.kind, row), "snippet": search.snippet(row, text)}
                 for number, row in hits
             ]
             goes_on = found >= MAX_HITS and after < len(shelf)

@@ -60,17 +60,6 @@ class Block:
         return row
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A row group, known by its shard's footer."""
-
-    shard: int
-    group: int
-    first: int
-    """Number of its first record."""
-    num_rows: int
-
-
 class Shelf:
     """The records of one artifact. Its methods may be called from several threads."""
 
@@ -115,18 +104,6 @@ class Shelf:
         self.place_of(number)
         return self.rows(number, 1)[0][1]
 
-    def chunks(self, start: int = 0) -> Iterator[Chunk]:
-        """The row groups from the one with record `start` on; footers are read as they are come to."""
-        for shard in range(self.artifact.num_shards):
-            if self._starts[shard + 1] <= start:
-                continue
-            footer, first = self._footer(shard), self.first_of(shard)
-            for group in range(footer.num_row_groups):
-                num_rows = footer.row_group(group).num_rows
-                if num_rows and first + num_rows > start:
-                    yield Chunk(shard, group, first, num_rows)
-                first += num_rows
-
     def blocks(
         self,
         start: int = 0,
@@ -134,28 +111,32 @@ class Shelf:
         columns: Sequence[str] | None = None,
         skips: Callable[[pq.RowGroupMetaData], bool] | None = None,
     ) -> Iterator[Block]:
-        """The blocks from the one with record `start` on.
+        """The blocks from that of the row group with record `start` on; footers are read as they are come to.
 
         columns: paths of leaves as Parquet spells them; all without it. skips: says by its statistics that a row group
         need not be read.
         """
-        for chunk in self.chunks(start):
-            if skips is None or not skips(self._footer(chunk.shard).row_group(chunk.group)):
-                yield from self.blocks_of(chunk, columns=columns)
+        for shard in range(self.artifact.num_shards):
+            if self._starts[shard + 1] <= start:
+                continue
+            footer, first = self._footer(shard), self.first_of(shard)
+            for number in range(footer.num_row_groups):
+                group = footer.row_group(number)
+                if group.num_rows and first + group.num_rows > start and not (skips and skips(group)):
+                    yield from self._read(shard, number, first, columns)
+                first += group.num_rows
 
-    def blocks_of(self, chunk: Chunk, *, columns: Sequence[str] | None = None) -> Iterator[Block]:
-        """A row group in blocks."""
+    def _read(self, shard: int, group: int, first: int, columns: Sequence[str] | None) -> Iterator[Block]:
+        """A row group, whose first record has the number `first`, in blocks."""
         import pyarrow.parquet as pq
 
-        path, first, names = self._path(chunk.shard), chunk.first, None if columns is None else list(columns)
+        path, names = self._path(shard), None if columns is None else list(columns)
         with (
             damage_named(path, remove=f"it and {self.artifact.folder.join('manifest.json')}"),
             self.artifact.folder.fs.open(path, "rb") as file,
         ):
-            parquet = pq.ParquetFile(file, metadata=self._footer(chunk.shard), pre_buffer=False)
-            for batch in parquet.iter_batches(
-                ROWS_PER_CHUNK, row_groups=[chunk.group], columns=names, use_threads=False
-            ):
+            parquet = pq.ParquetFile(file, metadata=self._footer(shard), pre_buffer=False)
+            for batch in parquet.iter_batches(ROWS_PER_CHUNK, row_groups=[group], columns=names, use_threads=False):
                 self.num_blocks_read += 1
                 yield Block(first, batch)
                 first += batch.num_rows
@@ -165,7 +146,7 @@ class Shelf:
             for block in self._kept.values():
                 if block.first <= row < block.stop:
                     return block
-            block = next(block for block in self.blocks_of(next(self.chunks(row))) if row < block.stop)
+            block = next(block for block in self.blocks(row) if row < block.stop)
             if block.batch.nbytes <= _MAX_KEPT_BYTES:
                 self._kept[block.first] = block
             while len(self._kept) > _BLOCKS_KEPT:

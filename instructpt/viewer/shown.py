@@ -24,38 +24,37 @@ MAX_CHARACTERS = 200_000
 def preview(kind: Any, row: Mapping[str, Any]) -> dict[str, Any]:
     """A line or two of a stored row: its name, what it is, how its text begins."""
     record = from_row(kind, row)
+    name, tags, text = _gist(record)
+    return {"id": name, "tags": tags, "text": text}
+
+
+def _gist(record: Any) -> tuple[str, list[str], str]:
     match record:
         case Document():
-            return {"id": record.id, "tags": [_short(record.source)], "text": _start(record.text)}
+            return record.id, [_short(record.source)], _start(record.text)
         case Text():
-            return {
-                "id": record.id,
-                "tags": [*filter(None, (record.kind, record.layout)), _short(record.source)],
-                "text": _start(record.text),
-            }
+            return record.id, [*filter(None, (record.kind, record.layout)), _short(record.source)], _start(record.text)
         case Group():
-            pairs = sum(len(shot.pairs) for shot in record.shots)
-            rejects = sum(len(shot.rejects) for shot in record.shots)
+            names = ("pairs", "rejects", "writings")
+            pairs, rejects, writings = (sum(len(getattr(shot, name)) for shot in record.shots) for name in names)
             tags = [_count(len(record.shots), "passage"), _count(pairs, "pair")]
-            writings = sum(len(shot.writings) for shot in record.shots)
             tags += [_count(writings, "writing")] if writings else []
             tags += [f"{rejects} left out"] if rejects else []
-            text = record.shots[0].document.text if record.shots else ""
-            return {"id": record.id, "tags": tags, "text": _start(text)}
+            return record.id, tags, _start(record.shots[0].document.text) if record.shots else ""
         case Item():
             values = [f"{name} {value:.3g}" for name, value in record.values.items()]
             name = f"{record.task} {record.place}{record.part and f' {record.part}'}"
-            return {"id": name, "tags": values, "text": f"gold: {_start(record.gold)}\nanswer: {_start(record.answer)}"}
+            return name, values, f"gold: {_start(record.gold)}\nanswer: {_start(record.answer)}"
         case Score():
             error = "" if record.stderr is None else f" ± {record.stderr:.4f}"
             tags = [record.metric, _count(record.count, "item")]
-            return {"id": record.task, "tags": tags, "text": f"{record.value:.4f}{error}  {record.model}"}
+            return record.task, tags, f"{record.value:.4f}{error}  {record.model}"
         case Match():
             tags = [record.field, f"{record.num_ngrams:,} of its {_count(record.num_item_ngrams, 'n-gram')}"]
             text = f"item: {_start(record.item)}\ntext: {_start(record.text)}"
-            return {"id": f"{record.task} in {record.id}", "tags": tags, "text": text}
+            return f"{record.task} in {record.id}", tags, text
         case _:
-            raise AssertionError(kind)
+            raise AssertionError(type(record))
 
 
 def whole(kind: Any, row: Mapping[str, Any], *, max_characters: int | None = MAX_CHARACTERS) -> dict[str, Any]:
@@ -77,7 +76,7 @@ def whole(kind: Any, row: Mapping[str, Any], *, max_characters: int | None = MAX
             shots = [_shot(shot, max_characters) for shot in record.shots]
             return {"id": record.id, "shots": shots, "cut": any(shot["cut"] for shot in shots)}
         case _:
-            return {"id": preview(kind, row)["id"], "fields": dict(row), "cut": False}
+            return {"id": _gist(record)[0], "fields": dict(row), "cut": False}
 
 
 def _text(record: Text, max_characters: int | None) -> dict[str, Any]:
