@@ -181,7 +181,7 @@ class Experiment(ABC):
         return Train(
             name=name,
             mixture=tuple(self.mixture(arm)),
-            settings=self.budget.settings(seed=seed, share=share),
+            settings=self.budget.settings(seed=seed, tokens=round(self.budget.tokens * share)),
             batch_rows=self.budget.batch_rows,
             vocabulary=self.vocabulary,
             shape=self.model.shape if self.model else None,

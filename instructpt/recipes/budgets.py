@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from instructpt import devices
-from instructpt.errors import RecipeError
+from instructpt.errors import InputError, RecipeError
+from instructpt.models.folders import is_local, local_folder
+from instructpt.models.inspection import context_tokens, hidden_size, inspect
 from instructpt.recipes.flags import Precision, Training
-from instructpt.recipes.tuning import LORA_RATE_FACTOR, context_of_base, width_of_base
 from instructpt.training.settings import Lora, TrainSettings
 from instructpt.training.shapes import RATE_TIMES_WIDTH, shape_named
 from instructpt.training.stages import steps_for
+from instructpt.words import vocabulary
 
 TOKENS_A_PARAMETER = 20
 """What trains a model of a size best for its computation (Hoffmann et al., arXiv 2203.15556)."""
@@ -36,27 +38,35 @@ CONTINUED_BATCH_TOKENS = 2**18
 """The paper's 0.25 M."""
 CONTINUED_TOKENS = 4000 * CONTINUED_BATCH_TOKENS
 """The paper's 4,000 steps."""
+LORA_ALPHA_FACTOR = 2
+"""alpha / rank; the rate that is best then hardly depends on the rank."""
+LORA_RATE_FACTOR = 10
+"""Adapters learn best at about ten times the rate of full tuning (Schulman et al., "LoRA Without Regret", 2025)."""
+MOST_STEPS = 10_000_000
+"""Where `Train.epochs` ends a run."""
 TUNING_RATE_SHARE = 0.09
 """Of a shape's highest rate, for a model that is trained already. At a width of 4,096 this gives the paper's 1e-5."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingBudget:
-    """How much a model is trained, in which steps, how fast."""
+class Pace:
+    """In which steps a model learns, and how fast."""
 
-    tokens: int
     row_tokens: int
     batch_rows: int
     learning_rate: float
     warmup_steps: int
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal["float32", "bfloat16"] = "float32"
     attend_across_documents: bool = False
     lora: Lora | None = None
     """Adapters that are trained instead of all weights."""
 
-    def settings(self, *, seed: int, share: float = 1.0) -> TrainSettings:
-        """For a run over a share of the tokens, with a schedule of its own. Raises RecipeError if it has no step."""
-        steps = steps_for(round(self.tokens * share), row_tokens=self.row_tokens, batch_rows=self.batch_rows)
+    def settings(self, *, seed: int, tokens: int | None = None) -> TrainSettings:
+        """For a run over so many tokens; without a number, `Train.epochs` ends it. Raises RecipeError if it has no
+        step."""
+        steps = MOST_STEPS
+        if tokens is not None:
+            steps = steps_for(tokens, row_tokens=self.row_tokens, batch_rows=self.batch_rows)
         return TrainSettings(
             steps=steps,
             learning_rate=self.learning_rate,
@@ -66,6 +76,13 @@ class TrainingBudget:
             seed=seed,
             lora=self.lora,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingBudget(Pace):
+    """How much a model is trained, in which steps, how fast."""
+
+    tokens: int
 
 
 def budget_from_scratch(shape: str, training: Training, *, tokens: int | None) -> TrainingBudget:
@@ -107,9 +124,7 @@ def budget_from_base(
         tokens=CONTINUED_TOKENS if tokens is None else tokens,
         row_tokens=fitting_row_tokens(base, training.row_tokens, usual=row_tokens),
         batch_tokens=batch_tokens,
-        learning_rate=training.learning_rate
-        or learning_rate
-        or tuning_rate(width_of_base(base)) * (LORA_RATE_FACTOR if lora else 1),
+        learning_rate=training.learning_rate or learning_rate or usual_rate(base, lora),
         lora=lora,
     )
 
@@ -134,7 +149,7 @@ def _budget(
         attend_across_documents=training.attend_across_documents,
         lora=lora,
     )
-    budget.settings(seed=0)
+    budget.settings(seed=0, tokens=tokens)
     return budget
 
 
@@ -164,3 +179,38 @@ def usual_batch_tokens(tokens: int) -> int:
 def tuning_rate(width: int) -> float:
     """The highest rate for a trained model of a width, to two digits."""
     return float(f"{TUNING_RATE_SHARE * RATE_TIMES_WIDTH / width:.2g}")
+
+
+def usual_rate(base: str, lora: Lora | None) -> float:
+    """The highest rate for a model that is trained already. Raises InputError if it does not say how wide it is."""
+    return tuning_rate(width_of_base(base)) * rate_factor(lora)
+
+
+def rate_factor(lora: Lora | None) -> int:
+    """How much faster adapters learn than all weights."""
+    return LORA_RATE_FACTOR if lora else 1
+
+
+def lora_of(rank: int, *, layers: int | None = None) -> Lora | None:
+    """Adapters of a rank, in so many of the last layers or in all; none of rank 0."""
+    return Lora(rank=rank, alpha=LORA_ALPHA_FACTOR * rank, last_layers=layers) if rank else None
+
+
+def context_of_base(base: str) -> int | None:
+    """What the base reads at most; None where it does not say.
+
+    Raises InputError for a base without an end of text, a fast tokenizer or safe weights. One without a begin of text
+    is fine: its texts then begin with their first word.
+    """
+    vocabulary.load(base)
+    if is_local(base):
+        inspect(local_folder(base))
+    return context_tokens(local_folder(base, files=("config.json",)))
+
+
+def width_of_base(base: str) -> int:
+    """The size of a model's hidden states. Raises InputError if its configuration does not say."""
+    width = hidden_size(local_folder(base, files=("config.json",)))
+    if width is None:
+        raise InputError(f"{base} names no hidden_size in config.json: give --learning-rate")
+    return width

@@ -32,7 +32,7 @@ from instructpt.evaluation.questioning import Answering, Examine
 from instructpt.evaluation.stages import Cell, Compare, Evaluate, HeldOut, Rate
 from instructpt.recipes.arms import ARMS, DOMAIN_ARMS, Experiment, check_arms
 from instructpt.recipes.augment import clean
-from instructpt.recipes.budgets import tuning_rate
+from instructpt.recipes.budgets import Pace, tuning_rate, usual_rate
 from instructpt.recipes.domain import Continued
 from instructpt.recipes.flags import (
     SAMPLE_PASSAGES,
@@ -49,8 +49,7 @@ from instructpt.recipes.flags import (
     recipe,
 )
 from instructpt.recipes.general import FromScratch
-from instructpt.recipes.instruct import EPOCHS, Tuning, tuning_for
-from instructpt.recipes.tuning import width_of_base
+from instructpt.recipes.instruct import BATCH_TOKENS, EPOCHS, WARMUP_STEPS, Tuning, tuning_texts
 from instructpt.records import Document, Group, Score
 from instructpt.training.shapes import shape_named
 from instructpt.training.stages import Source, Train
@@ -211,15 +210,16 @@ def compare(
         unseen=unseen_exam(tasks_data, num_contexts=unseen_contexts, seed=seed) if unseen_contexts else None,
         exam=exam,
     )
-    tuning = tuning_for(
-        tasks=tasks_data,
-        sets=collection.sets,
+    tuning = Tuning(
+        texts=tuning_texts(tasks=tasks_data, sets=collection.sets, language=language, seed=seed),
+        pace=Pace(
+            row_tokens=row_tokens,
+            batch_rows=max(1, BATCH_TOKENS // row_tokens),
+            learning_rate=usual_rate(base, None) if base else tuning_rate(shape_named(model.shape).hidden),
+            warmup_steps=WARMUP_STEPS,
+            precision=experiment.budget.precision,
+        ),
         epochs=tuning_epochs,
-        row_tokens=row_tokens,
-        learning_rate=tuning_rate(width_of_base(base) if base else shape_named(model.shape).hidden),
-        language=language,
-        precision=training.precision,
-        seed=seed,
     )
     return Compare(
         name="comparison",

@@ -9,8 +9,8 @@ for that are not known, those here are ours.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
@@ -20,11 +20,9 @@ from instructpt.collection.instructions import Instructions
 from instructpt.collection.stages import Convert
 from instructpt.engines.models import Model
 from instructpt.errors import RecipeError
-from instructpt.recipes.budgets import fast_precision, fitting_row_tokens, tuning_rate
-from instructpt.recipes.flags import SAMPLE_TASKS, Hub, Language, LoraRank, Precision, Seed, Sets, Steps, recipe
-from instructpt.recipes.tuning import LORA_RATE_FACTOR, MOST_STEPS, lora_of, width_of_base
+from instructpt.recipes.budgets import Pace, fast_precision, fitting_row_tokens, lora_of, usual_rate
+from instructpt.recipes.flags import SAMPLE_TASKS, Hub, Language, LoraRank, Seed, Sets, Steps, recipe
 from instructpt.templates.stages import Template
-from instructpt.training.settings import TrainSettings
 from instructpt.training.stages import Source, Train
 
 ROW_TOKENS = 2048
@@ -38,20 +36,18 @@ class Tuning:
     """How models are tuned on one set of texts; several of an experiment share it."""
 
     texts: Blend
-    settings: TrainSettings
-    """Without their number of steps: `epochs` ends a run."""
-    row_tokens: int
-    batch_rows: int
+    pace: Pace
     epochs: float
 
     def train(self, model: Model, *, vocabulary: Model, name: str, seed: int) -> Train:
         """The tuned model. vocabulary: the model's. seed: of the order of the texts."""
-        rows = Pack(name="tuning-rows", texts=self.texts, vocabulary=vocabulary, row_tokens=self.row_tokens)
+        row_tokens = self.pace.row_tokens
+        rows = Pack(name="tuning-rows", texts=self.texts, vocabulary=vocabulary, row_tokens=row_tokens)
         return Train(
             name=name,
             mixture=(Source(rows=rows),),
-            settings=replace(self.settings, seed=seed),
-            batch_rows=self.batch_rows,
+            settings=self.pace.settings(seed=seed),
+            batch_rows=self.pace.batch_rows,
             vocabulary=vocabulary,
             base=model,
             epochs=self.epochs,
@@ -86,31 +82,29 @@ def instruct(
         loss: Which tokens carry loss: those of the responses, or all.
         epochs: Passes over the texts.
     """
-    row = fitting_row_tokens(model, steps.row_tokens, usual=ROW_TOKENS)
-    learning_rate = steps.learning_rate
-    if learning_rate is None:
-        learning_rate = tuning_rate(width_of_base(model)) * (LORA_RATE_FACTOR if lora_rank else 1)
-    tuning = tuning_for(
+    row, lora = fitting_row_tokens(model, steps.row_tokens, usual=ROW_TOKENS), lora_of(lora_rank)
+    texts = tuning_texts(
         pairs=pairs,
         tasks=((SAMPLE_TASKS,) if not pairs and not hub else ()) if tasks is None else tasks,
         hub=hub,
         sets=sets,
         layout=layout,
         loss=loss,
-        epochs=epochs,
-        row_tokens=row,
-        batch_tokens=BATCH_TOKENS if steps.batch_tokens is None else steps.batch_tokens,
-        learning_rate=learning_rate,
-        warmup_steps=steps.warmup_steps,
-        lora_rank=lora_rank,
         language=language,
-        precision=steps.precision,
         seed=seed,
     )
-    return tuning.train(model, vocabulary=model, name="model", seed=seed)
+    pace = Pace(
+        row_tokens=row,
+        batch_rows=max(1, (BATCH_TOKENS if steps.batch_tokens is None else steps.batch_tokens) // row),
+        learning_rate=usual_rate(model, lora) if steps.learning_rate is None else steps.learning_rate,
+        warmup_steps=steps.warmup_steps,
+        precision=fast_precision(steps.precision),
+        lora=lora,
+    )
+    return Tuning(texts=texts, pace=pace, epochs=epochs).train(model, vocabulary=model, name="model", seed=seed)
 
 
-def tuning_for(
+def tuning_texts(
     *,
     pairs: tuple[str, ...] = (),
     tasks: tuple[str, ...] = (),
@@ -118,17 +112,10 @@ def tuning_for(
     sets: tuple[str, ...] = (),
     layout: Literal["drawn", "plain"] = "drawn",
     loss: Literal["responses", "all"] = "responses",
-    epochs: float = EPOCHS,
-    row_tokens: int,
-    batch_tokens: int = BATCH_TOKENS,
-    learning_rate: float,
-    warmup_steps: int = WARMUP_STEPS,
-    lora_rank: int = 0,
     language: str,
-    precision: Precision,
     seed: int,
-) -> Tuning:
-    """Tuning on pairs, task data or both. Raises RecipeError if there is neither."""
+) -> Blend:
+    """Pairs, task data or both, each a text of its own. Raises RecipeError if there is neither."""
     groups: list[Convert | Instructions] = []
     if tasks or hub:
         groups.append(Convert(name="tuning-tasks", files=tasks, hub=hub, sets=sets, shots=1, seed=seed))
@@ -136,31 +123,6 @@ def tuning_for(
         groups.append(Instructions(name="tuning-pairs", files=pairs, seed=seed))
     if not groups:
         raise RecipeError("there is nothing to tune on: give pairs or tasks")
-    parts = tuple(
-        BlendPart(
-            texts=Template(
-                name=f"{group.name}-texts",
-                groups=group,
-                language=language,
-                kind="instruction",
-                layout=layout,
-                loss=loss,
-                seed=seed,
-            )
-        )
-        for group in groups
-    )
-    settings = TrainSettings(
-        steps=MOST_STEPS,
-        learning_rate=learning_rate,
-        warmup_steps=warmup_steps,
-        precision=fast_precision(precision),
-        lora=lora_of(lora_rank),
-    )
-    return Tuning(
-        texts=Blend(name="tuning-texts", parts=parts),
-        settings=settings,
-        row_tokens=row_tokens,
-        batch_rows=max(1, batch_tokens // row_tokens),
-        epochs=epochs,
-    )
+    look: dict[str, Any] = {"language": language, "kind": "instruction", "layout": layout, "loss": loss, "seed": seed}
+    texts = [Template(name=f"{group.name}-texts", groups=group, **look) for group in groups]
+    return Blend(name="tuning-texts", parts=tuple(BlendPart(texts=each) for each in texts))

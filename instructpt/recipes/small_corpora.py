@@ -23,12 +23,10 @@ from instructpt.artifacts import Stage
 from instructpt.corpus import readers
 from instructpt.corpus.stages import Read
 from instructpt.errors import RecipeError
-from instructpt.recipes.budgets import TrainingBudget, budget_from_base, tuning_rate
+from instructpt.recipes.budgets import TrainingBudget, budget_from_base, lora_of, rate_factor, usual_rate
 from instructpt.recipes.flags import MAX_EPOCHS, Continuing, Reading, Training
-from instructpt.recipes.tuning import LORA_RATE_FACTOR, lora_of, width_of_base
 from instructpt.records import Document, Text
 from instructpt.templates.stages import Template
-from instructpt.training.settings import Lora
 from instructpt.words import vocabulary
 
 SMALL_CORPUS_TOKENS = 10_000_000
@@ -101,7 +99,7 @@ def continuation(
         tokens=wanted,
         row_tokens=ROW_TOKENS,
         batch_tokens=batch_tokens,
-        learning_rate=float(f"{_rate_factor(lora) * tuning_rate(width_of_base(base)):.2g}"),
+        learning_rate=float(f"{RATE_FACTOR * usual_rate(base, lora):.2g}"),
         lora=lora,
     )
     found = Continuation(
@@ -127,7 +125,7 @@ def continuation(
 def _choices(found: Continuation, size: int) -> list[tuple[str, str, str]]:
     """Every setting with its value, and why it is so."""
     budget = found.budget
-    steps = budget.settings(seed=0).steps
+    settings = budget.settings(seed=0, tokens=budget.tokens)
     return [
         (
             "budget",
@@ -138,7 +136,8 @@ def _choices(found: Continuation, size: int) -> list[tuple[str, str, str]]:
         (
             "a step",
             f"{budget.batch_rows * budget.row_tokens:,} tokens",
-            f"{steps:,} steps: a few hundred updates, where the paper's step would leave {budget.tokens / 2**18:,.0f}",
+            f"{settings.steps:,} steps: a few hundred updates, where the paper's step would leave "
+            f"{budget.tokens / 2**18:,.0f}",
         ),
         (
             "a row",
@@ -148,8 +147,8 @@ def _choices(found: Continuation, size: int) -> list[tuple[str, str, str]]:
         (
             "highest rate",
             f"{budget.learning_rate:g}",
-            f"{_rate_factor(budget.lora)} times the usual for this width, as there are few steps; warmed up over "
-            f"{budget.settings(seed=0).warmup_steps:,} of them and lowered to a tenth by a cosine",
+            f"{RATE_FACTOR * rate_factor(budget.lora)} times the usual for this width, as there are few steps; warmed up "
+            f"over {settings.warmup_steps:,} of them and lowered to a tenth by a cosine",
         ),
         (
             "general instructions",
@@ -159,10 +158,6 @@ def _choices(found: Continuation, size: int) -> list[tuple[str, str, str]]:
         ("general text again", f"{found.replay_share:.0%} of the tokens", "so that the base forgets less"),
         ("most passes", f"{found.max_epochs:g}", "more than the paper's 4, for the same reason as the budget"),
     ]
-
-
-def _rate_factor(lora: Lora | None) -> int:
-    return RATE_FACTOR * (LORA_RATE_FACTOR if lora else 1)
 
 
 def corpus_tokens(files: Sequence[str], *, base: str, reading: Reading) -> int | None:
