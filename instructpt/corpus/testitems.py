@@ -41,10 +41,17 @@ class Items:
     """Of each test set."""
 
 
-def load(sets: Mapping[str, Iterable[Any]], *, fields: Sequence[str] = (), length: int = CONTAMINATION_GRAM) -> Items:
+def load(
+    sets: Mapping[str, Iterable[Any]],
+    *,
+    fields: Sequence[str] = (),
+    length: int = CONTAMINATION_GRAM,
+    min_words: int = MIN_WORDS,
+) -> Items:
     """The items of test sets, of which each is a name and rows. fields: which of a row's hold items; none: all.
 
-    length: so many words in a row are a match. Raises InputError for a set without any item.
+    length: so many words in a row are a match; min_words: of a shorter item, which must match as a whole. Raises
+    InputError for a set without any item.
     """
     places: list[ItemPlace] = []
     texts: list[str] = []
@@ -59,7 +66,7 @@ def load(sets: Mapping[str, Iterable[Any]], *, fields: Sequence[str] = (), lengt
         if not places or places[-1].task != task:
             wanted = f" in {', '.join(fields)}" if fields else ""
             raise InputError(f"{task} has no text{wanted}: give a file of rows with strings, or other fields")
-    made = index(texts, length=length, min_words=min(MIN_WORDS, length))
+    made = index(texts, length=length, min_words=min(min_words, length))
     firsts = {item: texts[found[0]] for item, found in enumerate(made.places)}
     return Items(made, firsts, {i: tuple(places[p] for p in found) for i, found in enumerate(made.places)}, num_rows)
 

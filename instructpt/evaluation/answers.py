@@ -22,7 +22,7 @@ which every token sees its ancestors alone, at the position that it has in its r
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 from instructpt.models.loading import load_causal_model
 from instructpt.records import Item, Pair, Shot
 from instructpt.words import vocabulary
+from instructpt.words.sentences import sentence_starts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,14 +111,12 @@ def answer(
     *,
     task: str,
     place: int,
-    sentence_starts: Callable[[str], Sequence[int]],
     spare_tokens: int = 0,
 ) -> Answered:
     """The items of one passage, one a question, numbered in `part`.
 
+    A passage that is too long with its longest question is cut between sentences, from the left.
     place: the passage's number in the set.
-    sentence_starts: where sentences begin in a text; a passage that is too long with its longest question is cut
-        there, from the left.
     spare_tokens: kept free of the passage, for an answer that is to be written.
     """
     lengths = [max(len(row.tokens) for row in _rows(reader, "", pair)) for pair in shot.pairs]
@@ -126,7 +125,7 @@ def answer(
     longest = max((length for length, fit in zip(lengths, fits, strict=True) if fit), default=0)
     text = shot.document.text
     room = reader.positions - longest - spare_tokens - _JOINT_TOKENS
-    context = _end_of(text, reader, room=room, sentence_starts=sentence_starts)
+    context = _end_of(text, reader, room=room)
     rows = [_rows(reader, context, pair) for _, pair in fitting]
     nats = iter(row_nats(reader, [row for asked in rows for row in asked]))
     items = []
@@ -185,7 +184,7 @@ def _rows(reader: Reader, context: str, pair: Pair) -> list[ScoredRow]:
     return rows
 
 
-def _end_of(text: str, reader: Reader, *, room: int, sentence_starts: Callable[[str], Sequence[int]]) -> str:
+def _end_of(text: str, reader: Reader, *, room: int) -> str:
     """As many sentences from the end of a text as fit; where the last one does not, the end of that."""
     ids, starts = reader.vocabulary.encode_with_starts([text])[0]
     if len(ids) <= room:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from instructpt.artifacts import Run, Stage
 from instructpt.collection.questions import Question, by_passage, documents_named, read_questions
@@ -29,16 +29,19 @@ from instructpt.errors import InputError
 from instructpt.evaluation.answers import Answered, Reader, answer
 from instructpt.evaluation.comparison import EXAMS
 from instructpt.evaluation.drawing import spread
-from instructpt.evaluation.greedy import write
 from instructpt.records import Document, Group, Item, Pair, Shot
 from instructpt.words.overlap import exact_match, f1, is_span, words
-from instructpt.words.sentences import sentence_starts
+
+if TYPE_CHECKING:
+    import torch
 
 CLOSED_BOOK, OPEN_BOOK = EXAMS
 CONTROL, CHOICE = "/control", "/choice"
 """Ends of the names of tasks: questions about documents that were not trained on, questions with options."""
 CORPUS_SET, CONTROL_SET = "corpus", "control"
 """What the source of an exam's passages is."""
+_ROWS = 32
+"""Answers that are written at once; all wait for the longest."""
 MIN_PASSAGES = 20
 """Questions on one passage are alike, so an interval is one over passages. Over fewer it would be more than a tenth too
 narrow: a bootstrap takes no account of how few there are (1.96 standard errors, where Student's t has 2.09 for 20)."""
@@ -99,7 +102,6 @@ def _asked(reader: Reader, shot: Shot, book: str, *, place: int, is_control: boo
         replace(shot, document=replace(shot.document, text=context)),
         task=book + (CONTROL if is_control else ""),
         place=place,
-        sentence_starts=sentence_starts,
         spare_tokens=spare_tokens,
     )
 
@@ -115,6 +117,50 @@ def marked(item: Item, pair: Pair, written: str) -> Item:
     }
     task = item.task + (CHOICE if pair.options else "")
     return replace(item, task=task, answer=written, values={**item.values, **marks})
+
+
+def write(reader: Reader, prompts: Sequence[Sequence[int]], *, max_new_tokens: int) -> list[str]:
+    """What the model writes after each prompt, the likeliest token each time: its first line that says anything.
+
+    A prompt that fills all positions of the model gets "". Prompts of about one length are read together.
+    """
+    found = [""] * len(prompts)
+    fitting = [place for place, prompt in enumerate(prompts) if len(prompt) < reader.positions]
+    order = sorted(fitting, key=lambda place: -len(prompts[place]))
+    for start in range(0, len(order), _ROWS):
+        chosen = order[start : start + _ROWS]
+        lines = _write(reader, [prompts[place] for place in chosen], max_new_tokens=max_new_tokens)
+        for place, line in zip(chosen, lines, strict=True):
+            found[place] = line
+    return found
+
+
+def _write(reader: Reader, prompts: Sequence[Sequence[int]], *, max_new_tokens: int) -> list[str]:
+    """Of prompts that are read together, the longest first."""
+    import torch
+
+    device, words, longest = reader.model.device, reader.vocabulary, len(prompts[0])
+    tokens_BT = torch.full((len(prompts), longest), words.eos)
+    sees_BT = torch.zeros_like(tokens_BT)
+    for row, prompt in enumerate(prompts):  # padding on the left: all rows end where the answer begins
+        tokens_BT[row, longest - len(prompt) :] = torch.tensor(prompt)
+        sees_BT[row, longest - len(prompt) :] = 1
+
+    def has_line(ids_BT: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
+        del scores
+        texts = [words.decode(ids[longest:]).lstrip() for ids in ids_BT.tolist()]
+        return torch.tensor(["\n" in text for text in texts], device=ids_BT.device)
+
+    with torch.inference_mode():
+        ids_BT = reader.model.generate(
+            input_ids=tokens_BT.to(device),
+            attention_mask=sees_BT.to(device),
+            do_sample=False,
+            max_new_tokens=min(max_new_tokens, reader.positions - longest),
+            stopping_criteria=[has_line],
+        )
+    texts = [words.decode(ids[longest:]).strip() for ids in ids_BT.tolist()]
+    return [text.partition("\n")[0].strip() for text in texts]
 
 
 @dataclass(frozen=True, kw_only=True)

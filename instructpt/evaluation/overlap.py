@@ -11,28 +11,28 @@ A group is searched passage by passage and pair by pair; a text between its brea
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from instructpt import files
 from instructpt.artifacts import Run, Stage, fingerprint
 from instructpt.artifacts.stage import num_units
 from instructpt.corpus import readers
-from instructpt.corpus.testitems import Items
-from instructpt.errors import RecipeError
-from instructpt.evaluation.testsets import HUB, exam_items, load_items, sets_named
+from instructpt.corpus.testitems import WHOLE_FILE, Items, file_rows, load
+from instructpt.errors import InputError, RecipeError
+from instructpt.evaluation.benchmarks import HUB, SUITES, TASKS, load_parts, resolve, task_files
 from instructpt.records import Document, Group, Match, Pair, Text
 from instructpt.words.batches import batches
-from instructpt.words.ngrams import MIN_WORDS
+from instructpt.words.ngrams import MIN_WORDS, Occurrence, index
 from instructpt.words.overlap import CONTAMINATION_GRAM
 from instructpt.words.wordforms import folded_words
 
-if TYPE_CHECKING:
-    from instructpt.words.ngrams import Occurrence
-
+MIN_QUESTION_WORDS = 3
+"""Of an exam's questions that are looked for: in full, so that few words are enough."""
 _BATCH_CHARACTERS = 1 << 20
 _SHOWN_CHARACTERS = 240
 _AROUND_CHARACTERS = 40
@@ -69,8 +69,6 @@ class Overlap(Stage[Match]):
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The test sets by content."""
-        from instructpt.evaluation.benchmarks import task_files
-
         if isinstance(self.against, Stage):
             return {}
         found: dict[str, str] = {}
@@ -97,8 +95,8 @@ class Overlap(Stage[Match]):
     def join(self, run: Run, path: Path) -> bool:
         """Counts what was looked for, and which of it was found anywhere; makes nothing."""
         items, found = self._items(run), set()
-        for index in range(self.num_shards(run)):  # not all at once: there is no manifest yet
-            found |= {(match.task, place) for match in run.records(self, index) for place in match.places}
+        for number in range(self.num_shards(run)):  # not all at once: there is no manifest yet
+            found |= {(match.task, place) for match in run.records(self, number) for place in match.places}
         for task, number in items.num_rows.items():
             run.tally.count(f"rows/{task}", number)
             run.tally.count(f"rows_found/{task}", sum(name == task for name, _ in found))
@@ -116,49 +114,50 @@ class Overlap(Stage[Match]):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stored(Stage[Any]):
-    """Documents, groups or texts that another run made and left in a folder."""
+def sets_named(names: Sequence[str], *, data: str) -> dict[str, tuple[str, ...] | None]:
+    """Test set -> its files; None for a task whose rows come from the Hub.
 
-    folder: str
-    """A finished artifact, such as runs/mine/texts."""
-    kind: Literal["Document", "Group", "Text"]
+    Raises InputError for a name that is neither a task, a suite nor a file.
+    """
+    found: dict[str, tuple[str, ...] | None] = {}
+    for name in names:
+        if name in TASKS or name in SUITES:
+            for task in resolve((name,)):
+                found[task] = None if data == HUB else (str(task_files(task, data=data)[1]),)
+            continue
+        try:
+            readers.shards((name,), shard_bytes=WHOLE_FILE)
+        except InputError as error:
+            raise InputError(f"{name!r} is no test set: {error}; tasks are {', '.join(TASKS)}") from error
+        found[name] = (name,)
+    return found
 
-    @property
-    def record(self) -> Any:
-        """What `kind` names."""
-        return {"Document": Document, "Group": Group, "Text": Text}[self.kind]
 
-    @property
-    def takes(self) -> str:  # type: ignore[override]
-        """As `makes`."""
-        return self.makes
+@lru_cache(maxsize=1)
+def load_items(against: tuple[str, ...], *, data: str, fields: tuple[str, ...], length: int, fingerprint: str) -> Items:
+    """The items of test sets, read and indexed once a process and `fingerprint`, that of the stage that asks.
 
-    @property
-    def makes(self) -> str:  # type: ignore[override]
-        """Units of the kind."""
-        return {"Document": "documents", "Group": "passages", "Text": "texts"}[self.kind]
+    Raises InputError for a set without any.
+    """
+    del fingerprint
+    sets = {
+        task: _hub_rows(task) if urls is None else file_rows(urls)
+        for task, urls in sets_named(against, data=data).items()
+    }
+    return load(sets, fields=fields, length=length)
 
-    def sources(self, run: Run) -> Mapping[str, str]:
-        """The files by content."""
-        return {files.base_name(file.url): files.content_digest(file) for file in self._files()}
 
-    def num_shards(self, run: Run) -> int:
-        """One a file."""
-        return len(self._files())
+def exam_items(exam: Stage[Group], run: Run) -> Items:
+    """The questions of an exam, each as a whole; `ItemPlace.row` is a question's number in it."""
+    questions = [pair.question for group in run.records(exam) for pair in group.shots[-1].pairs]
+    longest = max((len(folded_words(question)) for question in questions), default=0)
+    rows = [{"question": question} for question in questions]
+    return load({exam.name: rows}, length=max(longest, MIN_QUESTION_WORDS), min_words=MIN_QUESTION_WORDS)
 
-    def shard(self, index: int, run: Run) -> Iterator[Any]:
-        """The records of a file, in order."""
-        from instructpt.artifacts.storage import read_parquet
-        from instructpt.files.streams import opened
 
-        with opened(self._files()[index].url) as file:
-            for record in read_parquet(file, self.record):
-                run.tally.take(num_units(record))
-                yield record
-
-    def _files(self) -> list[files.File]:
-        return files.find(f"{self.folder.rstrip('/')}/*.parquet")
+def _hub_rows(task: str) -> Iterator[Any]:
+    for part in load_parts(task, data=HUB).values():
+        yield from part.eval_docs
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +201,6 @@ def _counted(records: Iterable[Any], run: Run) -> Iterator[Stretch]:
 
 def _matches(found: Occurrence, part: Stretch, items: Items, *, is_shown: bool) -> Iterator[Match]:
     """A match for each test set that holds the item."""
-    from instructpt.words.ngrams import index
-
     item = text = ""
     if is_shown:
         text = excerpt(part.text, found.spans)

@@ -8,9 +8,7 @@ Bits per byte and not per token, so that models with different vocabularies comp
     window 1     <s> t4 t5 t6  ->  t4 t5 t6 t7       the end of text is not
     window 2     <s>           ->  t8
 
-The overall value is total bits over total bytes, so long documents weigh more. Its standard error is that of a ratio
-over documents (Cochran, Sampling Techniques, 1977, section 6.4): with residuals r_i = bits_i - value * bytes_i of n
-documents, sqrt(n / (n - 1) * sum r_i^2) / sum bytes_i.
+The overall value is total bits over total bytes, so long documents weigh more; `rating` says how far to trust it.
 """
 
 from __future__ import annotations
@@ -22,15 +20,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from instructpt.errors import InputError
+from instructpt.evaluation.rating import BITS, rate
 from instructpt.models.loading import load_causal_model
-from instructpt.records import Document, Score
+from instructpt.records import Document, Item, Score
 from instructpt.words import vocabulary
 
 if TYPE_CHECKING:
     import torch
 
 TASK = "held_out"
-METRIC = "bits_per_byte"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +98,10 @@ def _nats(model: torch.nn.Module, windows: Sequence[_Window], *, begin: int, dev
 
 
 def _scores(documents: Sequence[Document], bits: Sequence[float], model_name: str) -> list[Score]:
-    domains: dict[str, list[int]] = {TASK: list(range(len(documents)))}
-    for i, document in enumerate(documents):
-        domains.setdefault(f"{TASK}/{document.meta.get('domain', document.source)}", []).append(i)
-    scores = []
-    for task, members in domains.items():
-        lengths = [len(documents[i].text.encode()) for i in members]
-        value = sum(bits[i] for i in members) / sum(lengths)
-        squares = sum((bits[i] - value * length) ** 2 for i, length in zip(members, lengths, strict=True))
-        count = len(members)
-        stderr = math.sqrt(count / (count - 1) * squares) / sum(lengths) if count > 1 else None
-        scores.append(Score(task, METRIC, value, stderr, count, model_name))
-    return scores
+    by_task: dict[str, list[Item]] = {TASK: []}
+    for place, (document, number) in enumerate(zip(documents, bits, strict=True)):
+        num_bytes = len(document.text.encode())
+        item = Item(TASK, place, "", "", "", {BITS: number / num_bytes}, num_bytes)
+        by_task[TASK].append(item)
+        by_task.setdefault(f"{TASK}/{document.meta.get('domain', document.source)}", []).append(item)
+    return [score for task, items in by_task.items() for score in rate(items, task=task, model_name=model_name)]

@@ -13,17 +13,18 @@ words counts as grounded. For accuracy and relevance there is `evaluation.judge`
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from instructpt.evaluation.assignment import best_assignment
 from instructpt.evaluation.bootstrap import Measure, measure
-from instructpt.evaluation.diversity import diversity_measures
 from instructpt.records import Pair, Reject, Shot
 from instructpt.verification.consistency import INCONSISTENT
 from instructpt.words.evidence import bearing, coverage, sentences
-from instructpt.words.overlap import VERDICTS, exact_match, f1, is_span, looks_extractive, supported, words
+from instructpt.words.overlap import VERDICTS, exact_match, f1, grams, is_span, looks_extractive, supported, words
 
 CUT_OFF = "cut_off"
 """The reason of a reject that is a last piece without its end, where the tokens for an answer ran out."""
@@ -84,6 +85,7 @@ HEADLINES = (
 )
 """What a reader wants first."""
 
+_GRAM_LENGTHS = (1, 2, 3)
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 
@@ -99,22 +101,20 @@ class Output:
 def pair_measures(
     outputs: Sequence[Output],
     *,
-    forgiven: Collection[str] = (CUT_OFF,),
     answers_by_category: Mapping[str, str] | None = None,
 ) -> list[Measure]:
     """Form, likeness to gold pairs, grounding and diversity of the pairs that a model wrote.
 
-    forgiven: reasons of rejects that leave an output well-formed.
     answers_by_category: "span", "label" or "free" for categories of which that is known.
     """
     asked = [output for output in outputs if not _unasked(output.written.rejects)]
     shots = [output.written for output in asked]
     return [
-        *_form(shots, forgiven=forgiven),
+        *_form(shots),
         measure("similarity_to_gold", (_similarities(output) for output in asked)),
         *_grounding(shots, answers_by_category=answers_by_category or {}),
         *_questions(shots),
-        *diversity_measures(shots),
+        *_diversity(shots),
         *_formats(shots),
         measure("sentences_covered", (_covered(shot) for shot in shots)),
     ]
@@ -170,8 +170,8 @@ def _unasked(rejects: Sequence[Reject]) -> bool:
     return any(reject.reason in UNASKED for reject in rejects)
 
 
-def _form(shots: Sequence[Shot], *, forgiven: Collection[str]) -> Iterator[Measure]:
-    yield measure("well_formed", ([float(well_formed(shot, forgiven=forgiven))] for shot in shots))
+def _form(shots: Sequence[Shot]) -> Iterator[Measure]:
+    yield measure("well_formed", ([float(well_formed(shot))] for shot in shots))
     yield measure("without_reject", ([float(well_formed(shot, forgiven=()))] for shot in shots))
     yield measure("pairs_per_passage", ([float(len(shot.pairs))] for shot in shots))
     yield measure("passages_with_pairs", ([float(bool(shot.pairs))] for shot in shots))
@@ -233,6 +233,49 @@ def _questions(shots: Sequence[Shot]) -> Iterator[Measure]:
 def _is_verdict(answer: str) -> bool:
     found = words(answer)
     return len(found) == 1 and found[0] in VERDICTS
+
+
+def _diversity(shots: Sequence[Shot]) -> Iterator[Measure]:
+    """Duplicates within and across passages, distinct n-grams, first words, and categories where pairs have any.
+
+    Numbers about all pairs together, written as means so that a bootstrap over passages can be had. A run of words that
+    occurs c times counts 1/c each time, and the mean over occurrences is then (different runs) / (all runs):
+
+        which year | which year | what colour        (1/2 + 1/2 + 1) / 3 = 2 different of 3
+
+    In the same way the entropy is the mean of -log2(share of the category) over pairs. The drawn sets of the bootstrap
+    keep the counts of the whole: drawing passages twice would itself make repetitions. The more pairs, the more
+    repetition: these numbers compare between models that wrote about as much.
+    """
+    keys = [[question_key(pair) for pair in shot.pairs] for shot in shots]
+    yield measure("duplicate_questions", (_seen_before(asked) for asked in keys))
+    yield _by_frequency("repeated_questions", keys, lambda count, _: float(count > 1))
+    for field in ("question", "answer"):
+        for length in _GRAM_LENGTHS:
+            runs = [[run for pair in shot.pairs for run in grams(getattr(pair, field), length)] for shot in shots]
+            yield _by_frequency(f"distinct_{length}_{field}s", runs, lambda count, _: 1.0 / count)
+    first = [[found[0] for pair in shot.pairs if (found := words(pair.question))] for shot in shots]
+    yield _by_frequency("first_word_entropy_bits", first, lambda count, total: math.log2(total / count))
+    categories = [[pair.category for pair in shot.pairs if pair.category] for shot in shots]
+    yield _by_frequency("category_entropy_bits", categories, lambda count, total: math.log2(total / count))
+    for name in sorted({category for found in categories for category in found}):
+        yield measure(f"category/{name}", ([float(category == name) for category in found] for found in categories))
+
+
+def question_key(pair: Pair) -> tuple[tuple[str, ...], ...]:
+    """Equal for questions of the same words with the same options in any order."""
+    return (tuple(words(pair.question)), *sorted(tuple(words(option)) for option in pair.options))
+
+
+def _seen_before(keys: Sequence[Hashable]) -> list[float]:
+    return [float(key in keys[:place]) for place, key in enumerate(keys)]
+
+
+def _by_frequency(metric: str, items: Sequence[Sequence[Hashable]], value: Callable[[int, int], float]) -> Measure:
+    """The mean over all items of `value(how often the item occurs, how many items there are)`."""
+    counts = Counter(item for found in items for item in found)
+    total = counts.total()
+    return measure(metric, ([value(counts[item], total) for item in found] for found in items))
 
 
 def _formats(shots: Sequence[Shot]) -> Iterator[Measure]:

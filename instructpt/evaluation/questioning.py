@@ -69,7 +69,6 @@ class Answering(Questioned):
         """An item a question, in the exam's order; places count the contexts of a set."""
         from instructpt.evaluation.answers import answer
         from instructpt.evaluation.drawing import spread
-        from instructpt.words.sentences import sentence_starts
 
         places: dict[str, int] = {}
         for number, group in enumerate(run.records(self.exam, index)):
@@ -77,13 +76,7 @@ class Answering(Questioned):
             chosen = tuple(shot.pairs[place] for place in spread(len(shot.pairs), number=self.max_questions))
             name = shot.document.source
             place = places[name] = places.get(name, -1) + 1
-            found = answer(
-                run.shared,
-                replace(shot, pairs=chosen),
-                task=f"{self.task}/{name}",
-                place=place,
-                sentence_starts=sentence_starts,
-            )
+            found = answer(run.shared, replace(shot, pairs=chosen), task=f"{self.task}/{name}", place=place)
             run.tally.take(len(shot.pairs))
             run.tally.keep(len(found.items))
             for pair in found.too_long:

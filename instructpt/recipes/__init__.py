@@ -28,7 +28,7 @@ RECIPES = {
     "evaluate": "instructpt.recipes.evaluate:evaluate",
     "exam": "instructpt.recipes.exam:exam",
     "general": "instructpt.recipes.general:general",
-    "hold-back": "instructpt.recipes.hold_back:hold_back",
+    "hold-back": "instructpt.recipes.exam:hold_back",
     "instruct": "instructpt.recipes.instruct:instruct",
     "quality": "instructpt.recipes.quality:quality",
     "reader": "instructpt.recipes.reader:reader",

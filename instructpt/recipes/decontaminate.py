@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from instructpt.artifacts import Stage, read_manifest
-from instructpt.artifacts.storage import Folder
+from instructpt.artifacts import Stage
 from instructpt.errors import RecipeError
+from instructpt.evaluation.benchmarks import HUB
 from instructpt.evaluation.decontamination import Decontaminate
-from instructpt.evaluation.overlap import Overlap, Stored
-from instructpt.evaluation.testsets import HUB
+from instructpt.evaluation.overlap import Overlap
+from instructpt.evaluation.stored import KINDS, is_artifact, stored
 from instructpt.recipes.flags import Reading, recipe
 from instructpt.words.overlap import CONTAMINATION_GRAM
 
@@ -46,27 +46,13 @@ def decontaminate(
         min_share: The share of an item's runs of words that a text must contain; with 0, one run is enough.
     """
     texts: Stage[Any]
-    if (kind := _stored_kind(files)) is not None:
+    if len(files) == 1 and "*" not in files[0] and not files[0].startswith("hf://") and is_artifact(files[0]):
+        texts = stored(files[0], kinds=tuple(KINDS))
         if reading.limit is not None:
             raise RecipeError(f"--limit is for files, and {files[0]} is an artifact: leave it out")
-        texts = Stored(name="stored", folder=files[0], kind=kind)
     else:
         texts = reading.read(files)
     matches = Overlap(name=MATCHES, texts=texts, against=against, data=data, fields=fields, words=words)
     if action == "report":
         return matches
     return Decontaminate(name="decontaminated", texts=texts, matches=matches, action=action, min_share=min_share)
-
-
-def _stored_kind(files: tuple[str, ...]) -> Literal["Document", "Group", "Text"] | None:
-    """What the records of an artifact are, if the one path is an artifact's folder."""
-    if len(files) != 1 or "*" in files[0] or files[0].startswith("hf://"):
-        return None
-    folder = Folder.at(files[0])
-    if not folder.exists("manifest.json"):
-        return None
-    record = read_manifest(folder)["record"]
-    if record not in ("Document", "Group", "Text"):
-        raise RecipeError(f"{files[0]} holds {record or 'no records'}: give documents, groups or texts")
-    kind: Literal["Document", "Group", "Text"] = record
-    return kind

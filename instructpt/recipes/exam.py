@@ -1,25 +1,32 @@
-"""What a model has learned from a corpus: questions that it is asked without the text, and with it beside.
+"""What a model has learned from a corpus: questions that it is asked without the text, and with it beside; and an exam
+from a corpus' own pairs, with the corpus without them.
 
 corpus, questions -> Questions -> Examine (closed book, open book) -> items -> Rate -> scores
                          '------> Overlap, with the training texts -> matches --^
+
+verified groups --> HeldBack --> exam, for `instructpt exam MODEL --on DIR/exam`
+       '----------> Remainder -> Template -> texts, to train on
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from instructpt.artifacts import Stage, read_manifest
-from instructpt.artifacts.storage import Folder
+from instructpt.artifacts import Stage
 from instructpt.corpus.stages import Read
 from instructpt.errors import RecipeError
 from instructpt.evaluation.exam import Questions
-from instructpt.evaluation.overlap import Overlap, Stored
+from instructpt.evaluation.held_back import MIN_AGREEMENT, HeldBack, Remainder
+from instructpt.evaluation.overlap import Overlap
 from instructpt.evaluation.questioning import Examine
 from instructpt.evaluation.stages import Rate
-from instructpt.recipes.flags import Reading, Seed, recipe
+from instructpt.evaluation.stored import is_artifact, stored
+from instructpt.recipes.flags import TEXT_LAYOUTS, Language, PairLayoutFlag, Reading, Seed, recipe
 from instructpt.records import Group
+from instructpt.templates.stages import Template
 
 MAX_NEW_TOKENS = 32
 """Most answers that people gave have at most eight words; more is only to be cut off."""
@@ -73,19 +80,45 @@ def exam(
             raise RecipeError(
                 "--control and --max-questions go with --questions: an exam that was held back has its own"
             )
-        asked = Stored(name="exam", folder=_exam_folder(on), kind="Group")
+        if len(on) > 1 or not is_artifact(on[0]):
+            raise RecipeError(
+                f"there are no questions on {', '.join(on)}: give files with --questions, or as --on the exam that "
+                "instructpt run hold-back made"
+            )
+        asked = replace(stored(on[0]), name="exam")
     items = Examine(name="items", model=model, exam=asked, has_open_book=open_book, max_new_tokens=max_new_tokens)
     seen = Overlap(name="matches", texts=Read(name="trained-on", files=trained_on), against=asked)
     return Rate(name="scores", items=items, overlaps=(seen,) if trained_on else (), seed=seed)
 
 
-def _exam_folder(on: tuple[str, ...]) -> str:
-    """The one folder with an exam. Raises RecipeError for anything else."""
-    for folder in on if len(on) == 1 else ():
-        place = Folder.at(folder)
-        if place.exists("manifest.json") and read_manifest(place)["record"] == "Group":
-            return folder
-    raise RecipeError(
-        f"there are no questions on {', '.join(on)}: give files with --questions, or as --on the exam that instructpt "
-        "run hold-back made"
+def hold_back(
+    artifact: Annotated[str, Positional, arg(metavar="ARTIFACT")],
+    /,
+    *,
+    min_agreement: float = MIN_AGREEMENT,
+    per_passage: int = 1,
+    control_share: float = 0.1,
+    pair_layout: PairLayoutFlag = "beside",
+    language: Language = "english",
+    seed: Seed = 0,
+) -> Template:
+    """Hold pairs back for an exam: the exam, and the training texts without them.
+
+    Args:
+        artifact: A finished artifact of groups whose pairs a reader has confirmed: instructpt verify --consistency.
+        min_agreement: How much the reader's answer must agree with the pair's, from 0 to 1.
+        per_passage: Pairs to hold back per passage. At least one pair stays with the passage.
+        control_share: Share of the passages that are left out of the texts entirely. Questions on them are the control
+            set.
+    """
+    groups = stored(artifact)
+    exam = HeldBack(
+        name="exam",
+        groups=groups,
+        min_agreement=min_agreement,
+        per_passage=per_passage,
+        control_share=control_share,
+        seed=seed,
     )
+    left = Remainder(name="remainder", groups=groups, exam=exam)
+    return Template(name="texts", groups=left, language=language, layout=TEXT_LAYOUTS[pair_layout], seed=seed)

@@ -20,9 +20,8 @@ from instructpt.collection.stages import Convert
 from instructpt.corpus.stages import Split
 from instructpt.engines.models import DESCRIPTION, Model, Prompting, model_name, read_prompting
 from instructpt.errors import RecipeError
-from instructpt.evaluation.attempts import Attempt, Quality, Trial
+from instructpt.evaluation.attempts import Attempt, Judge, Quality, Trial
 from instructpt.evaluation.drawing import Draw
-from instructpt.evaluation.judging import Judge
 from instructpt.models.folders import local_folder
 from instructpt.recipes.flags import SAMPLE_TASKS, Asking, Catalog, Reading, Seed, recipe
 from instructpt.records import Document, Group

@@ -147,8 +147,8 @@ def _choices(found: Continuation, size: int) -> list[tuple[str, str, str]]:
         (
             "highest rate",
             f"{budget.learning_rate:g}",
-            f"{RATE_FACTOR * rate_factor(budget.lora)} times the usual for this width, as there are few steps; warmed up "
-            f"over {settings.warmup_steps:,} of them and lowered to a tenth by a cosine",
+            f"{RATE_FACTOR * rate_factor(budget.lora)} times the usual for this width, as there are few steps; warmed "
+            f"up over {settings.warmup_steps:,} of them and lowered to a tenth by a cosine",
         ),
         (
             "general instructions",

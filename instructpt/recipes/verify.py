@@ -10,11 +10,10 @@ from typing import Annotated
 import orjson
 from tyro.conf import Positional, arg
 
-from instructpt.artifacts import Stage, read_manifest
+from instructpt.artifacts import Stage
 from instructpt.artifacts.storage import Folder
 from instructpt.engines.models import AUTO, DESCRIPTION, read_prompting
-from instructpt.errors import RecipeError
-from instructpt.evaluation.overlap import Stored
+from instructpt.evaluation.stored import stored
 from instructpt.models.folders import is_local, local_folder
 from instructpt.records import Group
 from instructpt.verification.checks import VERIFY_CHECKS
@@ -56,15 +55,9 @@ def verify(
             goes from 1 to 5.
         min_score: Pairs with a lower score are left out.
     """
-    folder = Folder.at(artifact)
-    manifest = read_manifest(folder)
-    if manifest["record"] != "Group":
-        raise RecipeError(
-            f"{artifact} holds {manifest['record'] or 'no records'}: give an artifact of groups with pairs"
-        )
-    writer = _writer(folder) if synthesizer is None else synthesizer or None
+    found: Stage[Group] = stored(artifact)
+    writer = _writer(Folder.at(artifact)) if synthesizer is None else synthesizer or None
     chosen = checks if checks is not None else tuple(c for c in VERIFY_CHECKS if c != "grounded" or writer is not None)
-    found: Stage[Group] = Stored(name="stored", folder=artifact, kind="Group")
     found = Verify(name="checked", groups=found, checks=chosen, synthesizer=writer)
     if consistency:
         found = Consistency(name="consistent", groups=found, model=consistency, min_f1=min_f1, dialect=dialect)

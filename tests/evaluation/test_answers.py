@@ -14,7 +14,6 @@ from instructpt.evaluation import answers
 from instructpt.evaluation.answers import Reader, ScoredRow, answer, choice_values, load_reader, prompt, row_nats
 from instructpt.evaluation.harness import load_model
 from instructpt.records import Document, Pair, Shot
-from instructpt.words.sentences import sentence_starts
 
 TEXT = "The bridge over the Cole was built in 1843. It carries two railway lines. The county paid for it."
 FREE = Pair("Who paid?", "the county")
@@ -37,7 +36,7 @@ def test_the_prompt_is_plain_text_with_the_options_as_lines() -> None:
 def test_values_are_those_that_the_harness_gets_for_the_same_text(reader: Reader, tiny_model: Path) -> None:
     from lm_eval.api.instance import Instance
 
-    free, choice = answer(reader, SHOT, task="bridges", place=3, sentence_starts=sentence_starts).items
+    free, choice = answer(reader, SHOT, task="bridges", place=3).items
     model = load_model(tiny_model)
     asked = [(prompt(TEXT, FREE), " the county"), *((prompt(TEXT, CHOICE), f" {option}") for option in CHOICE.options)]
     requests = [Instance("loglikelihood", {}, arguments, 0) for arguments in asked]
@@ -85,23 +84,21 @@ def test_models_of_other_kinds_are_read_row_by_row(kind: str, tiny_model: Path, 
         )
     reader = load_reader(folder)
     assert not reader.reads_trees
-    found = answer(reader, SHOT, task="t", place=0, sentence_starts=sentence_starts)
+    found = answer(reader, SHOT, task="t", place=0)
     assert all(math.isfinite(value) for item in found.items for value in item.values.values())
 
 
 def test_a_passage_that_is_too_long_is_cut_at_a_sentence_from_the_left(reader: Reader) -> None:
     sentences = [f"Pillar number {number} stands on piles of oak. " for number in range(60)]
     shot = replace(SHOT, document=Document("a", "".join(sentences), "bridges"))
-    found = answer(reader, shot, task="t", place=0, sentence_starts=sentence_starts)
+    found = answer(reader, shot, task="t", place=0)
     assert found.is_cut
     assert len(found.items) == 2
     ends = ["".join(sentences[number:]) for number in range(1, 60)]
     kept = [
         end
         for end in ends
-        if answer(
-            reader, replace(shot, document=Document("a", end, "b")), task="t", place=0, sentence_starts=sentence_starts
-        )
+        if answer(reader, replace(shot, document=Document("a", end, "b")), task="t", place=0)
         == replace(found, is_cut=False)
     ]
     assert len(kept) == 1, "what is left begins with a sentence, and fits by itself"
@@ -109,19 +106,19 @@ def test_a_passage_that_is_too_long_is_cut_at_a_sentence_from_the_left(reader: R
 
 def test_a_sentence_longer_than_the_model_is_cut_inside(reader: Reader) -> None:
     shot = replace(SHOT, document=Document("a", "and the piles of oak " * 200, "bridges"))
-    found = answer(reader, shot, task="t", place=0, sentence_starts=sentence_starts)
+    found = answer(reader, shot, task="t", place=0)
     assert found.is_cut
     assert len(found.items) == 2
 
 
 def test_a_question_longer_than_the_model_is_left_out_by_name(reader: Reader) -> None:
     long = Pair("Why? " * 300, "because")
-    found = answer(reader, replace(SHOT, pairs=(long, FREE)), task="t", place=0, sentence_starts=sentence_starts)
+    found = answer(reader, replace(SHOT, pairs=(long, FREE)), task="t", place=0)
     assert found.too_long == (long,)
     assert [item.part for item in found.items] == ["1"]
-    alone = answer(reader, replace(SHOT, pairs=(FREE,)), task="t", place=0, sentence_starts=sentence_starts)
+    alone = answer(reader, replace(SHOT, pairs=(FREE,)), task="t", place=0)
     assert found.items[0].values == pytest.approx(alone.items[0].values)
-    nothing = answer(reader, replace(SHOT, pairs=(long,)), task="t", place=0, sentence_starts=sentence_starts)
+    nothing = answer(reader, replace(SHOT, pairs=(long,)), task="t", place=0)
     assert not nothing.items
 
 

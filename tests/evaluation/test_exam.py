@@ -17,12 +17,10 @@ from instructpt.collection.questions import read_questions
 from instructpt.errors import InputError, RecipeError
 from instructpt.evaluation import questioning
 from instructpt.evaluation.answers import Reader, load_reader, prompt
-from instructpt.evaluation.exam import Questions, is_control, marked
-from instructpt.evaluation.greedy import write
+from instructpt.evaluation.exam import Questions, is_control, marked, write
 from instructpt.evaluation.perplexity import perplexity
 from instructpt.executors.make import make
-from instructpt.recipes.exam import exam
-from instructpt.recipes.hold_back import hold_back
+from instructpt.recipes.exam import exam, hold_back
 from instructpt.records import Document, Group, Item, Pair, Score, Shot
 from instructpt.report import render
 

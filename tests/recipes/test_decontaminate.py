@@ -16,8 +16,7 @@ from instructpt.artifacts import Run, Stage
 from instructpt.cli.commands import main
 from instructpt.errors import InputError, RecipeError
 from instructpt.evaluation.decontamination import MASK, Decontaminate, mask, masked
-from instructpt.evaluation.overlap import Overlap
-from instructpt.evaluation.testsets import sets_named
+from instructpt.evaluation.overlap import Overlap, sets_named
 from instructpt.executors.make import make
 from instructpt.recipes.decontaminate import decontaminate
 from instructpt.records import Document, Group, Match, Pair, Record, Shot, Text, Writing
