@@ -84,30 +84,35 @@ def documents_named(names: Collection[str], stage: Stage[Document] | None, run: 
 
 
 @dataclass(frozen=True, kw_only=True)
-class GoldPairs(Stage[Group]):
-    """Documents with the pairs that people wrote about them: a group each, those without any too."""
+class OfQuestions(Stage[Group]):
+    """What stages have in common that read files of questions on documents: a group a document, its questions as
+    pairs."""
 
-    takes: ClassVar[str] = "passages"
     makes: ClassVar[str] = "passages"
     is_single = True
 
     files: tuple[str, ...]
     """Of questions (docs/formats.md)."""
     documents: Stage[Document]
+    """A question names one of them by its id."""
 
     def check(self, run: Run) -> None:
         """Raises InputError for a questions file that cannot be read."""
-        del run
         read_questions(self.files)
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The questions by content."""
-        del run
         return readers.sources(self.files)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldPairs(OfQuestions):
+    """Documents with the pairs that people wrote about them, those without any too."""
+
+    takes: ClassVar[str] = "passages"
 
     def shard(self, index: int, run: Run) -> Iterator[Group]:
         """A group a document, in order; pairs on documents that are not there are counted."""
-        del index
         by_id = by_passage(read_questions(self.files))
         for document in run.take(self.documents):
             found = by_id.pop(document.id, [])

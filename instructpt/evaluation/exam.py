@@ -23,8 +23,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from instructpt.artifacts import Run, Stage
-from instructpt.collection.questions import Question, by_passage, documents_named, read_questions
-from instructpt.corpus import readers
+from instructpt.collection.questions import OfQuestions, Question, by_passage, documents_named, read_questions
 from instructpt.errors import InputError
 from instructpt.evaluation.answers import Answered, Reader, answer
 from instructpt.evaluation.comparison import EXAMS
@@ -164,31 +163,17 @@ def _write(reader: Reader, prompts: Sequence[Sequence[int]], *, max_new_tokens: 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Questions(Stage[Group]):
+class Questions(OfQuestions):
     """An exam from a file of questions: the passages that they are about, each with its questions."""
 
     takes: ClassVar[str] = "questions"
-    makes: ClassVar[str] = "passages"
-    is_single = True
 
-    files: tuple[str, ...]
-    """Of questions (docs/formats.md)."""
-    documents: Stage[Document]
-    """The corpus: a question names one of its documents by its id."""
     trained_on: Stage[Document] | None = None
-    """Those of them that are trained on; None: all. Questions on others are left out and counted."""
+    """Those of the documents that are trained on; None: all. Questions on others are left out and counted."""
     control: Stage[Document] | None = None
     """Documents that are not trained on, for the control set."""
     max_questions: int | None = None
     """A passage, evenly spaced."""
-
-    def check(self, run: Run) -> None:
-        """Raises InputError for a questions file that cannot be read."""
-        read_questions(self.files)
-
-    def sources(self, run: Run) -> Mapping[str, str]:
-        """The questions by content."""
-        return readers.sources(self.files)
 
     def shard(self, index: int, run: Run) -> Iterator[Group]:
         """A group a passage, in the order of the first question on each.

@@ -28,6 +28,8 @@ from instructpt.records import Document, Group
 from instructpt.synthesis.mix import mix_of
 from instructpt.verification.consistency import Consistency
 
+Models = Mapping[str, Model]
+"""Beginning of the names of a model's artifacts -> the model."""
 PARTS: tuple[Literal["seen", "unseen"], ...] = ("seen", "unseen")
 
 
@@ -124,9 +126,7 @@ class Examination:
     examples: int = 3
     seed: int = 0
 
-    def attempt(
-        self, name: str, *, exam: Stage[Group], model: Model, examples: int = 0, steered: bool = False
-    ) -> Attempt:
+    def pairs(self, name: str, exam: Draw, model: Model, *, examples: int = 0, mix: str = "") -> Attempt:
         """The model writes pairs."""
         return Attempt(
             name=name,
@@ -134,19 +134,14 @@ class Examination:
             model=model,
             examples=examples,
             dialect=self.prompting.dialect,
-            categories=self.prompting.mix if steered else "",
+            categories=mix,
             pairs=self.prompting.pairs,
             window_tokens=self.prompting.window_tokens,
             max_new_tokens=self.prompting.max_new_tokens,
             seed=self.seed,
         )
 
-    def read(self, name: str, written: Attempt) -> Consistency | None:
-        """The pairs with their questions asked again, if there is somebody to ask."""
-        reader = self.prompting.reader
-        return Consistency(name=name, groups=written, model=reader) if reader else None
-
-    def answers(self, name: str, *, exam: Stage[Group], model: Model, examples: int = 0) -> Attempt:
+    def answers(self, name: str, exam: Draw, model: Model, *, examples: int) -> Attempt:
         """The model answers gold questions."""
         return Attempt(
             name=name,
@@ -160,6 +155,53 @@ class Examination:
             max_new_tokens=self.answer_tokens,
             seed=self.seed,
         )
+
+    def on_gold(self, part: str, contexts: Stage[Group], models: Models, *, max_contexts: int) -> Iterator[Trial]:
+        """Pairs and answers on annotated contexts of a part, zero-shot and few-shot."""
+        exam = Draw(
+            name=f"{part}-exam",
+            contexts=contexts,
+            examples=self.examples,
+            contexts_per_set=max_contexts,
+            seed=self.seed,
+        )
+        for kind, examples in {"zero-shot": 0, "few-shot": self.examples}.items():
+            for prefix, model in models.items() if examples or kind == "zero-shot" else ():
+                name = f"{prefix}{part}-{kind}"
+                yield Trial(
+                    task=f"{part}/{kind}",
+                    model=model_name(model),
+                    exam=exam,
+                    pairs=self.pairs(f"{name}-pairs", exam, model, examples=examples),
+                    answers=self.answers(f"{name}-answers", exam, model, examples=examples),
+                )
+
+    def on_passages(
+        self, passages: Stage[Document], models: Models, *, num_passages: int, judged: Callable[..., Judge] | None
+    ) -> Iterator[Trial]:
+        """Pairs on raw text, by domain; and those of the first model where kinds are asked for."""
+        exam = Draw(name="passages-exam", contexts=passages, num_contexts=num_passages, seed=self.seed)
+        for prefix, model in models.items():
+            written = self.pairs(f"{prefix}passages-pairs", exam, model)
+            yield Trial(
+                task="passages",
+                model=model_name(model),
+                exam=exam,
+                pairs=written,
+                read=self._read(f"{prefix}passages-read", written),
+                judged=judged(name=f"{prefix}passages-judged", outputs=written) if judged else None,
+                by_domain=True,
+            )
+        if mix := self.prompting.mix:
+            model = models[""]
+            written = self.pairs("steered-pairs", exam, model, mix=mix)
+            read = self._read("steered-read", written)
+            yield Trial(task="steered", model=model_name(model), exam=exam, pairs=written, read=read)
+
+    def _read(self, name: str, written: Attempt) -> Consistency | None:
+        """The pairs with their questions asked again, if there is somebody to ask."""
+        reader = self.prompting.reader
+        return Consistency(name=name, groups=written, model=reader) if reader else None
 
 
 def examined(
@@ -178,59 +220,7 @@ def examined(
     judged: makes the stage that judges an attempt, given its name and outputs; None = no judge.
     """
     models = {"": model} | ({} if base is None else {"base-": base})
-    trials = [
-        *_on_passages(models, passages, examination=examination, num_passages=num_passages, judged=judged),
-        *_on_gold(models, gold, examination=examination, max_contexts=max_contexts),
-    ]
-    return Quality(name="quality", trials=tuple(trials), synthesizer=model, seed=examination.seed)
-
-
-def _on_gold(
-    models: Mapping[str, Model], gold: Mapping[str, Stage[Group]], *, examination: Examination, max_contexts: int
-) -> Iterator[Trial]:
-    kinds = {"zero-shot": 0} | ({"few-shot": examination.examples} if examination.examples else {})
+    trials = [*examination.on_passages(passages, models, num_passages=num_passages, judged=judged)]
     for part, contexts in gold.items():
-        exam = Draw(
-            name=f"{part}-exam",
-            contexts=contexts,
-            examples=examination.examples,
-            contexts_per_set=max_contexts,
-            seed=examination.seed,
-        )
-        for kind, examples in kinds.items():
-            for prefix, model in models.items():
-                name = f"{prefix}{part}-{kind}"
-                yield Trial(
-                    task=f"{part}/{kind}",
-                    model=model_name(model),
-                    exam=exam,
-                    pairs=examination.attempt(f"{name}-pairs", exam=exam, model=model, examples=examples),
-                    answers=examination.answers(f"{name}-answers", exam=exam, model=model, examples=examples),
-                )
-
-
-def _on_passages(
-    models: Mapping[str, Model],
-    passages: Stage[Document],
-    *,
-    examination: Examination,
-    num_passages: int,
-    judged: Callable[..., Judge] | None,
-) -> Iterator[Trial]:
-    exam = Draw(name="passages-exam", contexts=passages, num_contexts=num_passages, seed=examination.seed)
-    for prefix, model in models.items():
-        written = examination.attempt(f"{prefix}passages-pairs", exam=exam, model=model)
-        yield Trial(
-            task="passages",
-            model=model_name(model),
-            exam=exam,
-            pairs=written,
-            read=examination.read(f"{prefix}passages-read", written),
-            judged=judged(name=f"{prefix}passages-judged", outputs=written) if judged else None,
-            by_domain=True,
-        )
-    if examination.prompting.mix:
-        model = models[""]
-        written = examination.attempt("steered-pairs", exam=exam, model=model, steered=True)
-        read = examination.read("steered-read", written)
-        yield Trial(task="steered", model=model_name(model), exam=exam, pairs=written, read=read)
+        trials += examination.on_gold(part, contexts, models, max_contexts=max_contexts)
+    return Quality(name="quality", trials=tuple(trials), synthesizer=model, seed=examination.seed)
