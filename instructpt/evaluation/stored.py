@@ -73,6 +73,6 @@ def stored(folder: str, *, kinds: tuple[Kind, ...] = ("Group",)) -> Stored:
     """The artifact in a folder. Raises ArtifactError if there is none, RecipeError for records of another kind."""
     record = read_manifest(Folder.at(folder))["record"]
     if record not in kinds:
-        wanted = "groups with pairs" if kinds == ("Group",) else "documents, groups or texts"
-        raise RecipeError(f"{folder} holds {record or 'no records'}: give an artifact of {wanted}")
+        wanted = "an artifact of groups with pairs" if kinds == ("Group",) else "documents, groups or texts"
+        raise RecipeError(f"{folder} holds {record or 'no records'}: give {wanted}")
     return Stored(name="stored", folder=folder, kind=record)

@@ -39,16 +39,8 @@ from instructpt.errors import RecipeError
 from instructpt.evaluation.exam import Questions
 from instructpt.evaluation.held_back import HeldBack, Remainder
 from instructpt.mining.stages import Mine
+from instructpt.recipes import flags
 from instructpt.recipes.budgets import TrainingBudget
-from instructpt.recipes.flags import (
-    MAX_EPOCHS,
-    TEXT_LAYOUTS,
-    Augmentation,
-    PairLayout,
-    RandomWeights,
-    TaskCollection,
-    Training,
-)
 from instructpt.recipes.form_mixture import PARTS, chosen_shares, token_shares
 from instructpt.recipes.writer import Writer, known_prompting
 from instructpt.records import Document, Group, Text
@@ -70,7 +62,7 @@ class Arm:
     has_augmented: bool = True
     """Whether the documents that were drawn are trained on at all."""
     has_tasks: bool = True
-    pair_layout: PairLayout | None = None
+    pair_layout: flags.PairLayout | None = None
     """None: the recipe's."""
 
 
@@ -117,16 +109,16 @@ class Experiment(ABC):
 
     documents: Stage[Document]
     """To train on."""
-    augmentation: Augmentation
+    augmentation: flags.Augmentation
     tasks: tuple[str, ...]
     """Files of task data: passages with pairs that are not of the corpus."""
-    collection: TaskCollection = TaskCollection()
-    training: Training
+    collection: flags.TaskCollection = flags.TaskCollection()
+    training: flags.Training
     tokens: int | None
     """The budget; None for what suits."""
     language: str = "english"
     seed: int
-    model: RandomWeights | None = None
+    model: flags.RandomWeights | None = None
     """What the models are, or"""
     base: str | None = None
     """what they go on from."""
@@ -156,7 +148,7 @@ class Experiment(ABC):
     @property
     def max_epochs(self) -> float:
         """The most passes over a text."""
-        return MAX_EPOCHS if self.training.max_epochs is None else self.training.max_epochs
+        return flags.MAX_EPOCHS if self.training.max_epochs is None else self.training.max_epochs
 
     @property
     def choices(self) -> tuple[tuple[str, str, str], ...]:
@@ -176,8 +168,8 @@ class Experiment(ABC):
 
     def train(self, arm: str, *, name: str, seed: int, share: float = 1.0) -> Train:
         """The model of one arm. seed: of new weights and of the order of its texts. share: of the budget."""
-        flags = self.augmentation
-        of_forms = chosen_shares(flags.forms, flags.mixture) if ARMS[arm].pairs == "forms" else ()
+        wanted = self.augmentation
+        of_forms = chosen_shares(wanted.forms, wanted.mixture) if ARMS[arm].pairs == "forms" else ()
         return Train(
             name=name,
             mixture=tuple(self.mixture(arm)),
@@ -190,7 +182,7 @@ class Experiment(ABC):
             choices=(*self.choices, *of_forms),
         )
 
-    def sources(self, arm: str, *, blended: tuple[BlendPart, ...] = (), share: float = 1.0) -> list[Source]:
+    def sources(self, arm: str, *, blended: Iterable[BlendPart] = (), share: float = 1.0) -> list[Source]:
         """Rows of an arm's texts, with others blended into them; nothing where the arm has no text of the corpus."""
         if ARMS[arm].pairs == "forms":
             return [
@@ -236,7 +228,7 @@ class Experiment(ABC):
             return [BlendPart(texts=Template(name="raw-texts", groups=self.documents))]
         parts = [self._rest(share)] if share < 1 else []
         if arm.has_augmented:
-            layout = TEXT_LAYOUTS[arm.pair_layout or self.augmentation.pair_layout]
+            layout = flags.TEXT_LAYOUTS[arm.pair_layout or self.augmentation.pair_layout]
             suffix = "-apart" if layout == "apart" else ""
             parts.append(BlendPart(texts=self._texts(self._trained_on(arm, share), layout, suffix=suffix)))
         return parts
@@ -259,24 +251,24 @@ class Experiment(ABC):
 
     def _groups(self, arm: Arm, share: float) -> Stage[Group]:
         """Passages of the drawn documents with pairs."""
-        flags = self.augmentation
+        wanted = self.augmentation
         drawn = Portion(name=f"drawn-{share:g}", documents=self.documents, stop=share, draw="augmented", seed=self.seed)
         if arm.pairs == "gold":
-            if not flags.gold_pairs:
+            if not wanted.gold_pairs:
                 raise RecipeError("arm gold has pairs that people wrote: name their files with --gold-pairs")
-            return GoldPairs(name=f"gold-{share:g}", files=flags.gold_pairs, documents=drawn)
+            return GoldPairs(name=f"gold-{share:g}", files=wanted.gold_pairs, documents=drawn)
         writer = Writer(
-            model=flags.synthesizer,
-            prompting=known_prompting(flags.synthesizer),
-            forms=flags.forms if arm.pairs == "forms" else "",
-            variants=flags.variants,
+            model=wanted.synthesizer,
+            prompting=known_prompting(wanted.synthesizer),
+            forms=wanted.forms if arm.pairs == "forms" else "",
+            variants=wanted.variants,
             shots=arm.rounds or self.rounds,
             seed=self.seed,
         )
         passages = Split(
             name=f"passages-{share:g}",
             documents=drawn,
-            vocabulary=flags.synthesizer,
+            vocabulary=wanted.synthesizer,
             budget_tokens=writer.prompting.passage_tokens,
         )
         label = f"{share:g}-in-{writer.shots}"
@@ -286,7 +278,7 @@ class Experiment(ABC):
         return writer.groups(f"{'written' if writer.forms else 'synthesized'}-{label}", passages)
 
 
-def task_texts(files: tuple[str, ...], collection: TaskCollection, *, language: str, seed: int) -> Template:
+def task_texts(files: tuple[str, ...], collection: flags.TaskCollection, *, language: str, seed: int) -> Template:
     """The task collection as natural text."""
     groups = Convert(name="tasks", files=files, hub=collection.hub, sets=collection.sets, seed=seed)
     return Template(name="tasks-texts", groups=groups, language=language, kind="task", seed=seed)

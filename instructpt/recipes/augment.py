@@ -12,18 +12,9 @@ from instructpt.corpus.stages import BuildVocabulary, Distinct, Duplicates, Filt
 from instructpt.engines.models import AUTO, SHIPPED, Model, Prompting
 from instructpt.errors import InputError, RecipeError
 from instructpt.mining.stages import Mine
+from instructpt.recipes import flags
 from instructpt.recipes.additions import with_more, with_queries
-from instructpt.recipes.flags import (
-    TEXT_LAYOUTS,
-    Asking,
-    Forms,
-    Language,
-    PairLayoutFlag,
-    Reading,
-    Seed,
-    Variants,
-    recipe,
-)
+from instructpt.recipes.flags import recipe
 from instructpt.recipes.writer import Writer, known_prompting
 from instructpt.records import Document, Group
 from instructpt.templates.stages import Template
@@ -39,20 +30,20 @@ def augment(
     model: str = SHIPPED,
     mine: bool = False,
     categories: str | None = None,
-    asking: Asking = Asking(),
+    asking: flags.Asking = flags.Asking(),
     reader: str | None = None,
-    forms: Forms = "",
-    variants: Variants = 1,
+    forms: flags.Forms = "",
+    variants: flags.Variants = 1,
     shots: int | None = None,
     checks: tuple[str, ...] | None = None,
     near_duplicates: float | None = None,
     queries: tuple[str, ...] = (),
     query_field: str = "query",
     student: str | None = None,
-    pair_layout: PairLayoutFlag = "beside",
-    reading: Reading = Reading(),
-    language: Language = "english",
-    seed: Seed = 0,
+    pair_layout: flags.PairLayoutFlag = "beside",
+    reading: flags.Reading = flags.Reading(),
+    language: flags.Language = "english",
+    seed: flags.Seed = 0,
 ) -> Template:
     """Raw text files to an instruction-augmented corpus.
 
@@ -110,7 +101,7 @@ def augment(
         groups = with_more(groups, passages, student, name="taught" if queries else "groups", writer=writer)
     if queries:
         groups = with_queries(groups, passages, queries, query_field=query_field, writer=writer)
-    return Template(name="texts", groups=groups, language=language, layout=TEXT_LAYOUTS[pair_layout], seed=seed)
+    return Template(name="texts", groups=groups, language=language, layout=flags.TEXT_LAYOUTS[pair_layout], seed=seed)
 
 
 def _refuse(
@@ -120,7 +111,7 @@ def _refuse(
     forms: str,
     checks: tuple[str, ...] | None,
     student: str | None,
-    asking: Asking,
+    asking: flags.Asking,
 ) -> None:
     """Raise RecipeError for flags that say two things about what is written."""
     if forms and (mine or categories or checks is not None or asking.pairs or asking.dialect != AUTO):

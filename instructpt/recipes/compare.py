@@ -30,24 +30,12 @@ from instructpt.evaluation.held_back import HeldBack
 from instructpt.evaluation.overlap import Overlap
 from instructpt.evaluation.questioning import Answering, Examine
 from instructpt.evaluation.stages import Cell, Compare, Evaluate, HeldOut, Rate
+from instructpt.recipes import flags
 from instructpt.recipes.arms import ARMS, DOMAIN_ARMS, Experiment, check_arms
 from instructpt.recipes.augment import clean
 from instructpt.recipes.budgets import Pace, tuning_rate, usual_rate
 from instructpt.recipes.domain import Continued
-from instructpt.recipes.flags import (
-    SAMPLE_PASSAGES,
-    SAMPLE_TASKS,
-    Augmentation,
-    Continuing,
-    Language,
-    RandomWeights,
-    RawText,
-    Reading,
-    Seed,
-    TaskCollection,
-    Training,
-    recipe,
-)
+from instructpt.recipes.flags import recipe
 from instructpt.recipes.general import FromScratch
 from instructpt.recipes.instruct import BATCH_TOKENS, EPOCHS, WARMUP_STEPS, Tuning, tuning_texts
 from instructpt.records import Document, Group, Score
@@ -146,19 +134,19 @@ def compare(
     budget_shares: tuple[float, ...] = (1.0,),
     tuned: bool = False,
     tuning_epochs: float = EPOCHS,
-    files: RawText = (SAMPLE_PASSAGES,),
-    model: RandomWeights = RandomWeights(shape="15m"),
+    files: flags.RawText = (flags.SAMPLE_PASSAGES,),
+    model: flags.RandomWeights = flags.RandomWeights(shape="15m"),
     base: str | None = None,
-    augmentation: Augmentation = Augmentation(),
-    tasks_data: tuple[str, ...] = (SAMPLE_TASKS,),
-    collection: TaskCollection = TaskCollection(),
+    augmentation: flags.Augmentation = flags.Augmentation(),
+    tasks_data: tuple[str, ...] = (flags.SAMPLE_TASKS,),
+    collection: flags.TaskCollection = flags.TaskCollection(),
     pretraining_tokens: int | None = None,
-    training: Training = Training(),
-    continuing: Continuing = Continuing(),
+    training: flags.Training = flags.Training(),
+    continuing: flags.Continuing = flags.Continuing(),
     scoring: Scoring = Scoring(),
-    reading: Reading = Reading(),
-    language: Language = "english",
-    seed: Seed = 0,
+    reading: flags.Reading = flags.Reading(),
+    language: flags.Language = "english",
+    seed: flags.Seed = 0,
 ) -> Compare:
     """Train the arms of a recipe side by side, several seeds each, and compare them with intervals.
 
@@ -271,7 +259,7 @@ def cells(
 
 
 def _held_out(
-    documents: Stage[Document], scoring: Scoring, reading: Reading, *, seed: int
+    documents: Stage[Document], scoring: Scoring, reading: flags.Reading, *, seed: int
 ) -> tuple[Stage[Document], Stage[Document]]:
     """Documents to train on, and those to measure on."""
     share = scoring.held_out_share

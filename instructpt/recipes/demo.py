@@ -17,19 +17,10 @@ from instructpt.engines.models import SHIPPED, Model
 from instructpt.evaluation.exam import Questions
 from instructpt.evaluation.questioning import Examine
 from instructpt.evaluation.stages import Collect, Rate
+from instructpt.recipes import flags
 from instructpt.recipes.augment import clean
 from instructpt.recipes.domain import Continued
-from instructpt.recipes.flags import (
-    SAMPLE_TASKS,
-    Augmentation,
-    Continuing,
-    PrecisionFlag,
-    Reading,
-    Seed,
-    SynthesizerFlag,
-    Training,
-    recipe,
-)
+from instructpt.recipes.flags import recipe
 
 PASSAGES, QUESTIONS = "sample:exam_passages.jsonl.zst", "sample:exam_questions.jsonl.zst"
 OPEN_BASE = "open:smollm2-135m"
@@ -42,7 +33,7 @@ def demo(
     documents: int = 24,
     augmented_share: float = 1.0,
     base: str = OPEN_BASE,
-    synthesizer: SynthesizerFlag = SHIPPED,
+    synthesizer: flags.SynthesizerFlag = SHIPPED,
     training_tokens: int = 10_240,
     row_tokens: int = 256,
     batch_tokens: int = 256,
@@ -51,8 +42,8 @@ def demo(
     lora_layers: int | None = 16,
     questions: int = 3,
     max_new_tokens: int = 16,
-    precision: PrecisionFlag = "auto",
-    seed: Seed = 0,
+    precision: flags.PrecisionFlag = "auto",
+    seed: flags.Seed = 0,
 ) -> Collect:
     """The whole road on the sample that ships: pairs, an open base that learns from them, its exam and a report.
 
@@ -69,24 +60,24 @@ def demo(
         questions: Questions per passage in the exam, at most 4.
         max_new_tokens: Length limit of a written answer in the exam, in tokens.
     """
-    reading, files = Reading(limit=documents), (PASSAGES,)
+    reading, files = flags.Reading(limit=documents), (PASSAGES,)
     texts = clean(reading.read(files))
     experiment = Continued(
         base=base,
         files=files,
         documents=texts,
-        augmentation=Augmentation(synthesizer=synthesizer, augmented_share=augmented_share, rounds=1),
-        tasks=(SAMPLE_TASKS,),
+        augmentation=flags.Augmentation(synthesizer=synthesizer, augmented_share=augmented_share, rounds=1),
+        tasks=(flags.SAMPLE_TASKS,),
         reading=reading,
-        training=Training(
+        training=flags.Training(
             row_tokens=row_tokens, batch_tokens=batch_tokens, learning_rate=learning_rate, precision=precision
         ),
-        continuing=Continuing(replay_share=0.0, lora_rank=lora_rank, lora_layers=lora_layers),
+        continuing=flags.Continuing(replay_share=0.0, lora_rank=lora_rank, lora_layers=lora_layers),
         tokens=training_tokens,
         instructions_ratio=0.0,
         seed=seed,
     )
-    passages = Reading().read(files, name="passages")
+    passages = flags.Reading().read(files, name="passages")
     exam = Questions(name="exam", files=(QUESTIONS,), documents=passages, trained_on=texts, max_questions=questions)
 
     def examined(name: str, model: Model, against: Rate | None = None) -> Rate:

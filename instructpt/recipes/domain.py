@@ -16,20 +16,11 @@ from functools import cached_property
 from instructpt.collection.instructions import Instructions
 from instructpt.engines.models import Model
 from instructpt.errors import RecipeError
+from instructpt.recipes import flags
 from instructpt.recipes.arms import ARMS, DOMAIN_ARMS, Experiment, check_arms
 from instructpt.recipes.augment import clean
 from instructpt.recipes.budgets import TrainingBudget
-from instructpt.recipes.flags import (
-    SAMPLE_TASKS,
-    Augmentation,
-    Continuing,
-    Language,
-    RawText,
-    Reading,
-    Seed,
-    Training,
-    recipe,
-)
+from instructpt.recipes.flags import recipe
 from instructpt.recipes.small_corpora import Continuation, continuation
 from instructpt.templates.stages import Template
 from instructpt.training.stages import Source, Train
@@ -45,8 +36,8 @@ class Continued(Experiment):
     base: str
     files: tuple[str, ...]
     """All that the corpus is read from: its size decides what suits it."""
-    reading: Reading
-    continuing: Continuing
+    reading: flags.Reading
+    continuing: flags.Continuing
     instructions_ratio: float | None = None
 
     @cached_property
@@ -106,17 +97,17 @@ class Continued(Experiment):
 def domain(
     *,
     base: str,
-    files: RawText,
+    files: flags.RawText,
     arm: str = "instruct",
-    instructions: tuple[str, ...] = (SAMPLE_TASKS,),
+    instructions: tuple[str, ...] = (flags.SAMPLE_TASKS,),
     instructions_ratio: float | None = None,
-    augmentation: Augmentation = Augmentation(),
+    augmentation: flags.Augmentation = flags.Augmentation(),
     training_tokens: int | None = None,
-    training: Training = Training(),
-    continuing: Continuing = Continuing(),
-    reading: Reading = Reading(),
-    language: Language = "english",
-    seed: Seed = 0,
+    training: flags.Training = flags.Training(),
+    continuing: flags.Continuing = flags.Continuing(),
+    reading: flags.Reading = flags.Reading(),
+    language: flags.Language = "english",
+    seed: flags.Seed = 0,
 ) -> Train:
     """Continue the training of a base model on a domain's augmented corpus (the paper's section 5).
 

@@ -15,22 +15,11 @@ from instructpt.assembly.blending import BlendPart
 from instructpt.corpus.stages import BuildVocabulary
 from instructpt.engines.models import Model
 from instructpt.errors import RecipeError
+from instructpt.recipes import flags
 from instructpt.recipes.arms import ARMS, Experiment, check_arms
 from instructpt.recipes.augment import clean
 from instructpt.recipes.budgets import TrainingBudget, budget_from_scratch
-from instructpt.recipes.flags import (
-    SAMPLE_PASSAGES,
-    SAMPLE_TASKS,
-    Augmentation,
-    Language,
-    RandomWeights,
-    RawText,
-    Reading,
-    Seed,
-    TaskCollection,
-    Training,
-    recipe,
-)
+from instructpt.recipes.flags import recipe
 from instructpt.training.shapes import shape_named
 from instructpt.training.stages import Source, Train
 
@@ -43,7 +32,7 @@ class FromScratch(Experiment):
     """40 of 200 million texts."""
     usual_rounds = 2
 
-    model: RandomWeights
+    model: flags.RandomWeights
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,9 +53,11 @@ class FromScratch(Experiment):
 
     def mixture(self, arm: str) -> list[Source]:
         """The arm's texts, with the task collection among them or beside them."""
-        flags, has_tasks = self.collection, ARMS[arm].has_tasks
-        share = (flags.task_share or 0) if has_tasks else 0
-        blended = (BlendPart(texts=self.task_texts(), copies=flags.task_copies),) if has_tasks and not share else ()
+        collection, has_tasks = self.collection, ARMS[arm].has_tasks
+        share = (collection.task_share or 0) if has_tasks else 0
+        blended = (
+            (BlendPart(texts=self.task_texts(), copies=collection.task_copies),) if has_tasks and not share else ()
+        )
         found = self.sources(arm, blended=blended, share=1 - share)
         if not found:
             raise RecipeError(f"arm {arm} has no raw text: lower augmented_share below 1, or take another arm")
@@ -76,17 +67,17 @@ class FromScratch(Experiment):
 @recipe
 def general(
     *,
-    files: RawText = (SAMPLE_PASSAGES,),
+    files: flags.RawText = (flags.SAMPLE_PASSAGES,),
     arm: str = "instruct",
-    model: RandomWeights = RandomWeights(),
-    augmentation: Augmentation = Augmentation(),
-    tasks: tuple[str, ...] = (SAMPLE_TASKS,),
-    collection: TaskCollection = TaskCollection(),
+    model: flags.RandomWeights = flags.RandomWeights(),
+    augmentation: flags.Augmentation = flags.Augmentation(),
+    tasks: tuple[str, ...] = (flags.SAMPLE_TASKS,),
+    collection: flags.TaskCollection = flags.TaskCollection(),
     pretraining_tokens: int | None = None,
-    training: Training = Training(),
-    reading: Reading = Reading(),
-    language: Language = "english",
-    seed: Seed = 0,
+    training: flags.Training = flags.Training(),
+    reading: flags.Reading = flags.Reading(),
+    language: flags.Language = "english",
+    seed: flags.Seed = 0,
 ) -> Train:
     """Pre-train a model from random weights on raw text, of which a part is augmented (the paper's section 4).
 
