@@ -15,9 +15,9 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 from instructpt.corpus import lines
+from instructpt.corpus.encodings import decoded
 from instructpt.corpus.pages import html_row, require
 from instructpt.corpus.parts import Part, Row, cut_evenly, in_order
-from instructpt.corpus.texts import decoded
 from instructpt.errors import InputError
 from instructpt.files import File
 from instructpt.files.streams import opened
@@ -31,10 +31,10 @@ _WARC_FIELDS = {"url": "WARC-Target-URI", "date": "WARC-Date", "record_id": "WAR
 _TEXT_MEMBERS = (".txt", ".md", ".text")
 
 
-def cut_warc(file: File, *, shard_bytes: int) -> list[Part]:
+def cut_warc(file: File, format: str, *, shard_bytes: int) -> list[Part]:  # noqa: A002
     """Parts of about `shard_bytes` bytes. Raises InputError without the extra `docs`."""
     require("warcio", file.url)
-    return cut_evenly(file, "warc", shard_bytes=shard_bytes)
+    return cut_evenly(file, format, shard_bytes=shard_bytes)
 
 
 def warc_rows(part: Part, text_field: str = "text") -> Iterator[Row | Reject]:
@@ -76,11 +76,6 @@ def warc_rows(part: Part, text_field: str = "text") -> Iterator[Row | Reject]:
             yield Reject(f"{name}: {data[:_SAMPLE_CHARACTERS]!r}", "not_utf8")
         else:
             yield Row(name, {**meta, text_field: text})
-
-
-def cut_tar(file: File, *, shard_bytes: int) -> list[Part]:
-    """Parts of about `shard_bytes` bytes."""
-    return cut_evenly(file, "tar", shard_bytes=shard_bytes)
 
 
 def tar_rows(part: Part, text_field: str = "text") -> Iterator[Row | Reject]:

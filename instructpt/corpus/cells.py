@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 from instructpt.corpus.encodings import encoding_of, opened_utf8
-from instructpt.corpus.parts import Part, Row, cut_evenly, in_order
+from instructpt.corpus.parts import Part, Row, in_order
 from instructpt.errors import InputError
-from instructpt.files import File
 from instructpt.files.finding import head
 from instructpt.records import Reject
 
@@ -17,11 +16,6 @@ _LARGEST_CELL = 1 << 26
 """Characters; more is a quote that is never closed."""
 _SEPARATORS = ",;\t|"
 _SAMPLE_CHARACTERS = 1000
-
-
-def cut(file: File, *, shard_bytes: int) -> list[Part]:
-    """Parts of about `shard_bytes` bytes, which are read in order: where a row ends shows only from the beginning."""
-    return cut_evenly(file, "csv", shard_bytes=shard_bytes)
 
 
 def rows(part: Part, text_field: str = "text") -> Iterator[Row | Reject]:
@@ -34,18 +28,25 @@ def rows(part: Part, text_field: str = "text") -> Iterator[Row | Reject]:
 
     def begin() -> Generator[tuple[int, tuple[int, Row | Reject]], None, None]:
         csv.field_size_limit(_LARGEST_CELL)
+        position = 0
+
+        def counted(lines: Iterable[str]) -> Iterator[str]:
+            nonlocal position
+            for line in lines:
+                position += len(line)
+                yield line
+
         with opened_utf8(part.url) as stream:
             text = io.TextIOWrapper(stream, "utf-8", "surrogateescape", newline="")
-            lines = _Counted(text)
-            table = csv.reader(lines, delimiter=_separator(part.url))
+            table = csv.reader(counted(text), delimiter=_separator(part.url))
             try:
                 columns = [name or f"column_{number}" for number, name in enumerate(next(table, []))]
-                begins, number = lines.num_characters, 0
+                begins, number = position, 0
                 for cells in table:
                     if cells:
                         yield begins, (number, _row(columns, cells, f"{part.name}:{number}"))
                         number += 1
-                    begins = lines.num_characters
+                    begins = position
             except csv.Error as error:
                 raise InputError(
                     f"cannot read {part.url} after row {number:,} ({error}): is a quote never closed there?"
@@ -84,19 +85,3 @@ def _separator(url: str) -> str:
         except csv.Error:
             sizes[separator] = 0
     return max(_SEPARATORS, key=lambda separator: sizes[separator])
-
-
-class _Counted:
-    """The lines of a text, counted in characters."""
-
-    def __init__(self, text: io.TextIOWrapper) -> None:
-        self._text = text
-        self.num_characters = 0
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = next(self._text)
-        self.num_characters += len(line)
-        return line

@@ -76,6 +76,15 @@ def _detected(data: bytes) -> str | None:
     return None if doubtful or b"\0" in data else str(best.encoding)
 
 
+def decoded(data: bytes) -> str | None:
+    """Text from bytes in UTF-8, or in an encoding that is certain; None if none is."""
+    encoding = encoding_of(data)
+    try:
+        return data.decode(encoding).replace("\r\n", "\n") if encoding else None
+    except UnicodeDecodeError:  # what follows the part that was looked at
+        return None
+
+
 def refusal(data: bytes, name: str) -> str:
     """Which bytes of a file are no UTF-8, and how to convert it."""
     try:

@@ -33,17 +33,16 @@ def is_dataset(url: str) -> bool:
     return url.startswith(_SCHEME) and url.removeprefix(_SCHEME).split("/")[0] not in _FILE_ROOTS
 
 
-def cut(file: File, *, shard_bytes: int) -> list[Part]:
+def cut(file: File, format: str, *, shard_bytes: int) -> list[Part]:  # noqa: A002
     """Ranges of rows of about `shard_bytes` each. Raises InputError for an unknown data set, config or split."""
     dataset = _load(file.url)
     num_bytes = dataset.data.nbytes
     num_parts = len(balanced(num_bytes, largest=shard_bytes))
     ranges = balanced(len(dataset), largest=max(1, -(-len(dataset) // num_parts)))
+    share = num_bytes // len(ranges)
     return [
-        Part(
-            file.url, "dataset", start, None if i == len(ranges) - 1 else stop, num_bytes // len(ranges), name(file.url)
-        )
-        for i, (start, stop) in enumerate(ranges)
+        Part(file.url, format, start, None if stop == len(dataset) else stop, share, name(file.url))
+        for start, stop in ranges
     ]
 
 

@@ -37,7 +37,7 @@ _LARGEST_EXACT = 2.0**63
 _MAX_DEPTH = 200
 
 
-def cut(file: File, *, shard_bytes: int) -> list[Part]:
+def cut(file: File, _: str, *, shard_bytes: int) -> list[Part]:
     """Parts of about `shard_bytes` decompressed bytes. Raises InputError for a file that cannot be decompressed."""
     return cut_evenly(file, "jsonl" if values.is_in_lines(head(file.url)) else "json", shard_bytes=shard_bytes)
 

@@ -1,4 +1,4 @@
-"""Web pages, PDF and DOCX: one document a file, its text taken out by a converter of the extra `docs`."""
+"""One document a file: plain text; web pages, PDF and DOCX, whose text is taken out by packages of the extra `docs`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
+from instructpt.corpus.encodings import decoded, refusal
 from instructpt.corpus.parts import Part, Row, whole
 from instructpt.errors import InputError
 from instructpt.files import File
@@ -32,12 +33,12 @@ class _Converter:
     """From the imported package and the file's bytes."""
 
 
-def cut(file: File, *, shard_bytes: int) -> list[Part]:  # noqa: ARG001 - the signature of every format
+def cut(file: File, format: str, *, shard_bytes: int) -> list[Part]:  # noqa: A002
     """The file as one part. Raises InputError without the extra, or for a file of more than 512 MiB."""
     require(_CONVERTERS[file.suffix].package, file.url)
     if file.num_bytes > _MOST_BYTES:
         raise InputError(f"{file.url} has {file.num_bytes:,} bytes, too many to convert at once: split it")
-    return whole(file, "page")
+    return whole(file, format, shard_bytes=shard_bytes)
 
 
 def rows(part: Part, text_field: str = "text") -> Iterator[Row | Reject]:
@@ -47,6 +48,17 @@ def rows(part: Part, text_field: str = "text") -> Iterator[Row | Reject]:
     with opened(part.url) as stream:
         data = stream.read()
     yield _converted(lambda: converter.text_of(package, data), part.name, {}, text_field)
+
+
+def text_rows(part: Part, text_field: str = "text") -> Iterator[Row | Reject]:
+    """A text file as one row, line breaks as \\n, without a byte order mark.
+
+    A reject that says which bytes are at fault, if it is neither UTF-8 nor of an encoding that is certain.
+    """
+    with opened(part.url) as stream:
+        data = stream.read()
+    text = decoded(data)
+    yield Reject(refusal(data, part.url), "not_utf8") if text is None else Row(part.name, {text_field: text})
 
 
 def html_row(data: bytes, name: str, fields: dict[str, Any], text_field: str) -> Row | Reject:

@@ -35,9 +35,9 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from instructpt import files
-from instructpt.corpus import archives, cells, hub, lines, pages, tables, texts, values
+from instructpt.corpus import archives, cells, hub, lines, pages, tables, values
 from instructpt.corpus.fields import joined, value_at, without
-from instructpt.corpus.parts import Part, Row
+from instructpt.corpus.parts import Part, Row, cut_evenly, whole
 from instructpt.errors import InputError, RecipeError
 from instructpt.files import File, finding
 from instructpt.records import Document, Reject
@@ -55,9 +55,9 @@ _SAMPLE_SHOWN = 60
 
 
 class Cut(Protocol):
-    """Cuts a file into parts, in order, at least one."""
+    """Cuts a file of the format of a name into parts, in order, at least one."""
 
-    def __call__(self, file: File, *, shard_bytes: int) -> list[Part]: ...
+    def __call__(self, file: File, name: str, /, *, shard_bytes: int) -> list[Part]: ...
 
 
 class ReadRows(Protocol):
@@ -82,12 +82,12 @@ FORMATS = {
     "jsonl": Format((".jsonl", ".json", ".ndjson", ".jsonlines"), lines.cut, lines.rows),
     "json": Format((), lines.cut, values.rows),  # of the same names: `lines.cut` tells by the beginning
     "parquet": Format((".parquet",), tables.cut, tables.rows),
-    "arrow": Format((".arrow",), tables.cut_arrow, tables.arrow_rows),
-    "csv": Format((".csv", ".tsv"), cells.cut, cells.rows),
-    "text": Format((".txt", ".md", ".markdown"), texts.cut, texts.rows, is_text=True),
+    "arrow": Format((".arrow",), cut_evenly, tables.arrow_rows),
+    "csv": Format((".csv", ".tsv"), cut_evenly, cells.rows),
+    "text": Format((".txt", ".md", ".markdown"), whole, pages.text_rows, is_text=True),
     "page": Format(pages.SUFFIXES, pages.cut, pages.rows, is_text=True),
     "warc": Format((".warc", ".wet"), archives.cut_warc, archives.warc_rows, is_text=True),
-    "tar": Format((".tar",), archives.cut_tar, archives.tar_rows),
+    "tar": Format((".tar",), cut_evenly, archives.tar_rows),
     "dataset": Format((), hub.cut, hub.rows),
 }
 
@@ -121,7 +121,8 @@ def shards(urls: Sequence[str], *, shard_bytes: int) -> list[Shard]:
             f"shard_bytes is {shard_bytes} for {total:,} bytes of files: give at least {total // _MOST_SHARDS + 1}"
         )
     for file in found.files:
-        for part in FORMATS[_format(file)].cut(file, shard_bytes=shard_bytes):
+        name = _format(file)
+        for part in FORMATS[name].cut(file, name, shard_bytes=shard_bytes):
             if not packed or num_bytes + part.num_bytes > shard_bytes:
                 packed.append([])
                 num_bytes = 0

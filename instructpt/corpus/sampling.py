@@ -17,8 +17,7 @@ from instructpt.artifacts import Run, Stage
 from instructpt.corpus import readers, splitting
 from instructpt.corpus.filters import first_reason
 from instructpt.corpus.parts import Part
-from instructpt.corpus.portions import Portion
-from instructpt.corpus.stages import Distinct, Filter, Read, Split, Subset
+from instructpt.corpus.stages import Distinct, Filter, Portion, Read, Split, Subset
 from instructpt.engines.models import description_folder
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Reject

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from instructpt.artifacts import Product, Run, Stage
 from instructpt.artifacts.remembered import remembered_digests
 from instructpt.artifacts.tally import NOT_READ
-from instructpt.corpus import duplicates, readers, splitting
+from instructpt.corpus import duplicates, near_duplicates, readers, splitting
 from instructpt.corpus.filters import Thresholds, first_reason
 from instructpt.engines.models import Model, description_folder, model_sources
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Reject, Text
+from instructpt.seeds import digest
 from instructpt.words import vocabulary
 
 SHARD_BYTES = 64 * 2**20
@@ -83,22 +87,11 @@ class Duplicates(Stage[Any]):
 
     def build(self, index: int, run: Run, path: Path) -> None:
         """The digests of a shard's documents."""
-        import numpy as np
-
-        path.mkdir(exist_ok=True)
-        digests = duplicates.digests(run.take(self.documents, index))
-        run.tally.made = len(digests)
-        np.save(path / "digests.npy", digests)
+        _save(duplicates.digests(run.take(self.documents, index)), path / "digests.npy", run)
 
     def join(self, run: Run, path: Path) -> bool:
         """For each shard, the rows that repeat a row before them."""
-        import numpy as np
-
-        path.mkdir(exist_ok=True)
-        shards = [np.load(run.product(self, f"{i:05d}") / "digests.npy") for i in range(self.num_shards(run))]
-        for index, rows in enumerate(duplicates.later_copies(shards)):
-            np.save(path / f"{index:05d}.npy", rows)
-        return True
+        return _join(duplicates.later_copies(_saved(self, "digests.npy", run)), path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,11 +105,7 @@ class Filter(Stage[Document]):
 
     def shard(self, index: int, run: Run) -> Iterator[Document]:
         """A shard's documents, but for those with a reason not to keep them."""
-        import numpy as np
-
-        copies: set[int] = set()
-        if self.duplicates:
-            copies = set(np.load(run.product(self.duplicates, "joined") / f"{index:05d}.npy").tolist())
+        copies = _joined(self.duplicates, index, run) if self.duplicates else ()
         for row, document in enumerate(run.take(self.documents, index)):
             reason = "exact_duplicate" if row in copies else first_reason(document, self.thresholds)
             if reason:
@@ -145,27 +134,12 @@ class NearDuplicates(Stage[Any]):
 
     def build(self, index: int, run: Run, path: Path) -> None:
         """The signatures of a shard's documents."""
-        import numpy as np
-
-        from instructpt.corpus.near_duplicates import signatures
-
-        path.mkdir(exist_ok=True)
-        made = signatures(document.text for document in run.take(self.documents, index))
-        run.tally.made = len(made)
-        np.save(path / "signatures.npy", made)
+        texts = (document.text for document in run.take(self.documents, index))
+        _save(near_duplicates.signatures(texts), path / "signatures.npy", run)
 
     def join(self, run: Run, path: Path) -> bool:
         """For each shard, the rows that are near a row before them."""
-        import numpy as np
-
-        from instructpt.corpus.near_duplicates import near_copies
-
-        path.mkdir(exist_ok=True)
-        folders = [run.product(self, f"{i:05d}") for i in range(self.num_shards(run))]
-        shards = [np.load(folder / "signatures.npy", mmap_mode="r") for folder in folders]
-        for index, rows in enumerate(near_copies(shards, share=self.share)):
-            np.save(path / f"{index:05d}.npy", rows)
-        return True
+        return _join(near_duplicates.near_copies(_saved(self, "signatures.npy", run), share=self.share), path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,14 +152,67 @@ class Distinct(Stage[Document]):
 
     def shard(self, index: int, run: Run) -> Iterator[Document]:
         """A shard's documents, but for near duplicates."""
-        import numpy as np
-
-        near = set(np.load(run.product(self.duplicates, "joined") / f"{index:05d}.npy").tolist())
+        near = _joined(self.duplicates, index, run)
         for row, document in enumerate(run.take(self.documents, index)):
             if row in near:
                 run.tally.drop("near_duplicate", document.text)
             else:
                 yield document
+
+
+def _save(array: NDArray[Any], path: Path, run: Run) -> None:
+    """Keep what a shard's documents are compared by."""
+    path.parent.mkdir(exist_ok=True)
+    run.tally.made = len(array)
+    np.save(path, array)
+
+
+def _saved(stage: Stage[Any], name: str, run: Run) -> list[NDArray[Any]]:
+    """What all shards have kept under a name."""
+    folders = [run.product(stage, f"{i:05d}") for i in range(stage.num_shards(run))]
+    return [np.load(folder / name, mmap_mode="r") for folder in folders]
+
+
+def _join(rows_by_shard: Sequence[NDArray[np.int64]], path: Path) -> bool:
+    path.mkdir(exist_ok=True)
+    for index, rows in enumerate(rows_by_shard):
+        np.save(path / f"{index:05d}.npy", rows)
+    return True
+
+
+def _joined(stage: Duplicates | NearDuplicates, index: int, run: Run) -> set[int]:
+    """The rows of a shard that repeat earlier ones."""
+    return set(np.load(run.product(stage, "joined") / f"{index:05d}.npy").tolist())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Portion(Stage[Document]):
+    """The documents whose drawn place, from 0 to 1, lies between two bounds.
+
+    Portions of the same draw that meet divide the documents among them; a larger portion from 0 holds a smaller one.
+    """
+
+    documents: Stage[Document]
+    start: float = 0.0
+    stop: float = 1.0
+    """Not included."""
+    draw: str
+    """Names the draw: portions of different draws have nothing to do with each other."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises RecipeError for bounds that hold nothing."""
+        if not 0 <= self.start < self.stop <= 1:
+            raise RecipeError(f"{self.name} goes from {self.start:g} to {self.stop:g}: give 0 <= start < stop <= 1")
+
+    def shard(self, index: int, run: Run) -> Iterator[Document]:
+        """A shard's documents, in order. A document is known by shard and row, so equal ids do no harm."""
+        for row, document in enumerate(run.take(self.documents, index)):
+            place = int.from_bytes(digest(self.seed, "portion", self.draw, index, row)[:6], "little") / (1 << 48)
+            if self.start <= place < self.stop:
+                yield document
+            else:
+                run.tally.drop("other_portion")
 
 
 @dataclass(frozen=True, kw_only=True)

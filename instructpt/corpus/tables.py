@@ -4,6 +4,7 @@ into those of JSON."""
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Generator, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -11,7 +12,7 @@ from io import IOBase
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-from instructpt.corpus.parts import Part, Row, cut_evenly, in_order
+from instructpt.corpus.parts import Part, Row, in_order
 from instructpt.errors import InputError
 from instructpt.files import File
 from instructpt.files.streams import compression, is_seekable, opened
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
 _BATCH_BYTES = 16 << 20
 _MAX_BATCH_ROWS = 1024
 _ARROW_FILE = b"ARROW1"
+_PLAIN = re.compile("(large_)?string|u?int[0-9]+|bool|null")
+"""Types of columns whose values pyarrow gives as JSON knows them."""
 
 
-def cut(file: File, *, shard_bytes: int) -> list[Part]:
+def cut(file: File, format: str, *, shard_bytes: int) -> list[Part]:  # noqa: A002
     """Runs of whole row groups of about `shard_bytes` uncompressed bytes. Raises InputError for a damaged file."""
     import pyarrow.parquet as pq
 
@@ -41,10 +44,10 @@ def cut(file: File, *, shard_bytes: int) -> list[Part]:
     start = num_bytes = 0
     for group, size in enumerate(sizes):
         if num_bytes and num_bytes + size > shard_bytes:
-            parts.append(Part(file.url, "parquet", start, group, num_bytes, file.name))
+            parts.append(Part(file.url, format, start, group, num_bytes, file.name))
             start, num_bytes = group, 0
         num_bytes += size
-    return [*parts, Part(file.url, "parquet", start, None, num_bytes, file.name)]
+    return [*parts, Part(file.url, format, start, None, num_bytes, file.name)]
 
 
 def rows(part: Part, text_field: str = "text") -> Iterator[Row | Reject]:
@@ -62,11 +65,6 @@ def rows(part: Part, text_field: str = "text") -> Iterator[Row | Reject]:
             for batch in file.iter_batches(batch_size=batch_rows, row_groups=[number], use_threads=False):
                 yield from rows_of(batch, name=part.name, first_row=first_row, text_field=text_field)
                 first_row += batch.num_rows
-
-
-def cut_arrow(file: File, *, shard_bytes: int) -> list[Part]:
-    """Parts of about `shard_bytes` bytes, read in order."""
-    return cut_evenly(file, "arrow", shard_bytes=shard_bytes)
 
 
 def arrow_rows(part: Part, text_field: str = "text") -> Iterator[Row | Reject]:
@@ -99,7 +97,7 @@ def rows_of(
 ) -> Iterator[Row | Reject]:
     """The rows of an Arrow table, named `name:row`; a row that holds a string of broken UTF-8 is a reject, and so is
     one whose text is bytes of another kind."""
-    odd = [field.name for field in table.schema if not _is_json(field.type)]
+    odd = [field.name for field in table.schema if not _PLAIN.fullmatch(str(field.type))]
     try:
         values: list[dict[str, Any] | None] = list(table.to_pylist())
     except UnicodeDecodeError:
@@ -124,19 +122,6 @@ def _row_or_none(table: pa.RecordBatch | pa.Table) -> dict[str, Any] | None:
     except UnicodeDecodeError:
         return None
     return dict(rows[0])
-
-
-def _is_json(kind: pa.DataType) -> bool:
-    """Whether pyarrow gives the values of a column as JSON knows them."""
-    import pyarrow.types as types
-
-    return bool(
-        types.is_string(kind)
-        or types.is_large_string(kind)
-        or types.is_integer(kind)
-        or types.is_boolean(kind)
-        or types.is_null(kind)
-    )
 
 
 def _json_value(value: Any) -> Any:

@@ -195,25 +195,21 @@ class _Text:
 
     def elements(self) -> Iterator[Any]:
         """The elements of the array that begins here."""
-        self._expect("[")
-        while self.peek() != "]":
-            yield self.value()
-            if self.peek() == ",":
-                self._at += 1
-            elif self.peek() != "]":
-                self._expect(",")
-        self._at += 1
+        return (self.value() for _ in self._items("[", "]"))
 
     def names(self) -> Iterator[str]:
         """The names in the object that begins here; the value of each is to be read before the next."""
-        self._expect("{")
-        while self.peek() != "}":
+        for _ in self._items("{", "}"):
             key = self.value()
             self._expect(":")
             yield key
-            if self.peek() == ",":
-                self._at += 1
-            elif self.peek() != "}":
+
+    def _items(self, first: str, last: str) -> Iterator[None]:
+        """Stops before each item of what begins here; the item is to be read before the next."""
+        self._expect(first)
+        while self.peek() != last:
+            yield
+            if self.peek() != last:
                 self._expect(",")
         self._at += 1
 

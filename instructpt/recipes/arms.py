@@ -32,8 +32,7 @@ from instructpt.assembly.blending import Blend, BlendPart, OfKind
 from instructpt.assembly.stages import Pack
 from instructpt.collection.questions import GoldPairs
 from instructpt.collection.stages import Convert
-from instructpt.corpus.portions import Portion
-from instructpt.corpus.stages import Split
+from instructpt.corpus.stages import Portion, Split
 from instructpt.engines.models import Model
 from instructpt.errors import RecipeError
 from instructpt.evaluation.exam import Questions

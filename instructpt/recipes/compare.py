@@ -20,8 +20,7 @@ from typing import Any, Literal
 
 from instructpt.artifacts import Stage
 from instructpt.collection.stages import Convert
-from instructpt.corpus.portions import Portion
-from instructpt.corpus.stages import Read
+from instructpt.corpus.stages import Portion, Read
 from instructpt.engines.models import Model
 from instructpt.errors import RecipeError
 from instructpt.evaluation.drawing import Draw

@@ -19,8 +19,7 @@ from instructpt.assembly.rows import open_rows
 from instructpt.assembly.stages import Pack
 from instructpt.cli.plan import print_plan
 from instructpt.collection.instructions import Instructions
-from instructpt.corpus.portions import Portion
-from instructpt.corpus.stages import Read
+from instructpt.corpus.stages import Portion, Read
 from instructpt.errors import InputError, RecipeError
 from instructpt.evaluation.comparison import verdict
 from instructpt.evaluation.held_back import HeldBack, Remainder
