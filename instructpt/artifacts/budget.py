@@ -13,7 +13,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
+from operator import add
 
 import orjson
 
@@ -96,6 +97,9 @@ class Spent:
     prompt_tokens: int = 0
     output_tokens: int = 0
 
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(*map(add, astuple(self), astuple(other)))
+
 
 @dataclass(slots=True)
 class Purse:
@@ -121,11 +125,7 @@ class Purse:
     def pay(self, *, prompt_tokens: int, output_tokens: int) -> None:
         """An engine answered."""
         with self._lock:
-            self.spent = replace(
-                self.spent,
-                prompt_tokens=self.spent.prompt_tokens + prompt_tokens,
-                output_tokens=self.spent.output_tokens + output_tokens,
-            )
+            self.spent += Spent(prompt_tokens=prompt_tokens, output_tokens=output_tokens)
             if time.monotonic() - self._written >= SECONDS_BETWEEN_WRITES:
                 self._write()
 
@@ -133,14 +133,12 @@ class Purse:
         """Why no further request may be sent; None while one may."""
         if reason := self.budget.time_is_over():
             return reason
-        if self.budget.max_cost is not None:
-            total = self.total_cost
-            if total >= self.budget.max_cost:
-                return (
-                    f"{total:,.2f} is spent and --max-cost is {self.budget.max_cost:g}: what was paid for is kept, "
-                    "the same command with a higher limit goes on"
-                )
-        return None
+        if self.budget.max_cost is None or (total := self.total_cost) < self.budget.max_cost:
+            return None
+        return (
+            f"{total:,.2f} is spent and --max-cost is {self.budget.max_cost:g}: what was paid for is kept, "
+            "the same command with a higher limit goes on"
+        )
 
     @property
     def hours(self) -> float:
@@ -157,7 +155,7 @@ class Purse:
         if time.monotonic() - self._read >= SECONDS_BETWEEN_READS:
             self._read = time.monotonic()
             self._others = self._read_others()
-        return self.budget.cost(_sum(self._others, self._spent_now))
+        return self.budget.cost(self._others + self._spent_now)
 
     def close(self) -> None:
         """Write what was spent."""
@@ -178,16 +176,10 @@ class Purse:
         for name in folder.names():
             if name != self._name and not name.startswith("."):
                 with damage_named(folder.join(name), remove=folder.join(name)):
-                    total = _sum(total, Spent(**orjson.loads(folder.read(name))))
+                    total += Spent(**orjson.loads(folder.read(name)))
         return total
 
 
 def watching(budget: Budget, purse: Purse) -> Callable[[], str | None] | None:
     """What is asked before a request; None for a budget without limits, which need not be asked."""
     return purse.stop_reason if budget.max_hours is not None or budget.max_cost is not None else None
-
-
-def _sum(one: Spent, other: Spent) -> Spent:
-    return Spent(
-        one.hours + other.hours, one.prompt_tokens + other.prompt_tokens, one.output_tokens + other.output_tokens
-    )

@@ -190,15 +190,12 @@ class Folder:
         for path in [source, *source.rglob("*")] if source.is_dir() else [source]:
             _flush(path)
         if Path(self.join(name)).is_dir():
-            self._remove_folder(name)
+            # A folder cannot be renamed onto another; by this, whoever looks sees one of the two or none, not half.
+            aside = self._temporary(name)
+            Path(self.join(name)).replace(aside)
+            shutil.rmtree(aside)
         source.replace(self.join(name))
         _flush(Path(self.path))
-
-    def _remove_folder(self, name: str) -> None:
-        """A folder cannot be renamed onto another one; by this, whoever looks sees one of the two or none, not half."""
-        aside = self._temporary(name)
-        Path(self.join(name)).replace(aside)
-        shutil.rmtree(aside)
 
 
 def _remove(path: Path) -> None:

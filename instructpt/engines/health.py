@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -93,12 +94,10 @@ async def watch(
 
 async def _rest(place: Place, seconds: float) -> None:
     """Until it is time for the next look, or there is reason for one."""
-    try:
+    with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await place.suspicion.wait()
-    except TimeoutError:
-        return
-    place.suspicion.clear()
+        place.suspicion.clear()
 
 
 async def _introduce(place: Place, *, session: ClientSession, wanted: Expected, seconds: float) -> None:

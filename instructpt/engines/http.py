@@ -33,7 +33,6 @@ from instructpt.engines.openai_format import (
     Manners,
     RefusalError,
     can_say,
-    chat_body,
     completion_body,
     identity,
     read_completion,
@@ -144,9 +143,8 @@ class HttpEngine:
         prefix, seed = identity(prompt, sampling)
 
         def body(manners: Manners) -> dict[str, Any]:
-            if isinstance(prompt, Conversation):
-                return chat_body(prompt, sampling, manners=manners, seed=seed)
-            return completion_body(self._sendable(prompt, manners), sampling, manners=manners, seed=seed)
+            sent = prompt if isinstance(prompt, Conversation) else self._sendable(prompt, manners)
+            return completion_body(sent, sampling, manners=manners, seed=seed)
 
         def read(data: bytes) -> Answer:
             return read_completion(data, max_new_tokens=sampling.max_new_tokens, is_chat=is_chat)

@@ -1,7 +1,7 @@
 """What is said to an OpenAI-compatible server and what it answers: bodies of requests and responses, as functions.
 
-    prompt, Sampling --completion_body, chat_body-->  POST  --read_completion-->  Answer
-                                                        '-----read_refusal---->  RefusalError --without--> fewer fields
+    prompt, Sampling --completion_body-->  POST  --read_completion-->  Answer
+                                             '-----read_refusal---->  RefusalError --without--> fewer fields
 
 Servers differ in what they add to OpenAI's fields; `Manners` is what is known of one. Sources: vLLM's
 entrypoints/openai/completion/protocol.py, SGLang's entrypoints/openai/protocol.py, llama.cpp's tools/server/README.md.
@@ -102,15 +102,22 @@ def identity(prompt: Prompt, sampling: Sampling) -> tuple[bytes, int]:
     return prefix.digest(), int.from_bytes(whole.digest()[:4], "little") >> 1
 
 
-def completion_body(prompt: Sequence[int] | str, sampling: Sampling, *, manners: Manners, seed: int) -> dict[str, Any]:
-    """For /v1/completions. seed: of this request, used if the temperature is not 0."""
-    return {"prompt": prompt} | _sampling(sampling, manners=manners, seed=seed, is_chat=False)
-
-
-def chat_body(conversation: Conversation, sampling: Sampling, *, manners: Manners, seed: int) -> dict[str, Any]:
-    """For /v1/chat/completions."""
-    messages = [{"role": message.role, "content": message.content} for message in conversation.messages]
-    return {"messages": messages} | _sampling(sampling, manners=manners, seed=seed, is_chat=True)
+def completion_body(
+    prompt: Sequence[int] | str | Conversation, sampling: Sampling, *, manners: Manners, seed: int
+) -> dict[str, Any]:
+    """For /v1/completions, or /v1/chat/completions. seed: of this request, used if the temperature is not 0."""
+    refused, form, is_chat = manners.refused, sampling.form, isinstance(prompt, Conversation)
+    body: dict[str, Any] = {"model": manners.served_model, "temperature": sampling.temperature}
+    body["max_completion_tokens" if "max_tokens" in refused else "max_tokens"] = sampling.max_new_tokens
+    body |= _PLAIN[manners.kind]
+    if sampling.temperature > 0:
+        body |= {"top_p": 1.0, "seed": seed}
+    if form is not None and manners.form_kind is not None and form.kind not in refused:
+        body |= form_fields(form, manners.form_kind, is_chat=is_chat)
+    body = {name: value for name, value in body.items() if name not in refused}
+    if isinstance(prompt, Conversation):
+        return body | {"messages": [{"role": turn.role, "content": turn.content} for turn in prompt.messages]}
+    return body | {"prompt": prompt}
 
 
 def score_body(ids: Sequence[int], *, manners: Manners) -> dict[str, Any]:
@@ -217,16 +224,3 @@ def first_line(data: bytes) -> str:
     """The first line of what a server sent, cut, for a message."""
     lines = data[: 8 * _MESSAGE_CHARACTERS].decode("utf-8", "replace").strip().splitlines()
     return "".join(filter(str.isprintable, lines[0] if lines else ""))[:_MESSAGE_CHARACTERS]
-
-
-def _sampling(sampling: Sampling, *, manners: Manners, seed: int, is_chat: bool) -> dict[str, Any]:
-    refused = manners.refused
-    body: dict[str, Any] = {"model": manners.served_model, "temperature": sampling.temperature}
-    body["max_completion_tokens" if "max_tokens" in refused else "max_tokens"] = sampling.max_new_tokens
-    body |= _PLAIN[manners.kind]
-    if sampling.temperature > 0:
-        body |= {"top_p": 1.0, "seed": seed}
-    form = sampling.form
-    if form is not None and manners.form_kind is not None and form.kind not in refused:
-        body |= form_fields(form, manners.form_kind, is_chat=is_chat)
-    return {name: value for name, value in body.items() if name not in refused}

@@ -77,9 +77,14 @@ class TransformersEngine:
                 raise RecipeError(f"{name} is {limit}: give at least 1")
         self._vocabulary = vocabulary.load(model)
         place = devices.find(device)
-        loaded = _load(
-            model, dtype=_dtype(precision, place), attention=attention, trust_remote_code=trust_remote_code
-        ).to(place)
+        files = ["*.json", "*.safetensors", *(["*.py"] if trust_remote_code else [])]
+        loaded: Any = load_causal_model(
+            local_folder(model, files=files),
+            dtype=_dtype(precision, place),
+            attention=attention,
+            own_code=trust_remote_code,
+        )
+        loaded = loaded.eval().to(place)
         _refuse_other_states(model, loaded)
         config = loaded.config.get_text_config(decoder=True)
         num_prefill_tokens = max_prefill_tokens or _PREFILL_TOKENS["cpu" if place.type == "cpu" else "cuda"]
@@ -174,12 +179,6 @@ def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
     if precision not in names:
         raise RecipeError(f"precision is {precision!r}: choose one of auto, {', '.join(names)}")
     return names[precision]
-
-
-def _load(model: str, *, dtype: torch.dtype, attention: str | None, trust_remote_code: bool) -> Any:
-    files = ["*.json", "*.safetensors", "*.py"] if trust_remote_code else ["*.json", "*.safetensors"]
-    folder = local_folder(model, files=files)
-    return load_causal_model(folder, dtype=dtype, attention=attention, own_code=trust_remote_code).eval()
 
 
 def _refuse_other_states(name: str, model: Any) -> None:

@@ -21,7 +21,6 @@ from instructpt.engines.openai_format import (
     Manners,
     RefusalError,
     can_say,
-    chat_body,
     completion_body,
     form_fields,
     read_completion,
@@ -255,7 +254,7 @@ def test_bodies_say_what_is_drawn_and_nothing_that_a_hosted_server_may_not_know(
     vllm = completion_body([1], Sampling(7), manners=Manners("vllm", "model", "vllm"), seed=5)
     assert (vllm["repetition_penalty"], vllm["top_k"]) == (1.0, -1)
     renamed = Manners("openai", "model", None, refused=frozenset({"max_tokens"}))
-    chat = chat_body(Conversation((Message("user", "Hi"),)), Sampling(7), manners=renamed, seed=5)
+    chat = completion_body(Conversation((Message("user", "Hi"),)), Sampling(7), manners=renamed, seed=5)
     assert chat["messages"] == [{"role": "user", "content": "Hi"}]
     assert chat["max_completion_tokens"] == 7
     assert "max_tokens" not in chat
