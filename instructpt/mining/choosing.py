@@ -1,10 +1,12 @@
 """Which of the pairs that rules find are taken: those about sentences that no other pair needs yet.
 
-sentences            1    2    3    4    5    6         a pair beside: 2
-order of sentences             [---------]              three more: first
-next sentence             [---------]                   one more
-fill the blank       x         x    x         x         one more: 1 or 6
-title                                                   none, so it is last
+    sentences             1    2    3    4    5    6        a pair beside: 2
+    order of sentences              [---------]             three more: first
+    next sentence              [----]                       none more: 2 and 3 are needed by now
+    fill the blank        x         x    x         x        one more: 1 or 6
+    title                                                   needs none: when no pair is left that needs a new one
+
+This is what makes the pairs of a passage need most of it, however few they are.
 """
 
 from __future__ import annotations
@@ -79,25 +81,17 @@ def _best(
     """The first of those that may stand beside what is there; None if none may. is_new: it needs a new sentence."""
     needed = Counter(number for other in there for number in other.needs)
     alone = {other.needs[0] for other in there if len(other.needs) == 1}
-
-    def rank(candidate: _Candidate) -> tuple[int, float, float]:
-        length = max(1, len(candidate.needs))
-        times = sum(needed[number] for number in candidate.needs) / length
-        return -_num_new(candidate, needed), times, sum(rivals[number] for number in candidate.needs) / length
-
-    may = (
-        candidate
-        for candidate in candidates
-        if not (len(candidate.needs) == 1 and candidate.needs[0] in alone)
-        and (_num_new(candidate, needed) or not is_new)
-    )
-    ranked = sorted(may, key=rank)
-    return next((one for one in ranked if not any(clash(one.pair, other.pair) for other in there)), None)
-
-
-def _num_new(candidate: _Candidate, needed: Mapping[int, int]) -> int:
-    """Sentences that no pair needed before."""
-    return sum(not needed[number] for number in candidate.needs)
+    ranked = list[tuple[int, float, float, int]]()
+    for place, candidate in enumerate(candidates):
+        needs = candidate.needs
+        num_new = sum(number not in needed for number in needs)
+        if (is_new and not num_new) or (len(needs) == 1 and needs[0] in alone):
+            continue
+        length = max(1, len(needs))
+        times = sum(needed[number] for number in needs) / length
+        ranked.append((-num_new, times, sum(rivals[number] for number in needs) / length, place))
+    in_order = (candidates[place] for *_, place in sorted(ranked))
+    return next((one for one in in_order if not any(clash(one.pair, other.pair) for other in there)), None)
 
 
 def _needs(pair: Pair, within: Sequence[Span]) -> range:
