@@ -76,27 +76,28 @@ def charts(scores: Scores, models: Sequence[str]) -> dict[str, dict[str, list[Sc
     return {metric: groups(scores, metric, models) for metric in metrics}
 
 
-def table(scores: Scores, models: Sequence[str]) -> Table:
+def table(scores: Iterable[Score]) -> Table:
     """A row a metric of a task, a column a model."""
-    rows = [
-        (task, metric, f"{_items(by_model):,}", *(number(by_model.get(model), 4) for model in models))
-        for task, by_metric in scores.items()
-        for metric, by_model in by_metric.items()
-    ]
-    return Table("", ("task", "metric", "items", *models), tuple(rows))
+    found = list(scores)
+    by_name, models = by_task(found), models_of(found)
+    parts = (task_table(task, by_metric, models, digits=4) for task, by_metric in by_name.items())
+    rows = [(part.title, *row) for part in parts for row in part.rows]
+    return Table("", ("task", "metric", *models, "items"), tuple(rows), ("value ± half of the 95 % interval",))
 
 
-def task_table(task: str, by_metric: Mapping[str, Mapping[str, Score]], models: Sequence[str]) -> Table:
+def task_table(
+    task: str, by_metric: Mapping[str, Mapping[str, Score]], models: Sequence[str], *, digits: int = 3
+) -> Table:
     """One task: a row a metric, a column a model."""
     rows = [
-        (metric, *(number(by_model.get(model), 3) for model in models), f"{_items(by_model):,}")
+        (
+            metric,
+            *(number(by_model.get(model), digits) for model in models),
+            f"{max(s.count for s in by_model.values()):,}",
+        )
         for metric, by_model in by_metric.items()
     ]
     return Table(task, ("metric", *models, "items"), tuple(rows))
-
-
-def _items(by_model: Mapping[str, Score]) -> int:
-    return max(score.count for score in by_model.values())
 
 
 def contamination(scores: Sequence[Score]) -> Table | None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from instructpt.artifacts import Table
 from instructpt.errors import ArtifactError
 from instructpt.progress.in_words import summary
 from instructpt.records import Document, Group, Item, Match, Record, Score, Shot, Text
 from instructpt.report.artifacts import load_one
+from instructpt.report.scores import table
 from instructpt.report.tables import print_table, printable
 
 if TYPE_CHECKING:
@@ -29,22 +28,13 @@ def show(path: str, *, number: int, console: Console) -> None:
     console.print(f"{found.name}  {found.stage}  {found.num_shards} shards  {summary(found.tally)}", markup=False)
     if found.kind is None:
         raise ArtifactError(f"{path} holds files, not records: look into {path}/00000")
-    records: Iterator[Record] = found.records(found.kind)
+    records = islice(found.records(found.kind), number)
     if found.kind is Score:
-        print_table(_scores(islice(records, number)), console=console)
+        print_table(table(records), console=console)
         return
-    for record in islice(records, number):
+    for record in records:
         console.print(Rule(printable(getattr(record, "id", ""))))
         console.print(Line(printable("\n".join(_lines(record)))))
-
-
-def _scores(scores: Iterable[Any]) -> Table:
-    head = ("model", "task", "metric", "value", "stderr", "items")
-    rows = [
-        (s.model, s.task, s.metric, f"{s.value:.4f}", "" if s.stderr is None else f"{s.stderr:.4f}", str(s.count))
-        for s in scores
-    ]
-    return Table("", head, tuple(rows))
 
 
 def _lines(record: Record) -> list[str]:
