@@ -23,7 +23,7 @@ def print_result(stage: Stage[Any], out: str, *, console: Console) -> None:
 
         print_matches(f"{out}/{MATCHES}", console=console)
     elif name in ("Verify", "Consistency", "Judged"):
-        from instructpt.report.checks import print_checks
+        from instructpt.report.show import print_checks
 
         for item in tree(stage):
             if type(item).__name__ in ("Verify", "Consistency", "Judged"):

@@ -33,14 +33,8 @@ _HUB_LICENCES = re.compile(
     r"apache-2\.0|mit|bsd-[23]-clause|cc0-1\.0|cc-by(-sa|-nc|-nc-sa|-nd|-nc-nd)?-[234]\.[05]|odc-by|pddl|gpl-[23]\.0|unlicense"
 )
 """As the Hub spells them; a licence that is none of these is "other" to it."""
-_SIZES = (
-    (1e3, "n<1K"),
-    (1e4, "1K<n<10K"),
-    (1e5, "10K<n<100K"),
-    (1e6, "100K<n<1M"),
-    (1e7, "1M<n<10M"),
-    (1e8, "10M<n<100M"),
-)
+_SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "n>100M")
+"""By the number of digits, from three on."""
 
 
 def dataset_card(road: Sequence[Artifact], *, record: str, num_records: int, characters: int, sample: str) -> str:
@@ -63,7 +57,7 @@ def dataset_card(road: Sequence[Artifact], *, record: str, num_records: int, cha
         record=record,
         num_records=num_records,
         characters=characters,
-        size=next((name for most, name in _SIZES if num_records < most), "n>100M"),
+        size=_SIZES[min(len(_SIZES) - 1, max(0, len(str(num_records)) - 3))],
         licence=hub_licence(list(licences)),
         licences=licences,
         files=[_public(name) for a in road if a.stage == "Read" for name in a.settings["files"]],

@@ -13,6 +13,7 @@ import io
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 
 from instructpt.artifacts import Table
@@ -59,17 +60,9 @@ def draw(groups: Iterable[Group], *, pairs: int, seed: int) -> list[tuple[Shot, 
             for turn, number in enumerate(order):
                 key = rng(seed, "passages of a sheet", group.id, place).random()
                 by_source.setdefault(shot.document.source, []).append((turn, key, shot, shot.pairs[number]))
-    queues = [iter(sorted(found, key=lambda item: item[:2])) for _, found in sorted(by_source.items())]
-    drawn: list[tuple[Shot, Pair]] = []
-    while queues and len(drawn) < pairs:
-        still = []
-        for queue in queues:
-            if (item := next(queue, None)) is not None:
-                still.append(queue)
-                if len(drawn) < pairs:
-                    drawn.append(item[2:])
-        queues = still
-    return drawn
+    queues = [sorted(found, key=lambda item: item[:2]) for _, found in sorted(by_source.items())]
+    in_turn = filter(None, chain.from_iterable(zip_longest(*queues)))
+    return [(shot, pair) for _, _, shot, pair in islice(in_turn, pairs)]
 
 
 def sum_up(path: Path) -> Table:
