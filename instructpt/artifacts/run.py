@@ -35,7 +35,7 @@ class Run:
     executor_options: Mapping[str, Any] = field(default_factory=dict)
     """The executor's own settings; see its module."""
     partition: tuple[int, int] = (0, 1)
-    """This run's place, counted from 0, and how many there are; see `artifacts.partitions`."""
+    """This run's place, counted from 0, and how many there are; see `artifacts.locking`."""
     device: str = "auto"
     """"auto", "cpu" or "cuda"."""
     engine: str = "transformers"

@@ -297,8 +297,8 @@ def _run(name: str, words: list[str], *, prog: str, title: str) -> None:
 def _make(stage: Stage[Any], where: Where, *, title: str) -> None:
     """Make the stage, then the report over it, unless all was there already."""
     from instructpt.artifacts import is_finished
+    from instructpt.artifacts.locking import parse_partition
     from instructpt.artifacts.news import Progress
-    from instructpt.artifacts.partitions import parse_partition
     from instructpt.artifacts.storage import Folder
     from instructpt.cli.results import say_what_is_left, write_report
     from instructpt.executors.make import make, still_missing

@@ -109,7 +109,7 @@ def parse_words(recipe: Recipe, words: list[str], *, prog: str, **groups: type[A
 def run_of(where: Where, progress: Progress) -> Run:
     """Where and how to run, as stages are told it. Raises RecipeError for flags that contradict or say nothing."""
     from instructpt.artifacts import Run
-    from instructpt.artifacts.partitions import parse_partition
+    from instructpt.artifacts.locking import parse_partition
 
     options = _options(where.engine_options, flag="--engine-options")
     if where.endpoints:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from instructpt.engines.addresses import DEFAULT_KEY_VARIABLE
-from instructpt.engines.openai_format import FailureError, read_refusal
+from instructpt.engines.openai_format import FailureError, read_models, read_refusal
 from instructpt.engines.places import Flight, Place
 from instructpt.errors import EngineError, EngineGoneError
 
@@ -153,8 +153,8 @@ async def _not_there(place: Place, url: str, message: str, *, session: ClientSes
     model = place.manners.served_model
     try:
         _, data = await get(place, f"{place.address.name}/models", session=session, seconds=_CONNECT_SECONDS)
-        names = [str(entry["id"]) for entry in orjson.loads(data)["data"]]
-    except (FailureError, orjson.JSONDecodeError, KeyError, TypeError):
+        names = [name for name, _ in read_models(data)]
+    except FailureError:
         names = []
     if names and model not in names:
         shown = ", ".join(names[:5])

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 def run_in_loop(coroutine: Coroutine[Any, Any, T]) -> T:
     """Wait for `coroutine`, run in the loop that a command uses: `run_in_loop(engine.close())`."""
-    return asyncio.run_coroutine_threadsafe(coroutine, event_loop(os.getpid())).result()
+    return asyncio.run_coroutine_threadsafe(coroutine, event_loop()).result()
 
 
 def run_or_cancel(
@@ -40,16 +40,16 @@ def run_or_cancel(
         run_in_loop(stop())
 
 
-def event_loop(process: int) -> asyncio.AbstractEventLoop:
-    """The process's event loop, in a thread of its own (keyed by process, since threads do not survive a fork).
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def event_loop() -> asyncio.AbstractEventLoop:
+    """The loop of this process, in a thread that ends with it; a process that was forked starts its own.
 
     One for all shards: what an engine keeps open (connections, queues) belongs to the loop it was first used in.
     """
     with _ONE_AT_A_TIME:  # a cache alone lets two threads that come first make two
-        return _started_loop(process)
-
-
-_ONE_AT_A_TIME = threading.Lock()
+        return _started_loop(os.getpid())
 
 
 @functools.cache

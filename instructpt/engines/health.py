@@ -21,7 +21,7 @@ import orjson
 
 from instructpt.engines.calls import get, wrong_key
 from instructpt.engines.endpoints import Endpoints
-from instructpt.engines.openai_format import OWNERS, FailureError, Kind, Manners, first_line
+from instructpt.engines.openai_format import OWNERS, FailureError, Kind, Manners, read_models
 from instructpt.engines.places import Place
 from instructpt.errors import EngineGoneError
 
@@ -111,13 +111,9 @@ async def _introduce(place: Place, *, session: ClientSession, wanted: Expected, 
     elif status != 200:
         raise FailureError(f"status {status} for {url}: is this an OpenAI-compatible server?")
     else:
-        try:
-            models = orjson.loads(body)["data"]
-            names = [str(model["id"]) for model in models]
-            kind = OWNERS.get(str(models[0].get("owned_by")), "openai") if models else "openai"
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise FailureError(f"{url} lists no models but says {first_line(body)!r}") from error
-        served_model = choose_model(names, wanted=wanted, place=place)
+        models = read_models(body)
+        kind = OWNERS.get(models[0][1], "openai") if models else "openai"
+        served_model = choose_model([name for name, _ in models], wanted=wanted, place=place)
     spelled: Any = kind if wanted.structured == "auto" else wanted.structured
     manners = Manners(kind, served_model, None if spelled == "off" else spelled)
     place.takes = await _places_at_once(place, kind, session=session, seconds=seconds)

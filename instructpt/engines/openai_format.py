@@ -204,6 +204,14 @@ def read_scores(data: bytes, *, ids: Sequence[int], num_prompt_tokens: int) -> l
     return scores
 
 
+def read_models(data: bytes) -> list[tuple[str, str]]:
+    """Name and owner of each model that a server lists. Raises FailureError if it lists none."""
+    try:
+        return [(str(model["id"]), str(model.get("owned_by"))) for model in orjson.loads(data)["data"]]
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise FailureError(f"lists no models but says {first_line(data)!r}") from error
+
+
 def read_refusal(status: int, data: bytes) -> RefusalError:
     """What a server says is wrong, in any of the usual forms, on one line."""
     field, message = None, ""

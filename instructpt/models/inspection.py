@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,8 @@ _UNIT = {"b": 10**9, "m": 10**6}
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight", "embeddings.weight")
 
 
-@dataclass(frozen=True, slots=True)
-class Inspected:
-    """A model folder whose files are whole and fit each other."""
-
-    config: Mapping[str, Any]
-    shapes: Mapping[str, tuple[int, ...]]
-    """Of each tensor, by name."""
-
-
-def inspect(folder: Path, *, own_code: bool = False) -> Inspected:
-    """The model in `folder`, if there is every sign that it can be loaded as a causal language model.
+def inspect(folder: Path, *, own_code: bool = False) -> Mapping[str, tuple[int, ...]]:
+    """The shape of each tensor in `folder`, if there is every sign that it can be loaded as a causal language model.
 
     own_code: whether code that comes with the model may be run.
     Raises InputError that names file, tensor and remedy: no configuration or weights, weights in a pickle, a pointer in
@@ -50,7 +40,7 @@ def inspect(folder: Path, *, own_code: bool = False) -> Inspected:
     if not shapes or not any(math.prod(shape) for shape in shapes.values()):
         raise InputError(f"{folder} holds weights without a number in them: download them again")
     _refuse_ids_beyond(folder, config, shapes)
-    return Inspected(config, shapes)
+    return shapes
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -15,7 +15,6 @@ place for it, so that what is held in memory hangs on the engine and not on the 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
@@ -80,7 +79,7 @@ def run_chains(
     `chains` is read and `on_progress` called in the event loop's thread. Leaving early (an error, Ctrl-C, closing this
     iterator) cancels all that is under way and returns when it has stopped; `cancel` does the same from any thread.
     """
-    loop, line = event_loop(os.getpid()), _Line(Session(synthesis, on_progress), id_prefix)
+    loop, line = event_loop(), _Line(Session(synthesis, on_progress), id_prefix)
     ready: SimpleQueue[list[Group] | asyncio.Task[None]] = SimpleQueue()
     feeding: list[asyncio.Task[None]] = []
 
@@ -112,7 +111,7 @@ def run_chains(
 
 def cancel(capacity: Capacity) -> None:
     """From any thread: end all that `run_chains` and `respond` do on an engine. They raise CancelledError."""
-    event_loop(os.getpid()).call_soon_threadsafe(capacity.cancel)
+    event_loop().call_soon_threadsafe(capacity.cancel)
 
 
 class _Line:
