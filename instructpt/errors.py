@@ -19,6 +19,9 @@ A message is one line: what was given, what was expected, what to do next.
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 
 class InstructptError(Exception):
     """The root of every error this package raises on purpose."""
@@ -74,3 +77,11 @@ class StorageError(RunError):
 
 class BudgetError(RunError):
     """The hours or the money that the run was given are used up; what was paid for is kept."""
+
+
+def require(package: str, *, of: str, extra: str) -> Any:
+    """A package that not everybody needs, imported. of: what needs it. Raises InputError that names the extra."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise InputError(f"{of} needs the package {package}: pip install 'instructpt[{extra}]'") from error

@@ -11,16 +11,20 @@ away ("Methods: We asked ..."): one source prints an abstract with them, the nex
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 from instructpt.collection.neutral import TaskRecord, reject
 from instructpt.records import Reject
+from instructpt.words.ngrams import Index
 
 MIN_HEADINGS = 2
 """A single line that begins with a word and a colon may be anything."""
 
 _HEADING = re.compile(r"^[A-Z][A-Za-z /&,-]{2,40}:[ \t]+", re.MULTILINE)
+_BATCH_CONTEXTS = 2048
 _META_KEYS = ("licence", "unanswerable")
 
 Contexts = dict[str, list[TaskRecord]]
@@ -67,18 +71,41 @@ def spelling(members: list[TaskRecord]) -> str:
     return min((record.context for record in members), key=len)
 
 
+def without_test_items(contexts: Contexts, items: Index) -> Iterator[Reject]:
+    """Take out the rows whose context, question or all that they say holds a test item (`contaminated`).
+
+    When a text holds one `words.ngrams` says; short items only where they are all of it: so questions are looked into
+    by themselves.
+    """
+    keys = iter(list(contexts))
+    while batch := list(islice(keys, _BATCH_CONTEXTS)):
+        rows = [(key, record) for key in batch for record in contexts[key]]
+        texts = [spelling(contexts[key]) for key in batch]
+        texts += [record.question for _, record in rows]
+        texts += ["\n".join([r.question, *r.options, r.rationale or "", r.answer]) for _, r in rows]
+        found = {hit.text for hit in items.search(texts)}
+        left_out = {key for place, key in enumerate(batch) if place in found}
+        for key in batch:
+            contexts[key] = []
+        for place, (key, record) in enumerate(rows, len(batch)):
+            if key in left_out or place in found or place + len(rows) in found:
+                yield reject(record, "contaminated")
+            else:
+                contexts[key].append(record)
+    remove_empty(contexts)
+
+
 def keep_fullest(contexts: Contexts, limit: int) -> Iterator[Reject]:
     """Take the rows of each set beyond its `limit` fullest contexts out (`over_max_contexts`); of equals, earlier stay.
 
     The paper takes 10,000 contexts of a set, those with the most pairs (its section 1).
     """
-    rows: dict[str, dict[str, int]] = {}
+    rows: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for context, members in contexts.items():
         for record in members:
-            counts = rows.setdefault(record.dataset, {})
-            counts[context] = counts.get(context, 0) + 1
+            rows[record.dataset][context] += 1
     for dataset, counts in rows.items():
-        for context in sorted(counts, key=lambda context: -counts[context])[limit:]:
+        for context, _ in counts.most_common()[limit:]:
             members = contexts[context]
             yield from (reject(record, "over_max_contexts") for record in members if record.dataset == dataset)
             contexts[context] = [record for record in members if record.dataset != dataset]

@@ -22,10 +22,8 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from instructpt.collection import windows
-from instructpt.collection.catalog import Catalog
-from instructpt.collection.choice import Choice
-from instructpt.collection.contamination import overlapping
-from instructpt.collection.contexts import Contexts, Gathering, keep_fullest, remove_empty, spelling
+from instructpt.collection.catalog import Catalog, Choice
+from instructpt.collection.contexts import Contexts, Gathering, keep_fullest, spelling, without_test_items
 from instructpt.collection.converters import CONVERTERS, unframed
 from instructpt.collection.limits import LengthLimits
 from instructpt.collection.neutral import TaskRecord, reject
@@ -33,9 +31,9 @@ from instructpt.collection.task_pairs import pair_of
 from instructpt.records import Document, Pair, Reject, Shot
 from instructpt.seeds import digest, rng
 from instructpt.words.ngrams import Index
+from instructpt.words.sentences import sentence_starts
 
 _BATCH_SHOTS = 512
-_BATCH_CONTEXTS = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +42,6 @@ class Conversion:
 
     catalog: Catalog
     limits: LengthLimits
-    sentence_starts: windows.Sentences
-    """Where long contexts may be cut."""
     choice: Choice = field(default_factory=Choice)
     test_items: Index | None = None
     unanswerable_share: float = 0.0
@@ -75,7 +71,7 @@ def convert(records: Iterable[TaskRecord | Reject], how: Conversion) -> Iterator
             yield refused
     contexts = gathering.contexts
     if how.test_items is not None:
-        yield from _without_test_items(contexts, how.test_items)
+        yield from without_test_items(contexts, how.test_items)
     if how.max_contexts is not None:
         yield from keep_fullest(contexts, how.max_contexts)
     for shot in _shots(contexts, how):
@@ -92,18 +88,6 @@ def _converted(record: TaskRecord, catalog: Catalog) -> TaskRecord:
     return CONVERTERS[entry.converter](record) if entry and entry.converter else record
 
 
-def _without_test_items(contexts: Contexts, items: Index) -> Iterator[Reject]:
-    """Take out the rows that are test items, or share a run of words with one (`contaminated`)."""
-    keys = iter(list(contexts))
-    while batch := list(islice(keys, _BATCH_CONTEXTS)):
-        found = overlapping(items, [(spelling(contexts[key]), contexts[key]) for key in batch])
-        for key, hits in zip(batch, found, strict=True):
-            members = contexts[key]
-            yield from (reject(record, "contaminated") for record, hit in zip(members, hits, strict=True) if hit)
-            contexts[key] = [record for record, hit in zip(members, hits, strict=True) if not hit]
-    remove_empty(contexts)
-
-
 def _shots(contexts: Contexts, how: Conversion) -> Iterator[Shot]:
     """A shot a context, or a window of it, also for those without pairs left."""
     members = iter(contexts.values())
@@ -115,7 +99,7 @@ def _shots(contexts: Contexts, how: Conversion) -> Iterator[Shot]:
             [texts[place] for place in long],
             limit=how.limits.context,
             lengths=how.limits.lengths,
-            sentence_starts=how.sentence_starts,
+            sentence_starts=sentence_starts,
         )
         split = dict(zip(long, cuts, strict=True))
         shots: list[Shot] = []

@@ -32,7 +32,7 @@ from typing import Any
 from instructpt.collection.catalog import Entry, Hub, suggestion
 from instructpt.collection.hub_rows import ROW_CONVERTERS, Values
 from instructpt.collection.neutral import TaskRecord
-from instructpt.errors import InputError
+from instructpt.errors import InputError, require
 from instructpt.records import Reject
 
 PARQUET_REVISION = "refs/convert/parquet"
@@ -84,12 +84,7 @@ def _hub(name: str, entry: Entry) -> Hub:
 
 def _stream(name: str, hub: Hub) -> Iterator[Mapping[str, Any]]:
     """The rows of the split, with what goes wrong on the way told in the user's words."""
-    try:
-        import datasets
-    except ImportError as error:
-        raise InputError(
-            f"{name} is on the Hub, which needs the datasets package: pip install 'instructpt[hub]'"
-        ) from error
+    datasets = require("datasets", of=f"{name}, on the Hub,", extra="hub")
     # The Parquet branch has no list of configs: each is a folder.
     converted = hub.revision == PARQUET_REVISION
     where = {"data_dir": hub.config or "default"} if converted else {"name": hub.config}

@@ -56,13 +56,22 @@ def parse(row: object, *, excerpt: str) -> TaskRecord | Reject:
     )
 
 
-def read_records(path: str | Path) -> Iterator[TaskRecord | Reject]:
-    """The rows of a JSON-lines file, plain or packed (.gz, .zst); local or any address that fsspec knows.
-
-    A row that is not JSON or lacks a field comes out as a Reject (`not_json`, `bad_field`). Raises InputError for a
-    file that is missing or damaged.
+def rows(url: str) -> Iterator[tuple[str, object]]:
+    """Of each line of a JSON-lines file, plain or packed, wherever it lies: an excerpt, and what it holds; None if that
+    is no JSON. Raises InputError for a file that is missing or damaged.
     """
-    return map(_parse, streams.lines(str(path)))
+    for line in streams.lines(url):
+        excerpt = line[:200].decode("utf-8", "replace").strip()
+        try:
+            yield excerpt, orjson.loads(line)
+        except orjson.JSONDecodeError:
+            yield excerpt, None
+
+
+def read_records(path: str | Path) -> Iterator[TaskRecord | Reject]:
+    """The records in `rows`. One that is not JSON or lacks a field comes out as a Reject (`not_json`, `bad_field`)."""
+    for excerpt, row in rows(str(path)):
+        yield Reject(excerpt, "not_json") if row is None else parse(row, excerpt=excerpt)
 
 
 def reject(record: TaskRecord, reason: str) -> Reject:
@@ -71,12 +80,3 @@ def reject(record: TaskRecord, reason: str) -> Reject:
 
 
 _TEXTS = ("dataset", "context", "question", "answer")
-
-
-def _parse(line: bytes) -> TaskRecord | Reject:
-    excerpt = line[:200].decode("utf-8", "replace").strip()
-    try:
-        row = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return Reject(excerpt, "not_json")
-    return parse(row, excerpt=excerpt)

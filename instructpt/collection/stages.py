@@ -10,6 +10,12 @@ from instructpt import files
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.pair_counts import count_pairs
 from instructpt.artifacts.tally import Tally
+from instructpt.collection import catalog, hub
+from instructpt.collection.balance import balance, parse_weights
+from instructpt.collection.catalog import Choice
+from instructpt.collection.groups import group_shots
+from instructpt.collection.limits import LengthLimits, in_characters, in_tokens
+from instructpt.collection.neutral import TaskRecord, read_records
 from instructpt.engines.models import Model, description_folder, model_sources
 from instructpt.errors import RecipeError
 from instructpt.records import Group, Reject, Shot
@@ -17,8 +23,6 @@ from instructpt.words import vocabulary
 
 if TYPE_CHECKING:
     from instructpt.collection.convert import Conversion
-    from instructpt.collection.limits import LengthLimits
-    from instructpt.collection.neutral import TaskRecord
 
 DEFAULT_SHOTS = 2
 
@@ -97,28 +101,27 @@ class Convert(Stage[Group]):
         if self.shots is not None and self.shots < 1:
             raise RecipeError(f"{self.name}: shots is {self.shots}: give 1 or more")
 
+    @property
+    def choice(self) -> Choice:
+        """Which sets are taken."""
+        return Choice(self.sets, self.part, self.benchmarks, self.redistributable, self.suits)
+
     def sources(self, run: Run) -> Mapping[str, str]:
         """Files, test items and catalog by content, and the vocabulary, if no stage makes it.
 
         Raises RecipeError for names of sets and weights that the catalog does not know: before any work.
         """
-        from instructpt.collection.balance import parse_weights
-        from instructpt.collection.catalog import load, locate
-
-        catalog = load(self.catalog)
-        catalog.named(self.sets)
-        parse_weights(self.weights, catalog=catalog)
-        found = {file.url: files.content_digest(file) for file in _found(self.files)}
-        found |= {f"evaluation/{file.url}": files.content_digest(file) for file in _found(self.evaluation)}
-        for path in locate(self.catalog):
-            found[f"catalog/{path.name}"] = files.content_digest(files.find(str(path))[0])
+        known = catalog.load(self.catalog)
+        known.named(self.sets)
+        parse_weights(self.weights, catalog=known)
+        found = {file.url: files.content_digest(file) for file in files.find(*self.files)}
+        found |= {f"evaluation/{file.url}": files.content_digest(file) for file in files.find(*self.evaluation)}
+        found |= catalog.sources(self.catalog)
         return {**found, **(model_sources(self.vocabulary, run) if self.vocabulary else {})}
 
     def shard(self, index: int, run: Run) -> Iterator[Group]:
         """Groups in drawn order."""
-        from instructpt.collection.balance import balance
         from instructpt.collection.convert import convert
-        from instructpt.collection.groups import group_shots
 
         how = self._conversion(run)
         shots = list(_counted(convert(self._records(run.tally, how), how), run.tally))
@@ -150,7 +153,6 @@ class Convert(Stage[Group]):
         return self.context_tokens or self.group_tokens * 3 // 4, self.group_tokens
 
     def _limits(self, run: Run) -> LengthLimits:
-        from instructpt.collection.limits import in_characters, in_tokens
         from instructpt.synthesis.dialects import open_dialect
 
         context, shot = self._sizes()
@@ -160,20 +162,15 @@ class Convert(Stage[Group]):
         return in_tokens(words, context=context, shot=shot, write=open_dialect(self.dialect).write)
 
     def _conversion(self, run: Run) -> Conversion:
-        from instructpt.collection.catalog import load
-        from instructpt.collection.choice import Choice
         from instructpt.collection.convert import Conversion
-        from instructpt.corpus.testitems import file_rows
-        from instructpt.corpus.testitems import load as load_items
-        from instructpt.words.sentences import sentence_starts
+        from instructpt.corpus import testitems
 
-        items = [file.url for file in _found(self.evaluation)]
+        items = [file.url for file in files.find(*self.evaluation)]
         return Conversion(
-            catalog=load(self.catalog),
+            catalog=catalog.load(self.catalog),
             limits=self._limits(run),
-            sentence_starts=sentence_starts,
-            choice=Choice(self.sets, self.part, self.benchmarks, self.redistributable, self.suits),
-            test_items=load_items({url: file_rows([url]) for url in items}).index if items else None,
+            choice=self.choice,
+            test_items=testitems.load({url: testitems.file_rows([url]) for url in items}).index if items else None,
             unanswerable_share=self.unanswerable_share,
             unanswerable=self.unanswerable,
             max_contexts=self.max_contexts,
@@ -181,26 +178,18 @@ class Convert(Stage[Group]):
         )
 
     def _records(self, tally: Tally, how: Conversion) -> Iterator[TaskRecord | Reject]:
-        from instructpt.collection.neutral import read_records
-
-        for file in _found(self.files):
+        for file in files.find(*self.files):
             for record in read_records(file.url):
                 tally.take()
                 yield record
         if not self.hub:
             return
-        from instructpt.collection import hub
-
         left_out = how.choice.reasons(how.catalog)
         for name, entry in how.catalog.entries.items():
-            if entry.hub is not None and name not in left_out:
+            if entry.hub and name not in left_out:
                 for record in hub.read(name, entry):
                     tally.take()
                     yield record
-
-
-def _found(urls: Iterable[str]) -> list[files.File]:
-    return [file for url in urls for file in files.find(url)]
 
 
 def _counted(found: Iterable[Shot | Reject], tally: Tally) -> Iterator[Shot]:

@@ -16,9 +16,9 @@ from typing import Any
 
 from instructpt.corpus import lines
 from instructpt.corpus.encodings import decoded
-from instructpt.corpus.pages import html_row, require
+from instructpt.corpus.pages import html_row
 from instructpt.corpus.parts import Part, Row, cut_evenly, in_order
-from instructpt.errors import InputError
+from instructpt.errors import InputError, require
 from instructpt.files import File
 from instructpt.files.streams import opened
 from instructpt.records import Reject
@@ -33,7 +33,7 @@ _TEXT_MEMBERS = (".txt", ".md", ".text")
 
 def cut_warc(file: File, format: str, *, shard_bytes: int) -> list[Part]:  # noqa: A002
     """Parts of about `shard_bytes` bytes. Raises InputError without the extra `docs`."""
-    require("warcio", file.url)
+    require("warcio", of=file.url, extra="docs")
     return cut_evenly(file, format, shard_bytes=shard_bytes)
 
 

@@ -15,7 +15,7 @@ import orjson
 
 from instructpt.corpus.parts import Part, Row, balanced
 from instructpt.corpus.tables import rows_of
-from instructpt.errors import InputError
+from instructpt.errors import InputError, require
 from instructpt.files import File
 from instructpt.records import Reject
 
@@ -71,10 +71,7 @@ def name(url: str) -> str:
 
 
 def _load(url: str) -> Dataset:
-    try:
-        import datasets
-    except ImportError as error:
-        raise InputError(f"{url} needs the datasets package: pip install 'instructpt[hub]'") from error
+    datasets = require("datasets", of=url, extra="hub")
     above, slash, last = url.removeprefix(_SCHEME).rpartition("/")
     last, _, split = last.partition(":")  # the first: a split may be a slice such as train[:10%]
     name = above + slash + last

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import re
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from typing import Any
 
 from instructpt.corpus.encodings import decoded, refusal
 from instructpt.corpus.parts import Part, Row, whole
-from instructpt.errors import InputError
+from instructpt.errors import InputError, require
 from instructpt.files import File
 from instructpt.files.streams import opened
 from instructpt.records import Reject
@@ -35,7 +34,7 @@ class _Converter:
 
 def cut(file: File, format: str, *, shard_bytes: int) -> list[Part]:  # noqa: A002
     """The file as one part. Raises InputError without the extra, or for a file of more than 512 MiB."""
-    require(_CONVERTERS[file.suffix].package, file.url)
+    require(_CONVERTERS[file.suffix].package, of=file.url, extra="docs")
     if file.num_bytes > _MOST_BYTES:
         raise InputError(f"{file.url} has {file.num_bytes:,} bytes, too many to convert at once: split it")
     return whole(file, format, shard_bytes=shard_bytes)
@@ -44,7 +43,7 @@ def cut(file: File, format: str, *, shard_bytes: int) -> list[Part]:  # noqa: A0
 def rows(part: Part, text_field: str = "text") -> Iterator[Row | Reject]:
     """The file's text as one row; a reject if it cannot be converted or holds no text (a scan, say)."""
     converter = _CONVERTERS[File(part.url, 0).suffix]
-    package = require(converter.package, part.url)
+    package = require(converter.package, of=part.url, extra="docs")
     with opened(part.url) as stream:
         data = stream.read()
     yield _converted(lambda: converter.text_of(package, data), part.name, {}, text_field)
@@ -63,7 +62,7 @@ def text_rows(part: Part, text_field: str = "text") -> Iterator[Row | Reject]:
 
 def html_row(data: bytes, name: str, fields: dict[str, Any], text_field: str) -> Row | Reject:
     """A web page's main content in a row with these other fields; a reject if it holds none."""
-    require("resiliparse", name)
+    require("resiliparse", of=name, extra="docs")
     return _converted(lambda: _html_text(data), name, fields, text_field)
 
 
@@ -89,14 +88,6 @@ def _html_text(data: bytes) -> str:
     page = bytes_to_str(data, detect_encoding(data, html5_compatible=True) or "utf-8")
     main = extract_plain_text(page, main_content=True) if deepest <= _MOST_NESTED else ""
     return str(main or extract_plain_text(page))
-
-
-def require(package: str, url: str) -> Any:
-    """A package of the extra `docs`. Raises InputError that names the extra, without it."""
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise InputError(f"{url} needs the package {package}: pip install 'instructpt[docs]'") from error
 
 
 def is_ready(suffix: str) -> bool:

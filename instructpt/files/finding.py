@@ -82,16 +82,19 @@ class Found:
     """Reason and name of what is no data."""
 
 
-def find(url: str) -> list[File]:
-    """The files that a path or URL of a file, a folder or a glob stands for, sorted.
+def find(*urls: str) -> list[File]:
+    """The files that each path or URL of a file, a folder or a glob stands for, sorted.
 
     Raises InputError if there is nothing, if a folder or link cannot be read, or if the URL cannot be opened.
     """
-    found = look(url)
-    if not found.files:
-        left = f" ({len(found.left_out)} left out as {found.left_out[0][0]})" if found.left_out else ""
-        raise InputError(f"no file is in {url}{left}: give files, a folder that holds some, or a glob that matches")
-    return found.files
+    files: list[File] = []
+    for url in urls:
+        found = look(url)
+        if not found.files:
+            left = f" ({len(found.left_out)} left out as {found.left_out[0][0]})" if found.left_out else ""
+            raise InputError(f"no file is in {url}{left}: give files, a folder that holds some, or a glob that matches")
+        files += found.files
+    return files
 
 
 def look(url: str) -> Found:

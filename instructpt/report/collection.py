@@ -43,11 +43,10 @@ def outline(convert: Convert, run: Run) -> Table:
     instead. Tokens are counted if the vocabulary is at hand, else estimated and marked "~".
     """
     from instructpt.collection.catalog import load
-    from instructpt.collection.choice import Choice
     from instructpt.collection.counting import count_sets
 
     catalog = load(convert.catalog)
-    left_out = Choice(convert.sets, convert.part, convert.benchmarks, convert.redistributable).reasons(catalog)
+    left_out = convert.choice.reasons(catalog)
     words = _at_hand(convert.vocabulary, run)
     groups = _groups(convert, run, measured=words is not None)
     counts = {row.dataset: row for row in count_sets(groups, catalog=catalog)}

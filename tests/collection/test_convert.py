@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from task_rows import CATALOG, WORDINGS, converted, row
 
-from instructpt.collection.choice import Choice
+from instructpt.collection.catalog import Choice
 from instructpt.collection.groups import group_shots
 from instructpt.collection.limits import in_characters
 from instructpt.collection.neutral import TaskRecord

@@ -14,14 +14,12 @@ import pytest
 import zstandard
 
 import instructpt
-from instructpt.collection.catalog import load
-from instructpt.collection.choice import Choice
+from instructpt.collection.catalog import Choice, load
 from instructpt.collection.convert import Conversion, convert
 from instructpt.collection.limits import in_characters
 from instructpt.collection.neutral import TaskRecord, read_records
 from instructpt.records import Group, Reject, Shot
 from instructpt.synthesis.tags import Tags
-from instructpt.words.sentences import sentence_starts
 
 SAMPLE = Path(instructpt.__file__).parent / "sample"
 OVERLAP_WORDS = 13
@@ -108,7 +106,6 @@ def converted() -> list[Shot | Reject]:
     how = Conversion(
         catalog=load(),
         limits=in_characters(context=4000, shot=6000),
-        sentence_starts=sentence_starts,
         choice=Choice(part="all", benchmarks=True),
         seed=1,
     )

@@ -31,6 +31,7 @@ from typing import Any, Literal, TypeGuard, get_args
 
 from instructpt.collection.converters import CONVERTERS
 from instructpt.errors import InputError, RecipeError
+from instructpt.files import content_digest, find
 
 MIN_WORDINGS = 5
 """Fewer wordings than this would teach a model the wording instead of the task."""
@@ -117,6 +118,53 @@ class Catalog:
         return Catalog(chosen, self.unanswerable)
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which sets are taken: by name, by part, apart from what is scored, and by licence.
+
+    A set that no catalog knows is taken as one to train on, of unknown licence.
+    """
+
+    sets: tuple[str, ...] = ()
+    """Names of sets, categories or groups; none: all."""
+    part: Literal["seen", "unseen", "all"] = "seen"
+    benchmarks: bool = False
+    """Whether parts of scored benchmarks are taken."""
+    redistributable: bool = False
+    """Only sets whose licence lets weights trained on them be passed on."""
+    suits: Literal["", "writer", "reader"] = ""
+    """Only sets that the catalog says suit it; sets that it does not know are taken."""
+
+    def reasons(self, catalog: Catalog) -> dict[str, str]:
+        """Why each set of the catalog that is left out is: not_chosen, other_part, benchmark_set, not_suited,
+        not_redistributable.
+
+        Raises RecipeError for a name in `sets` that the catalog does not know.
+        """
+        chosen = catalog.named(self.sets).entries
+        reasons = {}
+        for name, entry in catalog.entries.items():
+            if name not in chosen:
+                reasons[name] = "not_chosen"
+            elif self.part not in ("all", entry.part):
+                reasons[name] = "other_part"
+            elif entry.benchmark and not self.benchmarks:
+                reasons[name] = "benchmark_set"
+            elif self.suits and self.suits not in entry.suits:
+                reasons[name] = "not_suited"
+            elif self.redistributable and entry.redistribution not in SHIPPABLE:
+                reasons[name] = "not_redistributable"
+        return reasons
+
+    def unknown_set(self) -> str | None:
+        """Why rows of a set that the catalog does not know are left out; None if they are taken."""
+        if self.sets:
+            return "not_chosen"
+        if self.part == "unseen":
+            return "other_part"
+        return "not_redistributable" if self.redistributable else None
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """The end of an error message: up to three known names most like `name`, or an example where none is like it."""
     spelled = {word.casefold(): word for word in sorted(known)}
@@ -134,6 +182,11 @@ def locate(path: str | None = None) -> tuple[Path, ...]:
     if not file.is_file():
         raise InputError(f"there is no catalog at {path}: give a TOML file, or none for the catalog that ships")
     return (file,)
+
+
+def sources(path: str | None = None) -> dict[str, str]:
+    """The files of a catalog by content, for the identity of what is made by it."""
+    return {f"catalog/{file.name}": content_digest(find(str(file))[0]) for file in locate(path)}
 
 
 def load(path: str | None = None) -> Catalog:
