@@ -11,6 +11,7 @@ equal. What is wanted is scaled so that about as many contexts come out as went 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -63,10 +64,10 @@ def balance(
     if exponent == 1 and not factors and many_pairs_weight == 1:
         return Balanced(list(shots), [], 0)
     kinds = [_kinds(shot, catalog) for shot in shots]
-    sizes: dict[str, float] = {}
+    sizes: defaultdict[str, float] = defaultdict(float)
     for row in kinds:
         for group, _ in row:
-            sizes[group] = sizes.get(group, 0) + 1 / len(row)
+            sizes[group] += 1 / len(row)
     wanted = [
         sum(sizes[group] ** (exponent - 1) * _factor(factors, group, category) for group, category in row)
         / len(row)
@@ -81,9 +82,10 @@ def balance(
         [len(row) >= MANY_PAIRS and many_pairs_weight != 1 for row in kinds],
     )
     kept: list[Shot] = []
+    dropped: list[Shot] = []
     for shot, count in zip(shots, copies, strict=True):
-        kept += [shot, *[replace(shot, rejects=())] * (count - 1)] if count else []
-    dropped = [shot for shot, count in zip(shots, copies, strict=True) if not count]
+        (kept if count else dropped).append(shot)
+        kept += [replace(shot, rejects=())] * (count - 1)
     rejects = [
         Reject(f"{pair.question}\n{pair.answer}"[:200], "over_balance") for shot in dropped for pair in shot.pairs
     ]
@@ -136,15 +138,13 @@ def _whole(shots: Sequence[Shot], copies: Sequence[float], seed: int, are_apart:
 
     are_apart: which shots are rounded among themselves, since they have a weight of their own.
     """
-    sources: dict[tuple[str, bool], list[int]] = {}
+    sources: defaultdict[tuple[str, bool], list[int]] = defaultdict(list)
     for place, (shot, is_apart) in enumerate(zip(shots, are_apart, strict=True)):
-        sources.setdefault((shot.document.source, is_apart), []).append(place)
-    whole = [0] * len(shots)
+        sources[shot.document.source, is_apart].append(place)
+    whole = list(map(int, copies))
     for (source, is_apart), places in sources.items():
         rng(seed, "balance", source, *(["many pairs"] if is_apart else [])).shuffle(places)
         places.sort(key=lambda place: -len(shots[place].pairs))
-        for place in places:
-            whole[place] = int(copies[place])
         left = round(sum(copies[place] - whole[place] for place in places))
         for place in [place for place in places if copies[place] > whole[place]][:left]:
             whole[place] += 1

@@ -18,7 +18,7 @@ with its reason, inside its shot if that has other pairs: rows in = pairs + reje
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 
 from instructpt.collection import windows
@@ -102,43 +102,56 @@ def _shots(contexts: Contexts, how: Conversion) -> Iterator[Shot]:
             sentence_starts=sentence_starts,
         )
         split = dict(zip(long, cuts, strict=True))
-        shots: list[Shot] = []
+        drafts: list[_Draft] = []
         for place, (text, records) in enumerate(zip(texts, batch, strict=True)):
             if place in split:
-                shots += _split_shots(text, split[place], records, how)
+                drafts += _split(text, split[place], records, how)
             else:
-                shots.append(_shot(text, records, how))
-        yield from _fitted(shots, how.limits)
+                drafts.append(_draft(text, records, how))
+        yield from _fitted(drafts, how.limits)
 
 
-def _split_shots(
-    text: str, parts: Sequence[str] | None, records: Sequence[TaskRecord], how: Conversion
-) -> Iterator[Shot]:
-    """A shot a window that answers something, and one without pairs for the rows that no window answers."""
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A text with all its pairs, of which some may be too many."""
+
+    text: str
+    asked: list[tuple[Pair, str, str]]
+    """Each pair with its set and the licence of its row."""
+    rejects: list[Reject]
+
+    def shot(self, numbers: Sequence[int] | None = None) -> Shot:
+        """The text with these of its pairs, the others as rejects (`over_budget`); None: with all."""
+        chosen = range(len(self.asked)) if numbers is None else numbers
+        licences = {name: licence for _, name, licence in reversed(self.asked)}
+        datasets = [self.asked[number][1] for number in chosen]
+        names = sorted(set(datasets))
+        meta = {"datasets": names, "licences": [licences[name] for name in names], "pair_datasets": datasets}
+        left_out = [pair for number, (pair, _, _) in enumerate(self.asked) if number not in chosen]
+        rejects = [Reject(f"{pair.question}\n{pair.answer}"[:200], "over_budget") for pair in left_out]
+        document = Document(digest(self.text).hex()[:16], self.text, "+".join(names), meta)
+        return Shot(document, tuple(self.asked[number][0] for number in chosen), rejects=(*self.rejects, *rejects))
+
+
+def _split(text: str, parts: Sequence[str] | None, records: Sequence[TaskRecord], how: Conversion) -> Iterator[_Draft]:
+    """A draft a window that answers something, and one without pairs for the rows that no window answers."""
     if parts is None:
-        yield _refused(text, [reject(record, "context_too_long") for record in records])
+        yield _Draft(text, [], [reject(record, "context_too_long") for record in records])
         return
     entries = how.catalog.entries
     kinds = [entries[record.dataset].answers if record.dataset in entries else "free" for record in records]
     places = windows.assign(records, parts, kinds)
     for place, part in enumerate(parts):
         if answered := [record for record, where in zip(records, places, strict=True) if where == place]:
-            yield _shot(part, answered, how)
+            yield _draft(part, answered, how)
     outside = [record for record, where in zip(records, places, strict=True) if where is None]
-    yield _refused(text, [reject(record, "answer_outside_split") for record in outside])
+    yield _Draft(text, [], [reject(record, "answer_outside_split") for record in outside])
 
 
-def _refused(text: str, rejects: Sequence[Reject]) -> Shot:
-    return Shot(Document("", text, ""), rejects=tuple(rejects))
-
-
-def _shot(text: str, records: Sequence[TaskRecord], how: Conversion) -> Shot:
+def _draft(text: str, records: Sequence[TaskRecord], how: Conversion) -> _Draft:
     """The text with the pairs of its rows in drawn order, whatever their length."""
-    pairs: list[Pair] = []
-    rejects: list[Reject] = []
-    datasets: list[str] = []
-    licences: dict[str, str] = {}
-    asked: set[tuple[str, tuple[str, ...]]] = set()
+    draft = _Draft(text, [], [])
+    seen: set[tuple[str, tuple[str, ...]]] = set()
     drawn = list(records)
     rng(how.seed, "pair_order", text).shuffle(drawn)
     for record in drawn:
@@ -150,57 +163,30 @@ def _shot(text: str, records: Sequence[TaskRecord], how: Conversion) -> Shot:
             unanswerable=how.unanswerable,
         )
         if isinstance(pair, str):
-            rejects.append(reject(record, pair))
+            draft.rejects.append(reject(record, pair))
             continue
         key = (" ".join(pair.question.casefold().split()), tuple(sorted(pair.options)))
-        if key in asked:
-            rejects.append(reject(record, "duplicate_question"))
+        if key in seen:
+            draft.rejects.append(reject(record, "duplicate_question"))
             continue
-        asked.add(key)
-        pairs.append(pair)
-        datasets.append(record.dataset)
+        seen.add(key)
         entry = how.catalog.entries.get(record.dataset)
-        licences.setdefault(record.dataset, str(record.meta.get("licence") or (entry.licence if entry else "unknown")))
-    return _of_sets(Document(digest(text).hex()[:16], text, ""), pairs, datasets, licences, rejects)
+        licence = str(record.meta.get("licence") or (entry.licence if entry else "unknown"))
+        draft.asked.append((pair, record.dataset, licence))
+    return draft
 
 
-def _of_sets(
-    document: Document,
-    pairs: Sequence[Pair],
-    datasets: Sequence[str],
-    licences: dict[str, str],
-    rejects: Sequence[Reject],
-) -> Shot:
-    """A shot whose document names the sets that its pairs come from."""
-    names = sorted(set(datasets))
-    meta = {"datasets": names, "licences": [licences[name] for name in names], "pair_datasets": list(datasets)}
-    return Shot(replace(document, source="+".join(names), meta=meta), tuple(pairs), rejects=tuple(rejects))
-
-
-def _fitted(shots: Sequence[Shot], limits: LengthLimits) -> list[Shot]:
-    """The shots without pairs beyond the limit (`over_budget`): each is tried in turn, those that fit stay.
+def _fitted(drafts: Sequence[_Draft], limits: LengthLimits) -> Iterator[Shot]:
+    """The shots without pairs beyond the limit: each is tried in turn, those that fit stay.
 
     What a shot costs is measured whole, never summed up: a dialect may write more for a group than for its pairs.
     """
-    costs = limits.costs(shots)
-    over = [place for place, cost in enumerate(costs) if cost > limits.shot]
-    kept: dict[int, list[int]] = {place: [] for place in over}
-    for number in range(max((len(shots[place].pairs) for place in over), default=0)):
-        tried = [place for place in over if number < len(shots[place].pairs)]
-        measured = limits.costs([_with_pairs(shots[place], [*kept[place], number]) for place in tried])
+    costs = limits.costs([draft.shot() for draft in drafts])
+    kept: dict[int, list[int]] = {place: [] for place, cost in enumerate(costs) if cost > limits.shot}
+    for number in range(max((len(drafts[place].asked) for place in kept), default=0)):
+        tried = [place for place in kept if number < len(drafts[place].asked)]
+        measured = limits.costs([drafts[place].shot([*kept[place], number]) for place in tried])
         for place, cost in zip(tried, measured, strict=True):
             if cost <= limits.shot:
                 kept[place].append(number)
-    return [_with_pairs(shot, kept[place]) if place in kept else shot for place, shot in enumerate(shots)]
-
-
-def _with_pairs(shot: Shot, numbers: Sequence[int]) -> Shot:
-    """The shot with these of its pairs, the others as rejects."""
-    document = shot.document
-    if not shot.pairs:
-        return shot
-    datasets = [document.meta["pair_datasets"][number] for number in numbers]
-    licences = dict(zip(document.meta["datasets"], document.meta["licences"], strict=True))
-    left_out = [pair for number, pair in enumerate(shot.pairs) if number not in numbers]
-    rejects = [*shot.rejects, *(Reject(f"{pair.question}\n{pair.answer}"[:200], "over_budget") for pair in left_out)]
-    return _of_sets(document, [shot.pairs[number] for number in numbers], datasets, licences, rejects)
+    return (draft.shot(kept.get(place)) for place, draft in enumerate(drafts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -25,16 +26,14 @@ class SetCount:
 
 def count_sets(groups: Iterable[Group], *, catalog: Catalog) -> list[SetCount]:
     """The sets that converted groups hold, by group and name. A set that the catalog does not know has no category."""
-    contexts: dict[str, int] = {}
-    pairs: dict[str, int] = {}
-    characters: dict[str, int] = {}
+    contexts, pairs, characters = Counter[str](), Counter[str](), Counter[str]()
     for shot in (shot for group in groups for shot in group.shots):
         meta = shot.document.meta
         for name in meta["datasets"]:
-            contexts[name] = contexts.get(name, 0) + 1
-            characters[name] = characters.get(name, 0) + len(shot.document.text)
+            contexts[name] += 1
+            characters[name] += len(shot.document.text)
         for name, pair in zip(meta["pair_datasets"], shot.pairs, strict=True):
-            pairs[name] = pairs.get(name, 0) + 1
+            pairs[name] += 1
             characters[name] += sum(map(len, (pair.question, *pair.options, pair.rationale or "", pair.answer)))
     rows = []
     for name, count in contexts.items():

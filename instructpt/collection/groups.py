@@ -10,7 +10,8 @@ which are filled up to the model's length. A text that is there twice (see `bala
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from instructpt.records import Group, Shot
@@ -36,7 +37,7 @@ def group_shots(
     groups: list[Group] = []
     for source, rounds in _by_source(shots).items():
         number = 0
-        for copy, members in enumerate(rounds):
+        for copy, members in rounds.items():
             rng(seed, "group_shots", source, copy).shuffle(members)
             sizes = costs(members) if costs else [0] * len(members)
             for chain in _chains(members, sizes, num_shots, capacity):
@@ -47,19 +48,14 @@ def group_shots(
     yield from groups
 
 
-def _by_source(shots: Iterable[Shot]) -> dict[str, list[list[Shot]]]:
-    """Source -> its shots, the first of each text, the second of each text..."""
-    sources: dict[str, list[list[Shot]]] = {}
-    seen: dict[tuple[str, str], int] = {}
+def _by_source(shots: Iterable[Shot]) -> Mapping[str, Mapping[int, list[Shot]]]:
+    """Source -> its shots: the first of each text, the second of each text..."""
+    sources: defaultdict[str, defaultdict[int, list[Shot]]] = defaultdict(lambda: defaultdict(list))
+    seen: Counter[tuple[str, str]] = Counter()
     for shot in shots:
-        source = shot.document.source
-        key = (source, shot.document.id)
-        copy = seen.get(key, 0)
-        seen[key] = copy + 1
-        rounds = sources.setdefault(source, [])
-        if copy == len(rounds):
-            rounds.append([])
-        rounds[copy].append(shot)
+        key = shot.document.source, shot.document.id
+        sources[shot.document.source][seen[key]].append(shot)
+        seen[key] += 1
     return sources
 
 

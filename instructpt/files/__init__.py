@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from instructpt.files.digests import content_digest
-from instructpt.files.finding import File, base_name, find
+from instructpt.files.finding import File, base_name, content_digest, find
 
 __all__ = ["File", "base_name", "content_digest", "find"]

@@ -8,21 +8,24 @@ escapes ("caf\\xe9.txt"), since what stores it is UTF-8; the same spelling opens
 
 from __future__ import annotations
 
+import atexit
 import bz2
 import io
 import lzma
 import os
 import posixpath
 import re
+import shutil
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, cast
 
 from instructpt import sample
 from instructpt.errors import InputError
-from instructpt.files.spool import spooled
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -51,6 +54,9 @@ _DECOMPRESSED: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
 """Ending of a name -> its decompressed bytes."""
 
 _SHORT_ENDINGS = {".tgz": ".tar.gz", ".tbz2": ".tar.bz2", ".txz": ".tar.xz"}
+
+_COPY = "INSTRUCTPT_COPY_OF_"
+"""Environment variables tell worker processes where the main one's copies are."""
 
 
 @contextmanager
@@ -178,9 +184,33 @@ def is_pipe(url: str) -> bool:
 def _local(url: str) -> Path:
     """The path on this machine; of what can be read once alone (standard input, a pipe), that of its copy."""
     if is_pipe(url):
-        return spooled("/dev/stdin" if url == "-" else url)
+        return _spooled("/dev/stdin" if url == "-" else url)
     path = Path(url).expanduser().absolute()
     if path.exists():
         return path
     raw = Path(os.fsdecode(_ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), os.fsencode(path))))
     return raw if raw != path and raw.exists() else path
+
+
+def _spooled(path: str) -> Path:
+    """The copy of a pipe's content, which can be read only once, made the first time.
+
+    Raises InputError for a terminal, and if nothing comes.
+    """
+    name = _COPY + path
+    if name not in os.environ:
+        if path == "/dev/stdin" and sys.stdin is not None and sys.stdin.isatty():
+            raise InputError("standard input is a terminal: pipe JSON lines into the command, or name files")
+        handle, copy = tempfile.mkstemp(prefix="instructpt-", suffix=".jsonl")
+        atexit.register(_remove, copy)
+        with Path(path).open("rb") as source, os.fdopen(handle, "wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+        os.environ[name] = copy
+    if not Path(os.environ[name]).stat().st_size:
+        raise InputError(f"nothing came from {path}: pipe JSON lines into the command, or name files")
+    return Path(os.environ[name])
+
+
+def _remove(copy: str) -> None:
+    with suppress(OSError):
+        Path(copy).unlink()
