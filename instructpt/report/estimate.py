@@ -16,16 +16,14 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import orjson
 
 from instructpt.artifacts import Run, Stage, Table, is_finished, tree
 from instructpt.artifacts.budget import Budget, Spent
 from instructpt.corpus.sampling import Sampled, sample
 from instructpt.corpus.stages import Subset
 from instructpt.engines.models import Model, description_folder, longest_text, model_folder, opened_engine
+from instructpt.models.inspection import num_parameters
 from instructpt.progress.in_words import duration
 from instructpt.records import Document
 from instructpt.synthesis.dialects import open_dialect
@@ -161,9 +159,9 @@ def _known_speed(model: Model, run: Run, given: float | None) -> tuple[float | N
     """Output tokens a second of one accelerator, given or published, and how it is known."""
     if given is not None:
         return given, "speed: given"
-    speed = None
-    if size := _parameters(model, run):
-        speed = next((rate for limit, rate in PUBLISHED_SPEEDS if size <= limit * 1.2), None)
+    is_here = not isinstance(model, Stage) or is_finished(model, run)
+    size = (num_parameters(model_folder(model, run)) if is_here else None) or math.inf
+    speed = next((rate for limit, rate in PUBLISHED_SPEEDS if size <= limit * 1.2), None)
     if speed is None:
         return None, "speed: not known for this model; give --speed TOKENS_PER_SECOND, or --measure 64"
     return speed, f"speed: {speed:,} output tokens/s, published for one H100 and models of this size"
@@ -235,17 +233,6 @@ def _hours(
     if budget.has_prices:
         cost = budget.cost(Spent(hours, round(prompt_tokens), round(output_tokens)))
         yield f"cost: {cost:,.2f}, as long as one accelerator costs {budget.price_per_hour:g} an hour"
-
-
-def _parameters(model: Model, run: Run) -> float | None:
-    """Weights of a model on this machine, from the size of its files; None for one that is not here yet."""
-    if isinstance(model, Stage) and not is_finished(model, run):
-        return None
-    folder = model_folder(model, run)
-    size = sum(path.stat().st_size for path in Path(folder).glob("*.safetensors"))
-    path = folder / "config.json"
-    config = orjson.loads(path.read_bytes()) if path.exists() else {}
-    return size / (4 if config.get("dtype", config.get("torch_dtype")) == "float32" else 2) or None
 
 
 def _training(stage: Train, run: Run) -> Table | None:

@@ -18,7 +18,7 @@ from instructpt.records import Score
 from instructpt.report.artifacts import Artifact
 from instructpt.report.comparison import difference
 from instructpt.report.pair_facts import PairFacts, arms
-from instructpt.report.scores import differences, models_of
+from instructpt.report.scores import by_task, differences, models_of
 from instructpt.report.tables import number
 
 Artifacts = Mapping[str, Artifact]
@@ -226,9 +226,7 @@ def _difference(score: Score) -> str:
 
 
 def _single_rows(scores: Sequence[Score], shown: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    found: dict[tuple[str, str], dict[str, Score]] = {}
-    for score in scores:
-        if (score.task, score.metric) in TOLD or (score.metric == "acc" and "/" not in score.task):
-            found.setdefault((score.task, score.metric), {})[score.model] = score
-    for (task, metric), by_model in found.items():
-        yield (f"{NAMES.get(task, task)}, {metric}", *(number(by_model.get(model), 2) for model in shown))
+    chosen = (s for s in scores if (s.task, s.metric) in TOLD or (s.metric == "acc" and "/" not in s.task))
+    for task, by_metric in by_task(chosen).items():
+        for metric, by_model in by_metric.items():
+            yield (f"{NAMES.get(task, task)}, {metric}", *(number(by_model.get(model), 2) for model in shown))

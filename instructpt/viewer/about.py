@@ -34,7 +34,7 @@ _LENGTHS = (50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_
 
 def overview(opened: OpenArtifact) -> dict[str, Any]:
     """What the page needs to open an artifact: no record is read for it."""
-    artifact, manifest = opened.artifact, opened.artifact.manifest
+    artifact = opened.artifact
     return {
         "name": artifact.name,
         "stage": artifact.stage,
@@ -43,9 +43,7 @@ def overview(opened: OpenArtifact) -> dict[str, Any]:
         "num_shards": artifact.num_shards,
         "filters": list(filters_of(opened.content)) if isinstance(opened.content, Shelf) else [],
         "path": artifact.folder.path,
-        "version": manifest["version"],
-        "fingerprint": manifest["fingerprint"],
-        "made_by": manifest["made_by"],
+        **{name: artifact.manifest[name] for name in ("version", "fingerprint", "made_by")},
         "settings": dict(artifact.settings),
         "row_tokens": opened.content.row_tokens if isinstance(opened.content, Rows) else None,
         **_counts(artifact),
