@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from instructpt.artifacts import Run, Stage
@@ -262,15 +263,13 @@ class Quality(Stage[Score]):
 
         trial = self.trials[index]
         answers = prompting_of(self.synthesizer, run).answers if self.synthesizer is not None else {}
-        for task, outputs in _by_task(trial, _outputs(trial, trial.pairs, run)):
-            measures = pair_measures(outputs, answers_by_category=answers)
-            yield from scores(measures, task=task, model_name=trial.model, seed=self.seed)
-            yield from _asked_shares(trial, task, len(outputs))
-        for task, outputs in _by_task(trial, _outputs(trial, trial.answers, run)):
-            yield from scores(answer_measures(outputs), task=task, model_name=trial.model, seed=self.seed)
-        for task, outputs in _by_task(trial, _outputs(trial, trial.read, run)):
-            measures = reading_measures([output.written for output in outputs])
-            yield from scores(measures, task=task, model_name=trial.model, seed=self.seed)
+        of_pairs = partial(pair_measures, answers_by_category=answers)
+        asked = ((trial.pairs, of_pairs), (trial.answers, answer_measures), (trial.read, reading_measures))
+        for attempt, measured in asked:
+            for task, outputs in _by_task(trial, _outputs(trial, attempt, run)):
+                yield from scores(measured(outputs), task=task, model_name=trial.model, seed=self.seed)
+                if attempt is trial.pairs:
+                    yield from _asked_shares(trial, task, len(outputs))
         if trial.judged is not None:
             for score in run.records(trial.judged):
                 yield replace(score, task=trial.task, model=trial.model)

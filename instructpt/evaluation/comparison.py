@@ -121,7 +121,7 @@ def compare(results: Iterable[Result], *, arms: Sequence[str]) -> Comparison:
             Contrast(phase=phase, task=task, metric=metric, tokens=tokens, arms=means, differences=differences)
         )
     seeds = tuple(sorted({r.seed for r in found}))
-    return Comparison(arms=tuple(arms), seeds=seeds, measures=measures, reaches=_reaches(values, arms))
+    return Comparison(arms=tuple(arms), seeds=seeds, measures=measures, reaches=_reaches(found, arms))
 
 
 def is_better(metric: str, difference: float) -> bool:
@@ -191,16 +191,12 @@ def _averages(results: Sequence[Result]) -> list[Result]:
     return found
 
 
-def _reaches(
-    values: Mapping[tuple[str, str, str, int], Mapping[str, Mapping[int, float]]], arms: Sequence[str]
-) -> list[Reach]:
+def _reaches(results: Sequence[Result], arms: Sequence[str]) -> list[Reach]:
     curves: dict[tuple[str, str, str], dict[str, dict[int, dict[int, float]]]] = {}
-    for (phase, task, metric, tokens), by_arm in values.items():
-        for arm, by_seed in by_arm.items():
-            for seed, value in by_seed.items():
-                of_arm = curves.setdefault((phase, task, metric), {}).setdefault(arm, {})
-                of_arm.setdefault(seed, {})[tokens] = value
-    largest = max((tokens for *_, tokens in values), default=0)
+    for r in results:
+        of_arm = curves.setdefault((r.phase, r.task, r.metric), {}).setdefault(r.arm, {})
+        of_arm.setdefault(r.seed, {})[r.tokens] = r.value
+    largest = max((r.tokens for r in results), default=0)
     found = []
     for (phase, task, metric), by_arm_seed in curves.items():
         first = by_arm_seed.get(arms[0], {})

@@ -120,14 +120,11 @@ def pair_measures(
     ]
 
 
-def reading_measures(read: Sequence[Shot]) -> list[Measure]:
-    """How many pairs are confirmed. read: with the pairs that a reader agreed with, and rejects for the others."""
-    return [
-        measure(
-            "confirmed",
-            ([1.0] * len(shot.pairs) + [0.0 for r in shot.rejects if r.reason == INCONSISTENT] for shot in read),
-        )
-    ]
+def reading_measures(outputs: Sequence[Output]) -> list[Measure]:
+    """How many pairs are confirmed. written: has the pairs that a reader agreed with, and rejects for the others."""
+    read = [output.written for output in outputs]
+    confirmed = ([1.0] * len(shot.pairs) + [0.0 for r in shot.rejects if r.reason == INCONSISTENT] for shot in read)
+    return [measure("confirmed", confirmed)]
 
 
 def answer_measures(outputs: Sequence[Output]) -> list[Measure]:
@@ -135,18 +132,18 @@ def answer_measures(outputs: Sequence[Output]) -> list[Measure]:
 
     written: has a pair for each gold question answered, with the model's answer, and a reject for each not answered.
     """
-    matches = [list(_answers(output)) for output in outputs]
-    missing = [
-        [0.0 for reject in output.written.rejects if reject.reason not in UNASKED] for output in outputs
-    ]  # one a question that got no answer
-    both = list(zip(matches, missing, strict=True))
+    found = [list(_answers(output)) for output in outputs]
+    lost = [[0.0 for reject in output.written.rejects if reject.reason not in UNASKED] for output in outputs]
+
+    def of_all(metric: str, value: Callable[[str, str], float]) -> Measure:
+        """The mean over the questions that were asked, 0 for one that got no answer."""
+        each = zip(found, lost, strict=True)
+        return measure(metric, ([float(value(ours, gold)) for ours, gold in pairs] + zeros for pairs, zeros in each))
+
     return [
-        measure("response_f1", ([f1(ours, gold) for ours, gold in found] + lost for found, lost in both)),
-        measure(
-            "response_exact_match",
-            ([float(exact_match(ours, gold)) for ours, gold in found] + lost for found, lost in both),
-        ),
-        measure("answered", ([1.0] * len(found) + lost for found, lost in both)),
+        of_all("response_f1", f1),
+        of_all("response_exact_match", exact_match),
+        of_all("answered", lambda *_: 1.0),
     ]
 
 

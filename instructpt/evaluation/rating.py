@@ -136,17 +136,15 @@ def _mean(items: Sequence[Item], *, metric: str, task: str, model_name: str, dra
         weight = float(item.num_bytes) if metric == BITS else 1.0
         total, weights = places.get(item.place, (0.0, 0.0))
         places[item.place] = total + weight * item.values[metric], weights + weight
-    weight = math.fsum(weights for _, weights in places.values())
+    number, weight = len(places), math.fsum(weights for _, weights in places.values())
     value = math.fsum(total for total, _ in places.values()) / weight
+    error: float | None = None
     if drawn_by is not None:
-        sums, weights_of = zip(*places.values(), strict=True)
-        (drawn,) = scores(
-            [Measure(metric, sums, tuple(map(int, weights_of)))], task=task, model_name=model_name, seed=drawn_by
-        )
-        return Score(task, metric, value, drawn.stderr, len(items), model_name)
-    squares = math.fsum((total - value * weights) ** 2 for total, weights in places.values())
-    number = len(places)
-    error = math.sqrt(number / (number - 1) * squares) / weight if number > 1 else None
+        sums, counts = zip(*((total, int(weights)) for total, weights in places.values()), strict=True)
+        error = scores([Measure(metric, sums, counts)], task=task, model_name=model_name, seed=drawn_by)[0].stderr
+    elif number > 1:
+        squares = math.fsum((total - value * weights) ** 2 for total, weights in places.values())
+        error = math.sqrt(number / (number - 1) * squares) / weight
     return Score(task, metric, value, error, len(items), model_name)
 
 

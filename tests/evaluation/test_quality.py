@@ -189,7 +189,7 @@ def test_every_metric_says_what_it_is() -> None:
 
 def test_pairs_that_a_reader_confirms_are_counted_among_those_that_it_read() -> None:
     read = [shot(WHEN, WHO, rejects=("inconsistent", "duplicate_question")), shot(rejects=("inconsistent",))]
-    (confirmed,) = scores(reading_measures(read), task="t", model_name="m", seed=0)
+    (confirmed,) = scores(reading_measures([Output(shot) for shot in read]), task="t", model_name="m", seed=0)
     assert (confirmed.metric, confirmed.value, confirmed.count) == ("confirmed", pytest.approx(2 / 4), 4)
 
 

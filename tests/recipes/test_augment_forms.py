@@ -22,18 +22,8 @@ from instructpt.records import Group, Text
 from instructpt.report.estimate import Wishes, estimates
 from instructpt.report.lineage import trace
 from instructpt.synthesis.forms import load_form
-from instructpt.words import vocabulary
 
 FORMS = "pairs,facts=2,paraphrase:spoken,problem"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A vocabulary that takes itself for an instruct model."""
-    folder = tmp_path_factory.mktemp("model")
-    vocabulary.train([row["text"] for row in corpus_rows(40)], size=400, folder=folder)
-    (folder / "chat_template.jinja").write_text("{{ messages }}")
-    return str(folder)
 
 
 def flags(model: str, *more: str) -> list[str]:
@@ -44,9 +34,11 @@ def manifest(out: Path, name: str) -> dict[str, Any]:
     return dict(orjson.loads((out / name / "manifest.json").read_bytes()))
 
 
-def test_a_corpus_is_written_about_in_forms(tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_corpus_is_written_about_in_forms(
+    tmp_path: Path, chat_model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     corpus, out = str(write_corpus(tmp_path / "my.jsonl", corpus_rows(6))), tmp_path / "out"
-    words = [corpus, *flags(model, "--forms", FORMS)]
+    words = [corpus, *flags(chat_model, "--forms", FORMS)]
     assert main(["plan", "augment", *words]) == 0
     planned = capsys.readouterr().out
     assert "paraphrase:spoken" in planned
@@ -68,7 +60,7 @@ def test_a_corpus_is_written_about_in_forms(tmp_path: Path, model: str, capsys: 
     assert "[facts 0]" in capsys.readouterr().out
 
 
-def test_a_plan_counts_what_is_then_wanted(tmp_path: Path, model: str) -> None:
+def test_a_plan_counts_what_is_then_wanted(tmp_path: Path, chat_model: str) -> None:
     """One passage of seven has no numbers: it is not asked for a problem."""
     rows = [
         *corpus_rows(6),
@@ -76,7 +68,12 @@ def test_a_plan_counts_what_is_then_wanted(tmp_path: Path, model: str) -> None:
     ]
     corpus = str(write_corpus(tmp_path / "my.jsonl", rows))
     target = augment(
-        (corpus,), model=model, forms="facts=2,problem,relations", variants=3, window_tokens=9000, max_new_tokens=2000
+        (corpus,),
+        model=chat_model,
+        forms="facts=2,problem,relations",
+        variants=3,
+        window_tokens=9000,
+        max_new_tokens=2000,
     )
     run = Run(root=str(tmp_path / "out"), workers=1, engine=SCRIPTED)
     (table,) = estimates(target, run, Wishes())
@@ -100,10 +97,10 @@ def test_a_plan_counts_what_is_then_wanted(tmp_path: Path, model: str) -> None:
     ],
 )
 def test_what_cannot_be_had_is_one_line_before_any_work(
-    tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], message: str
+    tmp_path: Path, chat_model: str, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], message: str
 ) -> None:
     corpus, out = str(write_corpus(tmp_path / "my.jsonl", corpus_rows(2))), tmp_path / "out"
-    assert main(["augment", corpus, "--out", str(out), *flags(model, *more)]) == 2
+    assert main(["augment", corpus, "--out", str(out), *flags(chat_model, *more)]) == 2
     assert message in capsys.readouterr().err
     assert not (out / "documents").exists()
 
@@ -113,11 +110,11 @@ def test_a_model_that_writes_pairs_alone_says_so() -> None:
         augment(("sample:passages.jsonl.zst",), forms="facts")
 
 
-def test_a_run_that_dies_in_the_middle_goes_on_to_the_same_bytes(tmp_path: Path, model: str) -> None:
+def test_a_run_that_dies_in_the_middle_goes_on_to_the_same_bytes(tmp_path: Path, chat_model: str) -> None:
     corpus, asked = str(write_corpus(tmp_path / "my.jsonl", corpus_rows(8))), Counter[str]()
 
     def run(name: str, script: Script) -> None:
-        stage = augment((corpus,), model=model, forms=FORMS, variants=2, window_tokens=9000, max_new_tokens=2000)
+        stage = augment((corpus,), model=chat_model, forms=FORMS, variants=2, window_tokens=9000, max_new_tokens=2000)
         make(stage, Run(root=str(tmp_path / name), workers=1, engine=SCRIPTED, engine_options={"script": script}))
 
     def dying(prompt: str) -> str:
@@ -139,9 +136,12 @@ def test_a_run_that_dies_in_the_middle_goes_on_to_the_same_bytes(tmp_path: Path,
     assert num_asked < 40 + (asked.total() - num_asked), "what was on disk was not asked for again"
 
 
-def test_groups_keep_their_writings_through_a_check(tmp_path: Path, model: str) -> None:
+def test_groups_keep_their_writings_through_a_check(tmp_path: Path, chat_model: str) -> None:
     corpus, out = str(write_corpus(tmp_path / "my.jsonl", corpus_rows(3))), tmp_path / "out"
-    assert main(["augment", corpus, "--out", str(out), "--workers", "1", *flags(model, "--forms", "pairs,facts")]) == 0
+    assert (
+        main(["augment", corpus, "--out", str(out), "--workers", "1", *flags(chat_model, "--forms", "pairs,facts")])
+        == 0
+    )
     assert main(["run", "verify", str(out / "groups"), "--out", str(tmp_path / "verified"), "--workers", "1"]) == 0
     before, after = (
         [shot for group in read_shard(Folder.at(str(path)), 0, Group) for shot in group.shots]

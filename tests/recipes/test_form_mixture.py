@@ -15,21 +15,11 @@ from instructpt.recipes.domain import domain
 from instructpt.recipes.form_mixture import chosen_shares, token_shares
 from instructpt.recipes.general import general
 from instructpt.records import Text
-from instructpt.words import vocabulary
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(write_corpus(tmp_path_factory.mktemp("corpus") / "my.jsonl", corpus_rows(8)))
-
-
-@pytest.fixture(scope="module")
-def chat_model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A vocabulary that takes itself for an instruct model."""
-    folder = tmp_path_factory.mktemp("model")
-    vocabulary.train([row["text"] for row in corpus_rows(40)], size=400, folder=folder)
-    (folder / "chat_template.jinja").write_text("{{ messages }}")
-    return str(folder)
 
 
 @pytest.mark.parametrize(
