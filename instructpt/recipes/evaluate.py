@@ -6,10 +6,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from instructpt.corpus.stages import Read
 from instructpt.errors import RecipeError
 from instructpt.evaluation.benchmarks import SAMPLE, SAMPLED, resolve
-from instructpt.evaluation.overlap import Overlap
 from instructpt.evaluation.stages import Evaluate, Rate
 
 
@@ -51,6 +49,9 @@ def evaluate(
     items = Evaluate(name="items", model=model, tasks=chosen, data=data, limit=limit, num_fewshot=num_fewshot)
     if not trained_on:
         return Rate(name="scores", items=items)
+    from instructpt.corpus.stages import Read
+    from instructpt.evaluation.overlap import Overlap
+
     texts = Read(name="trained-on", files=trained_on)
     matches = Overlap(name="matches", texts=texts, against=chosen, data=data or str(SAMPLE))
     return Rate(name="scores", items=items, overlaps=(matches,))

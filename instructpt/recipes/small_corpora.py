@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 from instructpt.artifacts import Stage
 from instructpt.corpus import readers
@@ -83,32 +84,25 @@ def continuation(
         size = SMALL_CORPUS_TOKENS
     lora = lora_of(continuing.lora_rank, layers=continuing.lora_layers)
     texts = Template(name="replay-texts", groups=Read(name="replay", files=continuing.replay))
-    if size is None:
-        return Continuation(
-            budget=budget_from_base(base, training, tokens=tokens, lora=lora),
-            instructions_ratio=1.0 if instructions_ratio is None else instructions_ratio,
-            replay=texts,
-            replay_share=share or 0.0,
-            max_epochs=MAX_EPOCHS if training.max_epochs is None else training.max_epochs,
-        )
-    wanted = tokens or max(1, PASSES * size)
-    batch_tokens = min(MAX_BATCH_TOKENS, max(MIN_BATCH_TOKENS, 2 ** round(math.log2(wanted / STEPS))))
-    budget = budget_from_base(
-        base,
-        training,
-        tokens=wanted,
-        row_tokens=ROW_TOKENS,
-        batch_tokens=batch_tokens,
-        learning_rate=float(f"{RATE_FACTOR * usual_rate(base, lora):.2g}"),
-        lora=lora,
-    )
+    usual: dict[str, Any] = {"tokens": tokens}
+    if size is not None:
+        wanted = tokens or max(1, PASSES * size)
+        usual = {
+            "tokens": wanted,
+            "row_tokens": ROW_TOKENS,
+            "batch_tokens": min(MAX_BATCH_TOKENS, max(MIN_BATCH_TOKENS, 2 ** round(math.log2(wanted / STEPS)))),
+            "learning_rate": float(f"{RATE_FACTOR * usual_rate(base, lora):.2g}"),
+        }
+    ratio, again, most = (1.0, 0.0, MAX_EPOCHS) if size is None else (0.0, REPLAY_SHARE, MAX_PASSES)
     found = Continuation(
-        budget=budget,
-        instructions_ratio=instructions_ratio or 0.0,
+        budget=budget_from_base(base, training, lora=lora, **usual),
+        instructions_ratio=ratio if instructions_ratio is None else instructions_ratio,
         replay=texts,
-        replay_share=REPLAY_SHARE if share is None else share,
-        max_epochs=MAX_PASSES if training.max_epochs is None else training.max_epochs,
+        replay_share=again if share is None else share,
+        max_epochs=most if training.max_epochs is None else training.max_epochs,
     )
+    if size is None:
+        return found
     given = {
         "budget": tokens,
         "a step": training.batch_tokens,

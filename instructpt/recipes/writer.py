@@ -62,8 +62,11 @@ class Writer:
         kept; rules add pairs for the sentences that these do not need. Raises RecipeError for what the model cannot be
         asked for.
         """
-        if is_known(self.model) or self.dialect != AUTO:  # a Hub model is asked once it is here
-            self._check()
+        is_known = is_remote(self.model) or is_local(self.model)  # a Hub model is asked once it is here
+        if self.forms and is_known:
+            check_writes_forms(self.model, self.prompting)
+        elif is_known or self.dialect != AUTO:
+            mix_of(self.prompting)
         reader = self.prompting.reader
         written = self._written(f"{name}-written" if reader else name, passages)
         if not reader:
@@ -77,12 +80,6 @@ class Writer:
         return Fill(
             name=name, groups=Best(name=f"{name}-best", groups=read, pairs=wanted), pairs=wanted, seed=self.seed
         )
-
-    def _check(self) -> None:
-        if self.forms:
-            check_writes_forms(self.model, self.prompting)
-        else:
-            mix_of(self.prompting)
 
     def _written(self, name: str, passages: Stage[Document]) -> Synthesize | Write:
         asked = self.prompting
@@ -113,11 +110,6 @@ class Writer:
             temperature=self.temperature,
             seed=self.seed,
         )
-
-
-def is_known(model: str) -> bool:
-    """Whether it can be told now how a model is asked: it lies here, or only on a server."""
-    return is_remote(model) or is_local(model)
 
 
 def known_prompting(model: str) -> Prompting:
