@@ -22,6 +22,7 @@ from instructpt.training.stages import Train
 
 if TYPE_CHECKING:
     from instructpt.collection.catalog import Catalog
+    from instructpt.report.collection import SetCount
     from instructpt.report.release import Release
 
 _OF_THE_RELEASE = ("title", "note", "dialect", "passage_tokens", "window_tokens", "mined_share", "unanswerable")
@@ -115,13 +116,13 @@ def model_card(
     parameters: how many were learned, or are in the model. categories: that it knows, most frequent first.
     """
     from instructpt.collection.catalog import load
-    from instructpt.report.collection import count_tokens
+    from instructpt.report.collection import count_sets
     from instructpt.synthesis.dialects import open_dialect
     from instructpt.words import vocabulary
 
     catalog, trainings = load(release.tasks.catalog), _chain(release.model)
-    tokens = count_tokens(groups, vocabulary=vocabulary.load(path))
-    sets = _task_sets(groups, catalog, tokens.by_set)
+    counts, num_tokens = count_sets(groups, vocabulary=vocabulary.load(path))
+    sets = _task_sets(groups, catalog, counts)
     corpora = [_corpus(stage, run) for stage in release.corpora]
     shots = [shot for group in groups for shot in group.shots]
     base = None if trainings[0].base is None else _public(trainings[0].base)
@@ -137,7 +138,7 @@ def model_card(
         num_bytes=sum(file.stat().st_size for file in path.glob("*.safetensors")),
         categories=categories if open_dialect(release.dialect).can_steer else (),
         task_sets=sets,
-        task_totals=(len(shots), sum(len(shot.pairs) for shot in shots), tokens.total),
+        task_totals=(len(shots), sum(len(shot.pairs) for shot in shots), int(num_tokens)),
         corpora=corpora,
         trainings=[train.name for train in trainings],
         training=[(name, *(column[name] for column in columns)) for name in columns[0]],
@@ -150,25 +151,25 @@ def model_card(
     )
 
 
-def _task_sets(groups: Sequence[Group], catalog: Catalog, tokens: Mapping[str, int]) -> list[dict[str, Any]]:
+def _task_sets(groups: Sequence[Group], catalog: Catalog, counts: Mapping[str, SetCount]) -> list[dict[str, Any]]:
     """Of each data set that it was tuned on: what it is, and how much of it there was."""
-    from instructpt.collection.counting import count_sets
-
     licences: dict[str, dict[str, None]] = {}
     for shot in (shot for group in groups for shot in group.shots):
         for name, licence in zip(shot.document.meta["datasets"], shot.document.meta["licences"], strict=True):
             licences.setdefault(name, {}).setdefault(licence)
     sets = []
-    for row in count_sets(groups, catalog=catalog):
-        entry = catalog.entries.get(row.dataset)
+    for name, count in counts.items():
+        entry = catalog.entries.get(name)
         known = {
-            "licence": entry.licence if entry else ", ".join(licences[row.dataset]),
+            "category": entry.category if entry else "",
+            "group": entry.group if entry else "",
+            "licence": entry.licence if entry else ", ".join(licences[name]),
             "redistribution": entry.redistribution if entry else "unknown",
             "source": entry.source if entry else "",
         }
-        counts = {"contexts": row.contexts, "pairs": row.pairs, "tokens": tokens[row.dataset]}
-        sets.append({"name": row.dataset, "category": row.category, "group": row.group, **known, **counts})
-    return sets
+        numbers = {"contexts": count.contexts, "pairs": count.pairs, "tokens": int(count.tokens)}
+        sets.append({"name": name, **known, **numbers})
+    return sorted(sets, key=lambda row: (row["group"], row["name"]))
 
 
 def _corpus(stage: Stage[Document], run: Run) -> dict[str, Any]:

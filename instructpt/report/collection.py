@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ from instructpt.words import vocabulary
 
 if TYPE_CHECKING:
     from instructpt.collection.catalog import Catalog
-    from instructpt.collection.counting import SetCount
     from instructpt.collection.stages import Convert
 
 CHARACTERS_A_TOKEN = 4
@@ -27,13 +26,17 @@ ABSENT = "-"
 _BATCH_SHOTS = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """How long contexts and pairs are, without markup."""
+@dataclass(slots=True)
+class SetCount:
+    """What one task set contributes."""
 
-    total: int
-    by_set: Mapping[str, int]
-    """A context that several sets share counts for each of them, but once in the total."""
+    contexts: int = 0
+    """Shots that hold a pair of it; one with pairs of several sets counts for each."""
+    pairs: int = 0
+    tokens: float = 0.0
+    """Of these contexts and of its pairs, without markup."""
+    formats: set[int] = field(default_factory=set)
+    """Places in `FORMATS`."""
 
 
 def outline(convert: Convert, run: Run) -> Table:
@@ -43,26 +46,20 @@ def outline(convert: Convert, run: Run) -> Table:
     instead. Tokens are counted if the vocabulary is at hand, else estimated and marked "~".
     """
     from instructpt.collection.catalog import load
-    from instructpt.collection.counting import count_sets
 
     catalog = load(convert.catalog)
     left_out = convert.choice.reasons(catalog)
     words = _at_hand(convert.vocabulary, run)
     groups = _groups(convert, run, measured=words is not None)
-    counts = {row.dataset: row for row in count_sets(groups, catalog=catalog)}
-    tokens = count_tokens(groups, vocabulary=words)
+    counts, num_tokens = count_sets(groups, vocabulary=words)
     names = {name for name in catalog.entries if name not in left_out} | set(counts)
-    formats = _formats(groups)
     mark = "" if words else "~"
-    rows = [
-        _row(name, catalog, counts.get(name), formats=formats.get(name, ABSENT), mark=mark, tokens=tokens)
-        for name in names
-    ]
+    rows = [_row(name, catalog, counts.get(name), mark=mark) for name in names]
     rows.sort(key=lambda row: (row[1], row[0]))
     num_groups = len({row[1] for row in rows})
     shots = [shot for group in groups for shot in group.shots]
     num_pairs = sum(len(shot.pairs) for shot in shots)
-    total = ("", "", "", f"{len(shots):,}", f"{num_pairs:,}", f"{mark}{tokens.total:,}")
+    total = ("", "", "", f"{len(shots):,}", f"{num_pairs:,}", f"{mark}{int(num_tokens):,}")
     notes = []
     if mark:
         notes.append(f"~ estimated at {CHARACTERS_A_TOKEN} characters a token: the vocabulary is not there yet")
@@ -74,15 +71,20 @@ def outline(convert: Convert, run: Run) -> Table:
     return Table(f"{convert.name}: the collection", COLUMNS, tuple(rows), tuple(notes))
 
 
-def count_tokens(groups: Iterable[Group], *, vocabulary: vocabulary.Vocabulary | None) -> Tokens:
-    """Tokens of converted groups, by the vocabulary; without one estimated."""
+def count_sets(
+    groups: Iterable[Group], *, vocabulary: vocabulary.Vocabulary | None
+) -> tuple[dict[str, SetCount], float]:
+    """What each task set contributes to converted groups; and the tokens of all, a shared context counted once.
+
+    Tokens are counted by the vocabulary, without one estimated.
+    """
 
     def lengths(texts: list[str]) -> list[float]:
         if vocabulary is None:
             return [len(text) / CHARACTERS_A_TOKEN for text in texts]
         return [float(len(ids)) for ids in vocabulary.encode_arrays(texts)]
 
-    total, by_set = 0.0, dict[str, float]()
+    total, sets = 0.0, dict[str, SetCount]()
     shots = (shot for group in groups for shot in group.shots)
     while batch := list(islice(shots, _BATCH_SHOTS)):
         contexts = lengths([shot.document.text for shot in batch])
@@ -90,12 +92,16 @@ def count_tokens(groups: Iterable[Group], *, vocabulary: vocabulary.Vocabulary |
         for shot, context in zip(batch, contexts, strict=True):
             total += context
             for name in shot.document.meta["datasets"]:
-                by_set[name] = by_set.get(name, 0.0) + context
-            for name in shot.document.meta["pair_datasets"]:
-                length = next(pairs)
+                found = sets.setdefault(name, SetCount())
+                found.contexts += 1
+                found.tokens += context
+            for name, pair in zip(shot.document.meta["pair_datasets"], shot.pairs, strict=True):
+                found, length = sets[name], next(pairs)
                 total += length
-                by_set[name] += length
-    return Tokens(int(total), {name: int(number) for name, number in by_set.items()})
+                found.pairs += 1
+                found.tokens += length
+                found.formats.add(2 * (pair.rationale is not None) + bool(pair.options))
+    return sets, total
 
 
 def _text(pair: Pair) -> str:
@@ -133,22 +139,11 @@ def _groups(convert: Convert, run: Run, *, measured: bool) -> list[Group]:
     return list(convert.shard(0, replace(run, tally=Tally())))
 
 
-def _formats(groups: Iterable[Group]) -> dict[str, str]:
-    """The formats of each set's pairs, in the order in which the paper lists them."""
-    found: dict[str, set[int]] = {}
-    for shot in (shot for group in groups for shot in group.shots):
-        for name, pair in zip(shot.document.meta["pair_datasets"], shot.pairs, strict=True):
-            found.setdefault(name, set()).add(2 * (pair.rationale is not None) + bool(pair.options))
-    return {name: ", ".join(FORMATS[kind] for kind in sorted(kinds)) for name, kinds in found.items()}
-
-
-def _row(
-    name: str, catalog: Catalog, count: SetCount | None, *, formats: str, mark: str, tokens: Tokens
-) -> tuple[str, ...]:
+def _row(name: str, catalog: Catalog, count: SetCount | None, *, mark: str) -> tuple[str, ...]:
     entry = catalog.entries.get(name)
     what = (entry.group, entry.category) if entry else ("(not in the catalog)", "")
-    if count is None:
-        numbers = (ABSENT, ABSENT, ABSENT)
-    else:
-        numbers = (f"{count.contexts:,}", f"{count.pairs:,}", f"{mark}{tokens.by_set[name]:,}")
+    formats, numbers = ABSENT, (ABSENT, ABSENT, ABSENT)
+    if count is not None:
+        formats = ", ".join(FORMATS[kind] for kind in sorted(count.formats))
+        numbers = (f"{count.contexts:,}", f"{count.pairs:,}", f"{mark}{int(count.tokens):,}")
     return (name, *what, formats, entry.part if entry else "", *numbers)

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
-from task_rows import CATALOG, converted, row
+from task_rows import converted, row
 
-from instructpt.collection.counting import SetCount, count_sets
 from instructpt.collection.groups import group_shots
 from instructpt.records import Shot
+from instructpt.report.collection import SetCount, count_sets
 
 
 def some_shots(number: int) -> list[Shot]:
@@ -54,10 +54,12 @@ def test_sets_are_counted_by_context_and_pair() -> None:
         row("unknown", "Text.", question="e", answer="f"),
     ]
     shots, _ = converted(records)
-    length = len("A fox met a crow.")
     question = next(pair.question for shot in shots for pair in shot.pairs if pair.options)
-    assert count_sets(group_shots(shots, num_shots=1, seed=1), catalog=CATALOG) == [
-        SetCount("unknown", "", "", 1, 1, len("Text.ef")),
-        SetCount("moods", "sentiment", "opinion", 1, 1, length + len(question) + len("calmcalmangry")),
-        SetCount("stories", "narrative QA", "reading", 1, 2, length + len("abccd")),
-    ]
+    counts, total = count_sets(group_shots(shots, num_shots=1, seed=1), vocabulary=None)
+    context, asked = len("A fox met a crow.") / 4, len(f"{question}\ncalm\nangry\ncalm") / 4
+    assert counts == {
+        "unknown": SetCount(1, 1, len("Text.e\nf") / 4, {0}),
+        "moods": SetCount(1, 1, context + asked, {1}),
+        "stories": SetCount(1, 2, context + len("a\nbcc\nd") / 4, {0}),
+    }
+    assert total == sum(count.tokens for count in counts.values()) - context, "two sets share a context"
