@@ -51,24 +51,8 @@ class Expected:
     """"auto", a kind of server, or "off": how forms are spelled."""
 
 
-@dataclass(slots=True)
-class CacheHits:
-    """Tokens that prefix caches held, by the servers' own counters, since they were first read."""
-
-    num_tokens: int | None = None
-    _last: float | None = None
-
-    def read(self, counter: float) -> None:
-        """A counter that falls has begun anew: its server was restarted."""
-        if self._last is None:
-            self.num_tokens = 0
-        else:
-            self.num_tokens = (self.num_tokens or 0) + int(counter - self._last if counter >= self._last else counter)
-        self._last = counter
-
-
 async def watch(
-    place: Place, *, endpoints: Endpoints, session: ClientSession, wanted: Expected, hits: CacheHits, seconds: float
+    place: Place, *, endpoints: Endpoints, session: ClientSession, wanted: Expected, seconds: float
 ) -> None:
     """Probe `place` until it is taken out. seconds: between probes, and the longest that one may take."""
     while place.state != "out":
@@ -80,7 +64,7 @@ async def watch(
                 await _probe_health(place, session=session, seconds=seconds)
                 place.probe_well()
             if place.manners is not None and place.manners.kind == "vllm":
-                await _sample(place, session=session, hits=hits, seconds=seconds)
+                await _sample(place, session=session, seconds=seconds)
         except FailureError as error:
             place.probe_badly(str(error), is_gone=error.is_gone)
         except EngineGoneError as error:
@@ -165,7 +149,7 @@ async def _probe_health(place: Place, *, session: ClientSession, seconds: float)
         raise FailureError(f"status {status} for a health check")
 
 
-async def _sample(place: Place, *, session: ClientSession, hits: CacheHits, seconds: float) -> None:
+async def _sample(place: Place, *, session: ClientSession, seconds: float) -> None:
     """Read the counters. A server that lets requests wait shows how many it takes; one that has room may take more."""
     status, body = await get(place, f"{place.address.root}/metrics", session=session, seconds=seconds)
     if status != 200:
@@ -173,7 +157,7 @@ async def _sample(place: Place, *, session: ClientSession, hits: CacheHits, seco
     values = read_metrics(body.decode("utf-8", "replace"), (*_HITS, _RUNNING, _WAITING))
     counter = next((values[name] for name in _HITS if name in values), None)
     if counter is not None:
-        hits.read(counter)
+        place.hits.read(counter)
     running = int(values.get(_RUNNING, 0))
     if values.get(_WAITING, 0) > 0 and running > 0:
         place.takes = int(running * _ROOM_IN_SERVER) + 1

@@ -26,7 +26,7 @@ from instructpt.engines import Completion, Conversation, EngineState, Form, Prom
 from instructpt.engines.addresses import read_addresses
 from instructpt.engines.calls import MovedError, TooManyError, open_session, post
 from instructpt.engines.endpoints import Endpoints
-from instructpt.engines.health import CacheHits, Expected, watch
+from instructpt.engines.health import Expected, watch
 from instructpt.engines.openai_format import (
     Answer,
     FailureError,
@@ -122,7 +122,6 @@ class HttpEngine:
         is_bounded = max_in_flight_per_endpoint is not None
         places = [Place(address, max_in_flight=most, is_bounded=is_bounded) for address in addresses]
         self._endpoints = Endpoints(places, gone_seconds=gone_seconds)
-        self._hits = [CacheHits() for _ in places]
         self._wanted = Expected(model, served_model, structured)
         self._prompts = prompts
         self._timeout_seconds = timeout_seconds
@@ -179,7 +178,7 @@ class HttpEngine:
         places = self._endpoints.places
         capacities = [place.capacity() for place in places if place.is_usable]
         known = [capacity for capacity in capacities if capacity is not None]
-        counted = [hits.num_tokens for hits in self._hits if hits.num_tokens is not None]
+        counted = [place.hits.num_tokens for place in places if place.hits.num_tokens is not None]
         cached = self._num_cached_tokens
         return EngineState(
             capacity=sum(known) if known and len(known) == len(capacities) else None,
@@ -290,15 +289,9 @@ class HttpEngine:
             raise EngineError("the engine is closed: open another one")
         if self._session is None:
             self._session = session = open_session()
-            for place, hits in zip(self._endpoints.places, self._hits, strict=True):
-                watching = watch(
-                    place,
-                    endpoints=self._endpoints,
-                    session=session,
-                    wanted=self._wanted,
-                    hits=hits,
-                    seconds=self._health_seconds,
-                )
+            endpoints, wanted, seconds = self._endpoints, self._wanted, self._health_seconds
+            for place in endpoints.places:
+                watching = watch(place, endpoints=endpoints, session=session, wanted=wanted, seconds=seconds)
                 self._watchers.append(asyncio.create_task(watching))
         return self._session
 

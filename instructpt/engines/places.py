@@ -54,6 +54,22 @@ class Flight:
             self.deadline.reschedule(0.0)
 
 
+@dataclass(slots=True)
+class CacheHits:
+    """Tokens that prefix caches held, by the servers' own counters, since they were first read."""
+
+    num_tokens: int | None = None
+    _last: float | None = None
+
+    def read(self, counter: float) -> None:
+        """A counter that falls has begun anew: its server was restarted."""
+        if self._last is None:
+            self.num_tokens = 0
+        else:
+            self.num_tokens = (self.num_tokens or 0) + int(counter - self._last if counter >= self._last else counter)
+        self._last = counter
+
+
 @dataclass(slots=True, eq=False)
 class Place:
     """One endpoint and how it is doing. Whoever speaks with it reports what came of it."""
@@ -73,6 +89,7 @@ class Place:
     last_error: str = "it was not asked yet"
     takes: int | None = None
     """Requests at once beyond which it lets some wait, as far as it tells."""
+    hits: CacheHits = field(default_factory=CacheHits)
     limit: float | None = None
     """What "too many requests" left of the requests at once."""
     not_before: float = 0.0

@@ -14,7 +14,7 @@ import pytest
 from instructpt.engines import Conversation, Form, Message, Sampling
 from instructpt.engines.addresses import read_addresses
 from instructpt.engines.endpoints import Endpoints
-from instructpt.engines.health import CacheHits, Expected, choose_model, read_metrics
+from instructpt.engines.health import Expected, choose_model, read_metrics
 from instructpt.engines.openai_format import (
     FailureError,
     Kind,
@@ -28,7 +28,7 @@ from instructpt.engines.openai_format import (
     read_scores,
     without,
 )
-from instructpt.engines.places import Flight, Place
+from instructpt.engines.places import CacheHits, Flight, Place
 from instructpt.errors import EngineError, EngineGoneError, RecipeError
 
 SCHEMA = '{"type": "object"}'
