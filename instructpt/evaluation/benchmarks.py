@@ -30,6 +30,7 @@ from typing import Any, TypeVar
 import orjson
 
 from instructpt.errors import InputError
+from instructpt.evaluation.drawing import spread
 from instructpt.files import streams
 
 SUITES = {
@@ -321,11 +322,9 @@ def _read(path: Path) -> _Rows:
 
 def spaced(rows: list[T], limit: int | None) -> list[T]:
     """At most so many, evenly spaced. Raises InputError for a limit below 1."""
-    if limit is None or limit >= len(rows):
-        return rows
-    if limit < 1:
+    if limit is not None and limit < 1:
         raise InputError(f"limit is {limit}: give at least 1, or none for all items")
-    return [rows[i * len(rows) // limit] for i in range(limit)]
+    return rows if limit is None else [rows[place] for place in spread(len(rows), number=limit)]
 
 
 @contextmanager

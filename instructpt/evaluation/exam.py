@@ -46,16 +46,6 @@ MIN_PASSAGES = 20
 narrow: a bootstrap takes no account of how few there are (1.96 standard errors, where Student's t has 2.09 for 20)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What came of the questions on one passage, by closed and by open book."""
-
-    items: tuple[Item, ...]
-    too_long: tuple[Pair, ...]
-    is_cut: bool
-    """Whether the passage was cut to fit the model."""
-
-
 def check_enough(num_questions: int, num_passages: int) -> None:
     """Raises InputError if there are too few passages with questions for an interval."""
     if num_passages < MIN_PASSAGES:
@@ -73,8 +63,8 @@ def is_control(group: Group) -> bool:
 
 def ask(
     reader: Reader, shots: Sequence[tuple[int, Shot, bool]], *, max_new_tokens: int, has_open_book: bool
-) -> Iterator[Asked]:
-    """Ask the questions on passages, all that are given together; in order.
+) -> Iterator[Answered]:
+    """Ask the questions on passages, by closed and by open book, all that are given together; in order.
 
     shots: each behind the number of its passage in the exam, and before whether it is of the control set.
     """
@@ -89,7 +79,7 @@ def ask(
         items = [
             marked(item, shot.pairs[int(item.part)], next(written)) for answered in both for item in answered.items
         ]
-        yield Asked(tuple(items), both[0].too_long, any(answered.is_cut for answered in both))
+        yield replace(both[0], items=tuple(items), is_cut=any(answered.is_cut for answered in both))
 
 
 def _asked(reader: Reader, shot: Shot, book: str, *, place: int, is_control: bool, spare_tokens: int) -> Answered:

@@ -16,6 +16,7 @@ import pytest
 from conftest import corpus_rows, write_corpus
 from forked import Forked, fork
 
+from benchmarks.reports import contents
 from benchmarks.scripted_engine import SCRIPTED, Script
 from instructpt.artifacts import Run, Stage, tree
 from instructpt.cli.commands import main
@@ -52,16 +53,6 @@ def manifest(out: Path, name: str) -> dict[str, Any]:
 
 def texts(out: Path) -> list[dict[str, Any]]:
     return [row for path in sorted((out / "texts").glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    kept = {}
-    for path in sorted(root.rglob("*")):
-        if path.is_file() and path.name not in {
-            *("timing.jsonl", "status.json", ".lock", ".inputs.json", "report.html", "asked.log")
-        }:
-            kept[str(path.relative_to(root))] = path.read_bytes()
-    return kept
 
 
 def assert_everything_is_accounted_for(out: Path) -> None:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from judge_server import NO, YES, serve
 
+from benchmarks.reports import contents
 from benchmarks.scripted_engine import SCRIPTED
 from instructpt.artifacts import Run
 from instructpt.cli.commands import main
@@ -114,15 +115,6 @@ def run_with(root: Path, script: Callable[[str], str], **options: Any) -> Run:
 
 def scores(root: Path) -> dict[tuple[str, str], Score]:
     return {(score.task, score.metric): score for score in load_one(str(root / "quality")).records(Score)}
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-        and path.name not in {"timing.jsonl", "status.json", ".lock", ".inputs.json", "report.html", "asked.log"}
-    }
 
 
 def test_a_model_that_knows_all_has_full_marks_on_every_exam(files: dict[str, str], tmp_path: Path) -> None:
