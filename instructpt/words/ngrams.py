@@ -61,23 +61,10 @@ class Occurrence:
     """The characters of the text that the item's words cover: half-open ranges, in order, apart from each other."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Hits:
-    """Runs of words of a block that may be an n-gram, a place in each array a run, those that go on together."""
-
-    pieces: NDArray[np.int64]
-    firsts: NDArray[np.int64]
-    """The first word of the run, in its block."""
-    items: NDArray[np.int64]
-    offsets: NDArray[np.int64]
-    """The first word of the n-gram, in its item."""
-
-    def __len__(self) -> int:
-        return len(self.firsts)
-
-    def take(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> _Hits:
-        """Those at places, or those where a mask is true."""
-        return _Hits(self.pieces[chosen], self.firsts[chosen], self.items[chosen], self.offsets[chosen])
+_HIT = np.dtype([("piece", np.int64), ("first", np.int64), ("item", np.int64), ("offset", np.int64)])
+"""A run of words of a block that may be an n-gram: its first word in the block, and the n-gram's in its item."""
+_GRAM = np.dtype([("hash", np.uint64), ("head", np.uint64), ("item", np.int32), ("offset", np.int32)])
+"""An n-gram of an item: its number, that of its first words, as many as the shortest n-gram has, and its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +130,16 @@ class Index:
         for size in self._sizes:
             hits = self._hits(found, sums, maybe[maybe + size <= len(found.hashes)], starts, size)
             for first, last in _runs(hits):
-                piece = block[hits.pieces[first]]
-                key = piece.text, int(hits.items[first])
-                shift = piece.offset - int(starts[hits.pieces[first]])
-                for number in self._same(joined, found, hits, range(first, last), size):
-                    word = hits.firsts[number]
-                    offsets[key].add(int(hits.offsets[number]))
-                    spans[key].append((int(found.starts[word]) + shift, int(found.stops[word + size - 1]) + shift))
+                place = hits["piece"][first]
+                piece = block[place]
+                key = piece.text, int(hits["item"][first])
+                shift = piece.offset - int(starts[place])
+                same = self._same(joined, found, hits[first:last], size)
+                if not len(same):
+                    continue
+                begins, ends = found.starts[same["first"]], found.stops[same["first"] + size - 1]
+                offsets[key].update(same["offset"].tolist())
+                spans[key] += zip((begins + shift).tolist(), (ends + shift).tolist(), strict=True)
 
     def _maybe(self, sums: Unsigned) -> NDArray[np.int64]:
         """The words that may begin an n-gram, as its first few words do."""
@@ -162,7 +152,7 @@ class Index:
 
     def _hits(
         self, found: Words, sums: Unsigned, firsts: NDArray[np.int64], starts: NDArray[np.int64], size: int
-    ) -> _Hits:
+    ) -> NDArray[np.void]:
         """Where the number of a run of words is that of an n-gram, both within one piece; sorted so that runs that go
         on along one item stand together."""
         hashes = runs_of(sums, size, firsts)
@@ -173,26 +163,23 @@ class Index:
         entries = lower.repeat(counts) + counted_up(counts)
         firsts = firsts.repeat(counts)
         pieces = np.searchsorted(starts, found.starts[firsts], side="right") - 1
-        hits = _Hits(pieces, firsts, self._items[entries].astype(np.int64), self._offsets[entries].astype(np.int64))
-        hits = hits.take(found.stops[firsts + size - 1] < starts[pieces + 1])
-        return hits.take(np.lexsort((hits.firsts, hits.firsts - hits.offsets, hits.items, hits.pieces)))
+        hits = np.empty(len(firsts), _HIT)
+        hits["piece"], hits["first"] = pieces, firsts
+        hits["item"], hits["offset"] = self._items[entries], self._offsets[entries]
+        hits = hits[found.stops[firsts + size - 1] < starts[pieces + 1]]
+        return hits[np.lexsort((hits["first"], hits["first"] - hits["offset"], hits["item"], hits["piece"]))]
 
-    def _same(self, text: str, found: Words, hits: _Hits, run: range, size: int) -> Iterable[int]:
+    def _same(self, text: str, found: Words, run: NDArray[np.void], size: int) -> NDArray[np.void]:
         """Those hits of a run whose words are those of the item: all of them, but for two runs with one number."""
-        first, last = hits.firsts[run[0]], hits.firsts[run[-1]] + size
+        first, last = run["first"][0], run["first"][-1] + size
         said = folded_words(text[found.starts[first] : found.stops[last - 1]])
         # A character such as "㍻" is several words in one place: those before the first are none of the run.
         before = first - np.searchsorted(found.starts, found.starts[first])
         said = said[before : before + last - first]
-        wanted = self.spelled[hits.items[run[0]]].split(" ")
-        offset = int(hits.offsets[run[0]])
-        if said == wanted[offset : offset + len(said)]:
-            return run
-        return [
-            number
-            for place, number in enumerate(run)
-            if said[place : place + size] == wanted[offset + place : offset + place + size]
-        ]
+        offset = int(run["offset"][0])
+        wanted = self.spelled[run["item"][0]].split(" ")[offset : offset + len(said)]
+        same = (said[place : place + size] == wanted[place : place + size] for place in range(len(run)))
+        return run if said == wanted else run[np.fromiter(same, np.bool_)]
 
 
 def index(texts: Iterable[str], *, length: int = CONTAMINATION_GRAM, min_words: int = MIN_WORDS) -> Index:
@@ -217,9 +204,8 @@ def index(texts: Iterable[str], *, length: int = CONTAMINATION_GRAM, min_words: 
     spellings = tuple(same)
     sizes = tuple(sorted({min(length, spelled.count(" ") + 1) for spelled in spellings}))
     grams = _ngrams(spellings, sizes)
-    kept = _rarely_shared(grams)
-    order = np.flatnonzero(kept)
-    num_ngrams = np.bincount(grams.items[order], minlength=len(spellings))
+    grams = grams[_rarely_shared(grams["hash"])]
+    num_ngrams = np.bincount(grams["item"], minlength=len(spellings))
     return Index(
         length=length,
         places=(*same.values(), *wholes.values()),
@@ -229,11 +215,11 @@ def index(texts: Iterable[str], *, length: int = CONTAMINATION_GRAM, min_words: 
         num_wording=sum(len(places) for places in (*inside.values(), *whole.values()) if len(places) > MAX_SAME),
         num_only_shared=int((num_ngrams == 0).sum()),
         _sizes=sizes,
-        _hashes=grams.hashes[order],
-        _items=grams.items[order],
-        _offsets=grams.offsets[order],
+        _hashes=grams["hash"].copy(),
+        _items=grams["item"].copy(),
+        _offsets=grams["offset"].copy(),
         _wholes={spelled: len(spellings) + i for i, spelled in enumerate(wholes)},
-        _bits=_bits(grams.heads[order]),
+        _bits=_bits(grams["head"]),
     )
 
 
@@ -248,24 +234,12 @@ def union(spans: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     return tuple(merged)
 
 
-@dataclass(frozen=True, slots=True)
-class _Grams:
-    """N-grams of items, a place in each array an n-gram, by their numbers, then by item and place in the item."""
+def _ngrams(spellings: Sequence[str], sizes: Sequence[int]) -> NDArray[np.void]:
+    """Those of all items, each once an item: by their numbers, then by item and place in the item.
 
-    hashes: Unsigned
-    heads: Unsigned
-    """The numbers of their first words, as many as the shortest n-gram has."""
-    items: NDArray[np.int32]
-    offsets: NDArray[np.int32]
-
-    def take(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> _Grams:
-        """Those at places, or those where a mask is true."""
-        return _Grams(self.hashes[chosen], self.heads[chosen], self.items[chosen], self.offsets[chosen])
-
-
-def _ngrams(spellings: Sequence[str], sizes: Sequence[int]) -> _Grams:
-    """Those of all items, each once an item. sizes: of n-grams, ascending, the last one that of long items."""
-    parts = [_Grams(np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.int32), np.zeros(0, np.int32))]
+    sizes: of n-grams, ascending, the last one that of long items.
+    """
+    parts = [np.empty(0, _GRAM)]
     first = 0
     for block in blocks(Piece(number, 0, spelled) for number, spelled in enumerate(spellings)):
         lengths = np.array([piece.string.count(" ") + 1 for piece in block])
@@ -277,24 +251,20 @@ def _ngrams(spellings: Sequence[str], sizes: Sequence[int]) -> _Grams:
             counts = lengths[chosen] - size + 1
             offsets = counted_up(counts)
             firsts = begins[chosen].repeat(counts) + offsets
-            items = (first + chosen).repeat(counts).astype(np.int32)
-            heads = runs_of(sums, sizes[0], firsts)
-            parts.append(_Grams(runs_of(sums, size, firsts), heads, items, offsets.astype(np.int32)))
+            part = np.empty(len(firsts), _GRAM)
+            part["hash"], part["head"] = runs_of(sums, size, firsts), runs_of(sums, sizes[0], firsts)
+            part["item"], part["offset"] = (first + chosen).repeat(counts), offsets
+            parts.append(part)
         first += len(block)
-    grams = _Grams(
-        np.concatenate([part.hashes for part in parts]),
-        np.concatenate([part.heads for part in parts]),
-        np.concatenate([part.items for part in parts]),
-        np.concatenate([part.offsets for part in parts]),
-    )
-    grams = grams.take(np.lexsort((grams.offsets, grams.items, grams.hashes)))
-    again = (grams.hashes[1:] == grams.hashes[:-1]) & (grams.items[1:] == grams.items[:-1])
-    return grams.take(np.concatenate([[True], ~again])[: len(grams.hashes)])
+    grams = np.concatenate(parts)
+    grams = grams[np.argsort(grams["hash"], kind="stable")]  # by item and place they are already
+    again = (grams["hash"][1:] == grams["hash"][:-1]) & (grams["item"][1:] == grams["item"][:-1])
+    return grams[np.concatenate([[True], ~again])[: len(grams)]]
 
 
-def _rarely_shared(grams: _Grams) -> NDArray[np.bool_]:
+def _rarely_shared(hashes: Unsigned) -> NDArray[np.bool_]:
     """Which n-grams at most `MAX_SHARING` items have."""
-    _, inverse, counts = np.unique(grams.hashes, return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
     return np.asarray(counts[inverse] <= MAX_SHARING, np.bool_)
 
 
@@ -319,15 +289,9 @@ def _are_set(bits: NDArray[np.uint8], slots: Unsigned) -> NDArray[np.bool_]:
     return (found & 1).view(np.bool_)
 
 
-def _runs(hits: _Hits) -> Iterator[tuple[int, int]]:
+def _runs(hits: NDArray[np.void]) -> Iterator[tuple[int, int]]:
     """Where hits follow each other word by word, in the text and in the item: half-open ranges of them."""
-    if not len(hits):
-        return
-    goes_on = (
-        (np.diff(hits.pieces) == 0)
-        & (np.diff(hits.items) == 0)
-        & (np.diff(hits.firsts) == 1)
-        & (np.diff(hits.offsets) == 1)
-    )
-    ends = [*(np.flatnonzero(~goes_on) + 1).tolist(), len(hits)]
-    yield from itertools.pairwise([0, *ends])
+    steps = {name: np.diff(hits[name]) for name in _HIT.names or ()}
+    goes_on = (steps["piece"] == 0) & (steps["item"] == 0) & (steps["first"] == 1) & (steps["offset"] == 1)
+    if len(hits):
+        yield from itertools.pairwise([0, *(np.flatnonzero(~goes_on) + 1).tolist(), len(hits)])
