@@ -109,7 +109,8 @@ def in_order(part: Part, begin: Callable[[], Generator[tuple[int, T], None, None
         for position, item in waiting.items:
             if part.stop is not None and position >= part.stop:
                 ahead = itertools.chain([(position, item)], waiting.items)
-                _wait(_Waiting(file, part.stop, ahead, waiting.close))
+                _close_waiting()
+                _waiting.append(_Waiting(file, part.stop, ahead, waiting.close))
                 waiting = None
                 return
             if position >= part.start:
@@ -117,11 +118,6 @@ def in_order(part: Part, begin: Callable[[], Generator[tuple[int, T], None, None
     finally:
         if waiting is not None:
             waiting.close()
-
-
-def _wait(waiting: _Waiting[Any]) -> None:
-    _close_waiting()
-    _waiting.append(waiting)
 
 
 @atexit.register

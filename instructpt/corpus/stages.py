@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from instructpt.artifacts import Product, Run, Stage
 from instructpt.artifacts.remembered import remembered_digests
 from instructpt.artifacts.tally import NOT_READ
-from instructpt.corpus import duplicates, near_duplicates, readers, splitting
+from instructpt.corpus import duplicates, readers, splitting
 from instructpt.corpus.filters import Thresholds, first_reason
 from instructpt.engines.models import Model, description_folder, model_sources
 from instructpt.errors import RecipeError
@@ -116,7 +116,7 @@ class Filter(Stage[Document]):
 
 @dataclass(frozen=True, kw_only=True)
 class NearDuplicates(Stage[Any]):
-    """Which documents nearly repeat an earlier one of the corpus: `corpus.near_duplicates` says how it is found."""
+    """Which documents nearly repeat an earlier one of the corpus: `corpus.duplicates` says how it is found."""
 
     product: ClassVar[Product] = "folder"
     packages: ClassVar[tuple[str, ...]] = ("rensa",)
@@ -135,11 +135,11 @@ class NearDuplicates(Stage[Any]):
     def build(self, index: int, run: Run, path: Path) -> None:
         """The signatures of a shard's documents."""
         texts = (document.text for document in run.take(self.documents, index))
-        _save(near_duplicates.signatures(texts), path / "signatures.npy", run)
+        _save(duplicates.signatures(texts), path / "signatures.npy", run)
 
     def join(self, run: Run, path: Path) -> bool:
         """For each shard, the rows that are near a row before them."""
-        return _join(near_duplicates.near_copies(_saved(self, "signatures.npy", run), share=self.share), path)
+        return _join(duplicates.near_copies(_saved(self, "signatures.npy", run), share=self.share), path)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -284,12 +284,7 @@ def raw_head(url: str) -> bytes:
 def head(url: str) -> bytes:
     """The first 256 KiB of a file's decompressed bytes. Raises InputError as `streams.opened` does."""
     with opened(url) as stream:
-        pieces: list[bytes] = []
-        num_bytes = 0
-        while num_bytes < _HEAD_BYTES and (piece := stream.read(_HEAD_BYTES - num_bytes)):
-            pieces.append(piece)
-            num_bytes += len(piece)
-        return b"".join(pieces)
+        return bytes(stream.read(_HEAD_BYTES))
 
 
 def base_name(url: str) -> str:

@@ -259,7 +259,8 @@ def _ngrams(spellings: Sequence[str], sizes: Sequence[int]) -> NDArray[np.void]:
     grams = np.concatenate(parts)
     grams = grams[np.argsort(grams["hash"], kind="stable")]  # by item and place they are already
     again = (grams["hash"][1:] == grams["hash"][:-1]) & (grams["item"][1:] == grams["item"][:-1])
-    return grams[np.concatenate([[True], ~again])[: len(grams)]]
+    once: NDArray[np.void] = grams[np.concatenate([[True], ~again])[: len(grams)]]
+    return once
 
 
 def _rarely_shared(hashes: Unsigned) -> NDArray[np.bool_]:

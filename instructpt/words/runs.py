@@ -37,13 +37,13 @@ class Piece:
 def sums_of(hashes: Unsigned) -> Unsigned:
     """For each word, the sum of the words' numbers before it, each times a power that tells its place; and of all."""
     sums = np.zeros(len(hashes) + 1, np.uint64)
-    np.cumsum(hashes * powers(len(hashes)).rising[: len(hashes)], out=sums[1:])
+    np.cumsum(hashes * powers(len(hashes))[0][: len(hashes)], out=sums[1:])
     return sums
 
 
 def runs_of(sums: Unsigned, size: int, firsts: NDArray[np.int64] | None = None) -> Unsigned:
     """A number for each run of `size` words, or for those that begin at `firsts`. Other sizes have other numbers."""
-    table = powers(len(sums)).falling
+    _, table = powers(len(sums))
     if firsts is None:
         count = max(0, len(sums) - size)
         runs = (sums[size:] - sums[:count]) * table[:count]

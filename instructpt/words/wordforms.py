@@ -66,37 +66,28 @@ def find_words(text: str) -> Words:
         between = is_word[1:] & is_word[:-1] & (alone[1:] | alone[:-1])
         begins, ends = begins | between, ends | between
     starts, stops = np.flatnonzero(begins) + 1, np.flatnonzero(ends) + 1
+    rising, falling = powers(len(codes))
     sums = np.zeros(0, np.uint64)
     if len(starts):
         # Blanks count nothing, so a word's sum may run on to where the next one starts.
-        sums = np.add.reduceat(codes * powers(len(codes)).rising[: len(codes)], starts)
-    hashes = mixed(sums * powers(len(codes)).falling[starts])
+        sums = np.add.reduceat(codes * rising[: len(codes)], starts)
+    hashes = mixed(sums * falling[starts])
     if places is not None:
         return Words(places[starts] - 1, places[stops - 1], hashes)
     return Words(starts - 1, stops - 1, hashes)
 
 
-@dataclass(frozen=True, slots=True)
-class Powers:
-    """The powers of an odd number mod 2**64, and those of its inverse."""
-
-    rising: Unsigned
-    falling: Unsigned
-
-
-def powers(size: int) -> Powers:
-    """At least `size` of them."""
+def powers(size: int) -> tuple[Unsigned, Unsigned]:
+    """At least `size` powers of an odd number mod 2**64, and as many of its inverse."""
     return _powers(max(16, (size - 1).bit_length()))
 
 
 @cache
-def _powers(bits: int) -> Powers:
-    def table(base: int) -> Unsigned:
-        factors = np.full(1 << bits, base, np.uint64)
-        factors[0] = 1
-        return np.cumprod(factors, dtype=np.uint64)
-
-    return Powers(table(_BASE), table(pow(_BASE, -1, 1 << 64)))
+def _powers(bits: int) -> tuple[Unsigned, Unsigned]:
+    tables = np.ones((2, 1 << bits), np.uint64)
+    tables[0, 1:], tables[1, 1:] = _BASE, pow(_BASE, -1, 1 << 64)
+    rising, falling = np.cumprod(tables, axis=1, dtype=np.uint64)
+    return rising, falling
 
 
 def mixed(values: Unsigned) -> Unsigned:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instructpt.corpus.near_duplicates import bands, near_copies, signatures
+from instructpt.corpus.duplicates import bands, near_copies, signatures
 from instructpt.seeds import rng
 from instructpt.words import runs
 
