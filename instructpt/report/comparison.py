@@ -99,12 +99,10 @@ def parts(found: Comparison) -> Iterator[PhaseFacts]:
     for phase in dict.fromkeys(measure.phase for measure in found.measures):
         chosen = [m for m in found.measures if m.phase == phase and m.tokens == largest]
         title = f"{phase or 'pre-trained'}, {largest:,} tokens".capitalize()
-        yield PhaseFacts(Table(title, head, tuple(_row(m, found) for m in chosen)), dict(_charts(chosen, found)))
-
-
-def _row(measure: Contrast, found: Comparison) -> tuple[str, ...]:
-    means = [number(measure.arms.get(arm), 4) for arm in found.arms]
-    return (measure.task, measure.metric, *means, *(difference(measure, arm, digits=4) for arm in found.arms[1:]))
+        means = [[number(m.arms.get(arm), 4) for arm in found.arms] for m in chosen]
+        changes = [[difference(m, arm, digits=4) for arm in others] for m in chosen]
+        rows = [(m.task, m.metric, *mean, *change) for m, mean, change in zip(chosen, means, changes, strict=True)]
+        yield PhaseFacts(Table(title, head, tuple(rows)), dict(_charts(chosen, found)))
 
 
 def difference(measure: Contrast, arm: str, *, digits: int) -> str:

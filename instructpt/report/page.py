@@ -8,7 +8,6 @@ templates/report.html    the frame: one file, no script, no request; its style i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -35,10 +34,11 @@ def _environment() -> Environment:
         "number": number,
         "numeric": numeric,
         "count": "{:,}".format,
-        "cell": _cell,
-        "quoted": _quoted,
+        "cell": lambda text: " ".join(text.replace("|", "\\|").split()),
+        "quoted": lambda text: orjson.dumps(text).decode(),
+        "pretty": lambda settings: orjson.dumps(dict(settings), option=orjson.OPT_INDENT_2).decode(),
     }
-    environment.globals |= {"percent": percent, "pretty": _pretty, "bars": charts.bars, "lines": charts.lines}
+    environment.globals |= {"percent": percent, "bars": charts.bars, "lines": charts.lines}
     return environment
 
 
@@ -50,18 +50,6 @@ def write(template: str, **context: Any) -> str:
 def draw(template: str, **context: Any) -> Markup:
     """An HTML template of this room."""
     return Markup(_environment().get_template(template).render(context))  # noqa: S704 (escaped by the environment)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _pretty(settings: Mapping[str, Any]) -> str:
-    return orjson.dumps(dict(settings), option=orjson.OPT_INDENT_2).decode()
 
 
 def _shown(value: object) -> object:

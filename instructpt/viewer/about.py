@@ -33,7 +33,10 @@ _LENGTHS = (50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_
 
 
 def overview(opened: OpenArtifact) -> dict[str, Any]:
-    """What the page needs to open an artifact: no record is read for it."""
+    """What the page needs to open an artifact, and all it was made from that is still there, inputs first.
+
+    No record is read for it.
+    """
     artifact = opened.artifact
     return {
         "name": artifact.name,
@@ -47,15 +50,11 @@ def overview(opened: OpenArtifact) -> dict[str, Any]:
         "settings": dict(artifact.settings),
         "row_tokens": opened.content.row_tokens if isinstance(opened.content, Rows) else None,
         **_counts(artifact),
+        "made_from": [
+            {"name": a.name, "stage": a.stage, "inputs": list(a.inputs), "seconds": round(a.seconds, 1), **_counts(a)}
+            for a in road(artifact)
+        ],
     }
-
-
-def made_from(opened: OpenArtifact) -> list[dict[str, Any]]:
-    """The artifact and all it was made from that is still there, each with the names of its inputs, inputs first."""
-    return [
-        {"name": a.name, "stage": a.stage, "inputs": list(a.inputs), "seconds": round(a.seconds, 1), **_counts(a)}
-        for a in road(opened.artifact)
-    ]
 
 
 def way(library: Library, opened: OpenArtifact, number: int) -> list[dict[str, Any]]:

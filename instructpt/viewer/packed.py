@@ -24,6 +24,7 @@ from instructpt.words.vocabulary import Vocabulary
 MAX_PLACES = 16_384
 """Of a longer row only so many are shown."""
 _PREVIEW_TOKENS = 60
+_loaded = lru_cache(maxsize=4)(vocabulary.load)
 
 
 def previews(rows: Rows, numbers: Sequence[int], words: Vocabulary | None) -> list[dict[str, Any]]:
@@ -92,8 +93,3 @@ def vocabulary_of(rows: Rows, artifact: Artifact) -> Vocabulary | None:
     except InputError:
         return None  # gone, or no longer a vocabulary: the ids say it without words
     return words if words.fingerprint == rows.vocabulary_fingerprint else None
-
-
-@lru_cache(maxsize=4)
-def _loaded(name: str) -> Vocabulary:
-    return vocabulary.load(name)

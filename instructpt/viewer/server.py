@@ -127,20 +127,6 @@ def _answers(ask: Callable[[Library, Mapping[str, str]], Any]) -> _Handler:
     return handler
 
 
-def _artifacts(library: Library, asked: Mapping[str, str]) -> Any:
-    del asked
-    return {"root": library.root.path, "first": library.first, "names": library.names()}
-
-
-def _about(library: Library, asked: Mapping[str, str]) -> Any:
-    opened = library.opened(asked["artifact"])
-    return {**about.overview(opened), "made_from": about.made_from(opened)}
-
-
-def _charts(library: Library, asked: Mapping[str, str]) -> Any:
-    return about.charts(library.opened(asked["artifact"]))
-
-
 def _records(library: Library, asked: Mapping[str, str]) -> Any:
     opened = library.opened(asked["artifact"])
     start, count = _number(asked, "start", 0), min(MAX_COUNT, _number(asked, "count", 25))
@@ -176,18 +162,21 @@ def _packed_row(library: Library, opened: OpenArtifact, rows: Rows, number: int)
     return row
 
 
-def _way(library: Library, asked: Mapping[str, str]) -> Any:
-    return {"hops": about.way(library, library.opened(asked["artifact"]), int(asked["number"]))}
-
-
 _ANSWERS: Mapping[str, Callable[[Library, Mapping[str, str]], Any]] = {
-    "/api/artifacts": _artifacts,
-    "/api/{artifact}/about": _about,
-    "/api/{artifact}/charts": _charts,
+    "/api/artifacts": lambda library, _: {
+        "root": library.root.path,
+        "first": library.first,
+        "names": library.names(),
+    },
+    "/api/{artifact}/about": lambda library, asked: about.overview(library.opened(asked["artifact"])),
+    "/api/{artifact}/charts": lambda library, asked: about.charts(library.opened(asked["artifact"])),
     "/api/{artifact}/records": _records,
     r"/api/{artifact}/records/{number:\d+}": _record,
-    r"/api/{artifact}/records/{number:\d+}/way": _way,
+    r"/api/{artifact}/records/{number:\d+}/way": lambda library, asked: {
+        "hops": about.way(library, library.opened(asked["artifact"]), int(asked["number"]))
+    },
 }
+"""Path -> what answers it, from the library and what is asked."""
 
 
 async def _search(request: web.Request) -> web.StreamResponse:
