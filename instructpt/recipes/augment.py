@@ -13,7 +13,6 @@ from instructpt.engines.models import AUTO, SHIPPED, Model, Prompting
 from instructpt.errors import InputError, RecipeError
 from instructpt.mining.stages import Mine
 from instructpt.recipes import flags
-from instructpt.recipes.additions import with_more, with_queries
 from instructpt.recipes.flags import recipe
 from instructpt.recipes.writer import Writer, known_prompting
 from instructpt.records import Document, Group
@@ -98,8 +97,12 @@ def augment(
     else:
         groups = writer.groups(name, passages)
     if student:
+        from instructpt.recipes.additions import with_more
+
         groups = with_more(groups, passages, student, name="taught" if queries else "groups", writer=writer)
     if queries:
+        from instructpt.recipes.additions import with_queries
+
         groups = with_queries(groups, passages, queries, query_field=query_field, writer=writer)
     return Template(name="texts", groups=groups, language=language, layout=flags.TEXT_LAYOUTS[pair_layout], seed=seed)
 

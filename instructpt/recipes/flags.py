@@ -13,14 +13,16 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from tyro.conf import arg
 
-from instructpt.collection.stages import Convert
 from instructpt.corpus.stages import SHARD_BYTES, Read
 from instructpt.engines.models import AUTO, SHIPPED, Prompting
 from instructpt.errors import RecipeError
+
+if TYPE_CHECKING:
+    from instructpt.collection.stages import Convert
 
 R = TypeVar("R")
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -41,12 +43,10 @@ Language = Annotated[
     arg(help="Language of the templates: english, german... (docs/languages.md); auto uses the language of each text."),
 ]
 PrecisionFlag = Annotated[
-    Precision,
-    arg(help="Number format in training. auto is bfloat16 if the device is fast at it, else float32."),
+    Precision, arg(help="Number format in training. auto is bfloat16 if the device is fast at it, else float32.")
 ]
 LoraRank = Annotated[
-    int,
-    arg(help="Rank of LoRA adapters, which are merged into the model at the end. 0 tunes all weights."),
+    int, arg(help="Rank of LoRA adapters, which are merged into the model at the end. 0 tunes all weights.")
 ]
 LoraLayers = Annotated[
     int | None,
@@ -296,6 +296,8 @@ class Collecting:
         **settings: Any,
     ) -> Convert:
         """The task data. suits: what they are for. The shares are those where the flags say nothing."""
+        from instructpt.collection.stages import Convert
+
         share, weight = self.unanswerable_share, self.many_pairs_weight
         return Convert(
             name="tasks",
