@@ -209,7 +209,9 @@ class _Text:
         self._expect(first)
         while self.peek() != last:
             yield
-            if self.peek() != last:
+            if self.peek() == ",":
+                self._at += 1
+            elif self.peek() != last:
                 self._expect(",")
         self._at += 1
 

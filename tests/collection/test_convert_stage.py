@@ -15,6 +15,7 @@ from instructpt.collection.stages import Convert
 from instructpt.errors import RecipeError
 from instructpt.executors.make import make
 from instructpt.records import Group, Text
+from instructpt.report.collection import outline
 from instructpt.synthesis.tagging import Tag
 
 ROOT = Path(__file__).parents[1]
@@ -136,3 +137,11 @@ def test_sets_of_the_hub_are_streamed_if_they_are_chosen(tmp_path: Path) -> None
     [group], tally = made(convert, tmp_path / "run")
     assert tally["taken"] == tally["kept"] == 1
     assert [pair.answer for pair in group.shots[0].pairs] == ["40 metres"]
+
+
+def test_the_outline_lists_the_sets_that_are_taken(tmp_path: Path) -> None:
+    def listed(**settings: Any) -> set[str]:
+        return {row[0] for row in outline(stage(**settings), Run(root=str(tmp_path))).rows[:-1]}
+
+    assert "bridges" in listed()
+    assert not listed(suits="reader"), "the catalog calls none of them fit for a reader"
