@@ -64,6 +64,11 @@ def test_lists_and_lines_are_not_run_together() -> None:
         ("In Paris it is a lack of 11-beta-hydroxylase in 3 of them (Hogan et al. 1983).", {"Paris"}),
         ("Thank you, <UNK>. They saw Mrs. Townsend (born in 1901).", {"Townsend", "1901"}),
         ('He said: "Based on this, there were 8 of us or ten, and we had 30 years."', {"30 years"}),
+        (
+            "They say that Marfan syndrome causes it, and that it is not there.",
+            {"Marfan", "Marfan syndrome", "Marfan syndrome causes"},
+        ),
+        ("Of course I'll go, and that is the fact, if I'll be there with Ada.", {"Ada"}),
         ("§ 9-115.11. They left the U.S. for Rome.", {"the U.S.", "U.S.", "Rome"}),
     ],
 )
