@@ -48,7 +48,12 @@ SECURITY = {
 }
 """Sent with everything: should corpus text ever become markup, nothing of it runs, loads or leaves."""
 
-_PAGE = {"/": "index.html", "/viewer.css": "viewer.css", "/viewer.js": "viewer.js"}
+_PAGE = {
+    "/": ("index.html", "text/html"),
+    "/viewer.css": ("viewer.css", "text/css"),
+    "/viewer.js": ("viewer.js", "text/javascript"),
+}
+"""Path -> file and its type: by the machine's own table it may be another, and `nosniff` would then stop the page."""
 LIBRARY = web.AppKey("library", Library)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -109,7 +114,9 @@ def _stranger(request: web.Request, host: str) -> str:
 
 
 async def _page(request: web.Request) -> web.FileResponse:
-    return web.FileResponse(Path(__file__).with_name("static") / _PAGE[request.path])
+    name, kind = _PAGE[request.path]
+    headers = {"Content-Type": f"{kind}; charset=utf-8"}
+    return web.FileResponse(Path(__file__).with_name("static") / name, headers=headers)
 
 
 async def _no_icon(request: web.Request) -> web.Response:

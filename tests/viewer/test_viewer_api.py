@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from mimetypes import MimeTypes
 from pathlib import Path
 from typing import Any
 
@@ -412,6 +413,25 @@ def test_everything_is_sent_under_the_policy_and_nothing_is_taken(groups: Path) 
                 assert response.status == 405
 
     asyncio.run(look())
+
+
+def test_the_page_has_its_types_on_a_machine_whose_table_is_wrong(
+    groups: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = MimeTypes()
+    for ending in (".html", ".css", ".js"):
+        wrong.add_type("text/plain", ending)
+    monkeypatch.setattr("aiohttp.web_fileresponse.CONTENT_TYPES", wrong)
+
+    async def look() -> dict[str, str]:
+        found = {}
+        async with viewed(Library(str(groups))) as url, ClientSession() as session:
+            for path in ("/", "/viewer.css", "/viewer.js"):
+                async with session.get(url + path) as response:
+                    found[path] = response.content_type
+        return found
+
+    assert asyncio.run(look()) == {"/": "text/html", "/viewer.css": "text/css", "/viewer.js": "text/javascript"}
 
 
 def test_a_port_in_use_is_one_line(groups: Path, capsys: pytest.CaptureFixture[str]) -> None:
