@@ -36,7 +36,7 @@ class Convert(Stage[Group]):
 
     takes: ClassVar[str] = "task records"
     makes: ClassVar[str] = "passages"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     is_single = True  # records of one context are gathered across files
 
     files: tuple[str, ...] = ()

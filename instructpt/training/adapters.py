@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _ADAPTER = "default"
 """The adapter's name in the model; peft leaves it out of the names in a file."""
+_OTHER_SUMS = ("use_rslora", "use_dora", "rank_pattern", "alpha_pattern")
+"""Settings of `peft` with which an adapter is not alpha / rank * B A."""
 
 
 def wrap(model: PreTrainedModel, lora: Lora, *, seed: int) -> None:
@@ -117,7 +119,8 @@ def write_adapters(learned: Path, folder: Path, *, base: str, dtype: torch.dtype
     """Write the adapters that `save` wrote to `learned` once more, to be passed on; how many numbers they hold.
 
     base: what whoever loads them is to call the model that they belong to. below: adapters of that base on top of which
-    `learned` was trained; both come out as one. Raises InputError if the two belong to other layers.
+    `learned` was trained; both come out as one. Raises InputError if the two belong to other layers, or `below` is more
+    than plain LoRA.
     """
     config, tensors = orjson.loads((learned / CONFIG).read_bytes()), load_file(learned / WEIGHTS)
     if below is not None:
@@ -134,6 +137,8 @@ def _stacked(
 ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Two adapters of one layer as one of both ranks: B A + B' A' = [B B'] [A; A']."""
     lower, lower_tensors = orjson.loads((below / CONFIG).read_bytes()), load_file(below / WEIGHTS)
+    if others := [name for name in _OTHER_SUMS if lower.get(name)]:
+        raise InputError(f"the adapters in {below} have {', '.join(others)}: leave --adapters-only out")
     if lower_tensors.keys() != tensors.keys():
         raise InputError(
             f"the adapters in {below} belong to other layers than the new ones: give the same --lora-layers"

@@ -194,5 +194,10 @@ def test_adapters_of_other_layers_are_not_put_together(tmp_path):
         adapters.wrap(model, Lora(rank=2, alpha=4, last_layers=layers), seed=0)
         (tmp_path / name).mkdir()
         adapters.save(model, tmp_path / name)
+    above, below = tmp_path / "above", tmp_path / "below"
     with pytest.raises(InputError, match="other layers than the new ones: give the same --lora-layers"):
-        adapters.write_adapters(tmp_path / "above", tmp_path, base="x", dtype=torch.float32, below=tmp_path / "below")
+        adapters.write_adapters(above, tmp_path, base="x", dtype=torch.float32, below=below)
+    config = below / "adapter_config.json"
+    config.write_text(config.read_text().replace('"use_rslora": false', '"use_rslora": true'))
+    with pytest.raises(InputError, match="have use_rslora: leave --adapters-only out"):
+        adapters.write_adapters(above, tmp_path, base="x", dtype=torch.float32, below=below)
