@@ -137,7 +137,7 @@ def show(
 
     Args:
         artifact: folder of an artifact, such as runs/mine/texts.
-        number: how many records.
+        number: how many records; scores are shown in a table, all of them.
         trace: id of a text, group, passage or document: print what it was made from, and how.
     """
     from instructpt.report import lineage

@@ -28,7 +28,7 @@ _EXAMPLE_CHARACTERS = 120
 
 
 def show(path: str, *, number: int, console: Console) -> None:
-    """Print the counts of the artifact in folder `path` and its first `number` records.
+    """Print the counts of the artifact in folder `path` and its first `number` records, or a table of all its scores.
 
     Raises ArtifactError if it is not a finished artifact.
     """
@@ -39,11 +39,10 @@ def show(path: str, *, number: int, console: Console) -> None:
     console.print(f"{found.name}  {found.stage}  {found.num_shards} shards  {summary(found.tally)}", markup=False)
     if found.kind is None:
         raise ArtifactError(f"{path} holds files, not records: look into {path}/00000")
-    records = islice(found.records(found.kind), number)
-    if found.kind is Score:
-        print_table(table(records), console=console)
+    if found.kind is Score:  # all: a part of them would be a table of the first model alone
+        print_table(table(found.records(Score)), console=console)
         return
-    for record in records:
+    for record in islice(found.records(found.kind), number):
         console.print(Rule(printable(getattr(record, "id", ""))))
         console.print(Line(printable("\n".join(_lines(record)))))
 

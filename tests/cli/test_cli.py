@@ -7,11 +7,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from conftest import corpus_rows, write_corpus
+from written_artifact import write_artifact
 
 from instructpt.cli.commands import COMMANDS, main
 from instructpt.errors import InputError, RecipeError
 from instructpt.recipes import RECIPES, open_recipe
 from instructpt.recipes.flags import Asking, Reading
+from instructpt.records import Score
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,6 +104,16 @@ def test_show_prints_records_and_obeys_no_control_codes(tmp_path: Path, capsys: 
     assert "\u202e" not in shown
     assert main(["show", str(out / "groups"), "1"]) == 0
     assert "Q: " in capsys.readouterr().out
+
+
+def test_show_prints_the_scores_of_every_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = ("f1", "exact_match", "containment", "bits_per_byte")
+    scores = [Score("exam", metric, 0.25, 0.01, 72, model) for model in ("before", "after") for metric in metrics]
+    assert main(["show", str(write_artifact(tmp_path / "scores", Score, [scores]))]) == 0
+    shown = capsys.readouterr().out.split("\n")
+    assert shown[1].split() == ["task", "metric", "before", "after", "items"]
+    assert [line.split()[1] for line in shown[2:6]] == list(metrics)
+    assert all(line.count("0.2500") == 2 for line in shown[2:6])
 
 
 def test_a_recipe_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
