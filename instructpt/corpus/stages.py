@@ -18,7 +18,7 @@ from instructpt.artifacts.tally import NOT_READ
 from instructpt.corpus import duplicates, readers, splitting
 from instructpt.corpus.filters import Thresholds, first_reason
 from instructpt.engines.models import Model, description_folder, model_sources
-from instructpt.errors import RecipeError
+from instructpt.errors import NothingMadeError, RecipeError
 from instructpt.records import Document, Reject, Text
 from instructpt.seeds import digest
 from instructpt.words import vocabulary
@@ -199,6 +199,8 @@ class Portion(Stage[Document]):
     draw: str
     """Names the draw: portions of different draws have nothing to do with each other."""
     seed: int = 0
+    if_empty: str = field(default="", compare=False, metadata={"note": True})
+    """What to do where none is drawn, which ends the run then; "" where that may be."""
 
     def __post_init__(self) -> None:
         """Raises RecipeError for bounds that hold nothing."""
@@ -213,6 +215,14 @@ class Portion(Stage[Document]):
                 yield document
             else:
                 run.tally.drop("other_portion")
+
+    def join(self, run: Run, path: Path) -> bool:
+        """Makes nothing. Raises NothingMadeError where no document is drawn and one is needed."""
+        shards = range(self.num_shards(run))
+        if self.if_empty and not any(run.num_made(self, index) for index in shards):
+            total = sum(run.num_made(self.documents, index) for index in shards)
+            raise NothingMadeError(f"{self.name} has none of {total:,} documents: {self.if_empty}")
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -254,6 +254,8 @@ class Compare(Stage[Any]):
     is_summary = True
     is_single = True
 
+    measured_on: tuple[Stage[Any], ...] = field(default=(), metadata={"later": True})
+    """What the models are measured on, made before any is trained: that there is too little of it is told first."""
     cells: tuple[Cell, ...]
 
     def __post_init__(self) -> None:

@@ -59,8 +59,9 @@ def make(target: Stage[Any], run: Run) -> int:
             else:
                 try:
                     _make_one(stage, run, is_last=stage is stages[-1])
-                except UserError:
-                    _set_free([*made, *([] if _holds_work(stage, run) else [stage])], run)
+                except UserError as error:
+                    is_kept = _holds_work(stage, run) and not isinstance(error, NothingMadeError)
+                    _set_free([*made, *([] if is_kept else [stage])], run)
                     raise
                 made.append(stage)
             if is_finished(stage, run) and (loss := nothing_left(stage, _tally(stage, run))):

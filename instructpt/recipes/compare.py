@@ -210,6 +210,7 @@ def compare(
     )
     return Compare(
         name="comparison",
+        measured_on=tuple(stage for stage in (held_out, measuring.unseen, exam) if stage is not None),
         cells=cells(
             experiment,
             arms,
@@ -266,8 +267,10 @@ def _held_out(
         return documents, Read(name="held-out", files=scoring.held_out, text_field=reading.text_field)
     if not 0 < share < 1:
         raise RecipeError(f"held_out_share is {share:g}: give more than 0, less than 1, or files with --held-out")
-    unseen = Portion(name="held-out", documents=documents, stop=share, draw="held out", seed=seed)
-    return Portion(name="training", documents=documents, start=share, draw="held out", seed=seed), unseen
+    advice = f"--held-out-share is {share:g}, give a {{}} one, or files of other documents with --held-out"
+    draw: dict[str, Any] = {"documents": documents, "draw": "held out", "seed": seed}
+    unseen = Portion(name="held-out", stop=share, if_empty=advice.format("larger"), **draw)
+    return Portion(name="training", start=share, if_empty=advice.format("smaller"), **draw), unseen
 
 
 def _unseen_contexts(number: int | None, *, recipe: str) -> int:

@@ -22,7 +22,9 @@ STAGE = "Compare"
 
 def without_runs(artifacts: Mapping[str, Artifact]) -> dict[str, Artifact]:
     """The artifacts but for the training runs and scores that a comparison sums up."""
-    inside = {name for artifact in artifacts.values() if artifact.stage == STAGE for name in artifact.inputs}
+    cells = [cell for found in artifacts.values() if found.stage == STAGE for cell in found.settings["cells"]]
+    parts = [part for cell in cells for part in (cell["model"], *cell["results"]) if not isinstance(part, str)]
+    inside = {part["artifact"] for part in parts}
     return {name: artifact for name, artifact in artifacts.items() if name not in inside}
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from instructpt.artifacts import tree
 from instructpt.assembly.stages import Pack
-from instructpt.errors import RecipeError
+from instructpt.errors import InputError, NothingMadeError, RecipeError
 from instructpt.evaluation.comparison import verdict
 from instructpt.evaluation.held_back import HeldBack, Remainder
 from instructpt.evaluation.questioning import Examine
@@ -166,6 +166,26 @@ def test_a_mistake_in_a_comparison_is_told_before_any_work(
 ) -> None:
     with pytest.raises(RecipeError, match=message):
         compared(corpus, **settings)
+
+
+def test_that_nothing_is_held_out_is_told_before_any_training(corpus: str, tmp_path: Path) -> None:
+    """The draw of a small share of few documents may be empty; so may what is left of a large one."""
+    for share, empty, advice in ((0.001, "held-out", "larger"), (0.999, "training", "smaller")):
+        told = rf"{empty} has none of 30 documents: --held-out-share is {share}, give a {advice} one, or .* --held-out$"
+        for _ in range(2):  # the second says it again
+            with pytest.raises(NothingMadeError, match=told):
+                make(compared(corpus, limit=30, held_out_share=share), run(tmp_path))
+        assert not list(tmp_path.glob("*-seed*"))
+    held_out, *_ = compared(corpus, limit=30, held_out_share=0.2).measured_on
+    assert make(held_out, run(tmp_path)) > 0, "the same folder takes another share"
+
+
+def test_that_an_exam_is_too_short_is_told_before_any_training(corpus: str, tmp_path: Path) -> None:
+    row = {"passage_id": "doc-1", "question": "How long is bridge 1?", "answers": ["212"]}
+    asked = str(write_corpus(tmp_path / "asked.jsonl", [row]))
+    with pytest.raises(InputError, match="an interval needs at least 20 passages"):
+        make(compared(corpus, questions=(asked,)), run(tmp_path / "out"))
+    assert not list((tmp_path / "out").glob("*-seed*"))
 
 
 def test_arms_of_a_domain_are_arms(corpus: str, small_model: str) -> None:
