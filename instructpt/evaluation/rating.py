@@ -18,6 +18,7 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from instructpt.evaluation.aggregates import AGGREGATES
 from instructpt.evaluation.bootstrap import DIGITS, Measure, scores
@@ -32,6 +33,9 @@ RESAMPLES = 200
 
 CLEAN, OVERLAPPING = "/clean", "/overlapping"
 """Ends of the names of metrics over items that do not, and that do, stand in the training text."""
+UNNAMED, NAMED = "/unnamed_by_", "/named_by_"
+"""What stands before an arm's name in a metric over an exam's questions that none, and that some, of its pairs names
+(`naming`)."""
 FROM = "/from_"
 """What stands before a model's name in a metric that is the difference from it."""
 
@@ -69,28 +73,23 @@ def rate(
 
 def rate_apart(
     items: Sequence[Item],
-    is_overlapping: Callable[[Item], bool],
+    is_inside: Callable[[Item], bool],
     *,
-    task: str,
-    model_name: str,
-    score: str | None = None,
-    draws_places: bool = False,
-    seed: int = 0,
+    ends: tuple[str, str] = (CLEAN, OVERLAPPING),
+    **settings: Any,
 ) -> list[Score]:
-    """The scores of all items; then, as `acc/clean` and `acc/overlapping`, those of items without and with overlap.
+    """The scores of the items outside a part of them, then of those inside: `acc/clean`, `acc/overlapping`.
 
-    is_overlapping: whether an item's text stands in the training text. If none does, clean items are all items; if all
-    do, there are no scores of clean ones.
+    ends: what the names of metrics outside and inside end with.
+    settings: as for `rate`. A side without items has no scores.
     """
-    parts = {
-        "": items,
-        CLEAN: [item for item in items if not is_overlapping(item)],
-        OVERLAPPING: [item for item in items if is_overlapping(item)],
-    }
+    sides: tuple[list[Item], list[Item]] = ([], [])
+    for item in items:
+        sides[is_inside(item)].append(item)
     return [
-        Score(task, f"{each.metric}{suffix}", each.value, each.stderr, each.count, model_name)
-        for suffix, members in parts.items()
-        for each in rate(members, task=task, model_name=model_name, score=score, draws_places=draws_places, seed=seed)
+        replace(each, metric=f"{each.metric}{end}")
+        for end, members in zip(ends, sides, strict=True)
+        for each in rate(members, **settings)
     ]
 
 

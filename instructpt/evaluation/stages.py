@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
@@ -96,6 +96,9 @@ class Rate(Stage[Score]):
     overlaps: tuple[Stage[Match], ...] = field(default=(), metadata={"later": True})
     """Where test items stand in the training texts; scores then come again without those items and of those alone, as
     `acc/clean` and `acc/overlapping`."""
+    named_by: tuple[tuple[str, Stage[Match]], ...] = field(default=(), metadata={"later": True})
+    """Of an exam: which questions an arm's pairs name (`naming`), by the arm. Scores of the closed book come again for
+    the questions that they name and for the others, as `f1/named_by_instruct` and `f1/unnamed_by_instruct`."""
     seed: int = 0
     model_name: str = field(default="", metadata={"later": True})
     """What the scores call the model; its own name, without it."""
@@ -105,13 +108,15 @@ class Rate(Stage[Score]):
     def shard(self, index: int, run: Run) -> Iterator[Score]:
         """The scores of each task, then their average."""
         from instructpt.evaluation.benchmarks import TASKS, metadata
-        from instructpt.evaluation.rating import average, rate, rate_apart, rate_differences
+        from instructpt.evaluation.exam import CLOSED_BOOK
+        from instructpt.evaluation.rating import NAMED, UNNAMED, average, rate, rate_apart, rate_differences
 
         by_task: dict[str, list[Item]] = {}
         for item in run.take(self.items):
             run.tally.keep()
             by_task.setdefault(item.task, []).append(item)
-        overlapping = self._overlapping(run)
+        overlapping = self._inside(self.overlaps, run)
+        named = {arm: self._inside((stage,), run) for arm, stage in self.named_by}
         found: list[Score] = []
         for task, items in by_task.items():
             settings: dict[str, Any] = {
@@ -121,11 +126,15 @@ class Rate(Stage[Score]):
                 "draws_places": isinstance(self.items, Examine),
                 "seed": self.seed,
             }
+            found += rate(items, **settings)
             if self.overlaps:
                 run.tally.count(f"overlapping/{task}", sum(map(overlapping, items)))
                 found += rate_apart(items, overlapping, **settings)
-            else:
-                found += rate(items, **settings)
+            for arm, is_named in named.items() if task.startswith(CLOSED_BOOK) else ():
+                num_named = sum(map(is_named, items))
+                run.tally.count(f"named_by_{arm}/{task}", num_named)
+                if 0 < num_named < len(items):
+                    found += rate_apart(items, is_named, ends=(UNNAMED + arm, NAMED + arm), **settings)
             if self.against is not None:
                 found += rate_differences(
                     items,
@@ -143,10 +152,10 @@ class Rate(Stage[Score]):
     def _called(self) -> str:
         return self.model_name or model_name(self.items.model)
 
-    def _overlapping(self, run: Run) -> Callable[[Item], bool]:
-        """Whether an item stands in the training texts: its row of the task's file, or its number in an exam."""
+    def _inside(self, matches: Sequence[Stage[Match]], run: Run) -> Callable[[Item], bool]:
+        """Whether there is a match of an item: of its row of the task's file, or of its number in an exam."""
         found: dict[str, set[int]] = {}
-        for stage in self.overlaps:
+        for stage in matches:
             for match in run.records(stage):
                 found.setdefault(match.task, set()).update(match.places)
         if isinstance(self.items, Examine):

@@ -37,6 +37,7 @@ from instructpt.engines.models import Model
 from instructpt.errors import RecipeError
 from instructpt.evaluation.exam import Questions
 from instructpt.evaluation.held_back import HeldBack, Remainder
+from instructpt.evaluation.naming import Named
 from instructpt.mining.stages import Mine
 from instructpt.recipes import flags
 from instructpt.recipes.budgets import TrainingBudget
@@ -208,6 +209,17 @@ class Experiment(ABC):
             return None
         pairs = self._groups(ARMS["instruct"], self.share)
         return HeldBack(name="exam", groups=pairs, per_passage=per_passage, control_share=0.0, seed=self.seed)
+
+    def named_by(self, arms: Iterable[str]) -> tuple[tuple[str, Named], ...]:
+        """Which questions of the exam each set of pairs names, by the first arm that is trained on it."""
+        if (exam := self.exam) is None:
+            return ()
+        found: dict[Stage[Group], str] = {}
+        for name in arms:
+            arm = ARMS[name]
+            if arm.pairs != "none" and arm.has_augmented:
+                found.setdefault(self._trained_on(arm, arm.share or self.share), name)
+        return tuple((name, Named(name=f"{name}-names", groups=groups, exam=exam)) for groups, name in found.items())
 
     def _in_forms(self, arm: Arm) -> Iterator[tuple[str, Stage[Text], float]]:
         """Name, texts and share of the tokens of what arm forms is trained on. Raises RecipeError without forms."""

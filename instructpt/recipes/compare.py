@@ -26,6 +26,7 @@ from instructpt.errors import RecipeError
 from instructpt.evaluation.drawing import Draw
 from instructpt.evaluation.exam import Questions
 from instructpt.evaluation.held_back import HeldBack
+from instructpt.evaluation.naming import Named
 from instructpt.evaluation.overlap import Overlap
 from instructpt.evaluation.questioning import Answering, Examine
 from instructpt.evaluation.stages import Cell, Compare, Evaluate, HeldOut, Rate
@@ -87,6 +88,8 @@ class Measuring:
     """Contexts of task sets that no arm is trained on, with their questions."""
     exam: Stage[Group] | None = None
     """Closed-book questions on documents of the corpus."""
+    named_by: tuple[tuple[str, Named], ...] = ()
+    """Which of them an arm's pairs name."""
 
     def results(self, model: Model, name: str, mixture: Sequence[Source] = ()) -> tuple[Stage[Score], ...]:
         """The scores of one model. mixture: what it was trained on."""
@@ -110,7 +113,9 @@ class Measuring:
             examined = Examine(name=f"{name}-exam-items", model=model, exam=self.exam)
             texts = [source.rows.texts for source in mixture]
             seen = tuple(Overlap(name=f"{part.name}-questions", texts=part, against=self.exam) for part in texts)
-            found.append(Rate(name=f"{name}-exam", items=examined, overlaps=seen, model_name=name))
+            found.append(
+                Rate(name=f"{name}-exam", items=examined, overlaps=seen, named_by=self.named_by, model_name=name)
+            )
         return tuple(found)
 
 
@@ -196,6 +201,7 @@ def compare(
         row_tokens=row_tokens,
         unseen=unseen_exam(tasks_data, num_contexts=unseen_contexts, seed=seed) if unseen_contexts else None,
         exam=exam,
+        named_by=experiment.named_by(arms),
     )
     tuning = Tuning(
         texts=tuning_texts(tasks=tasks_data, sets=collection.sets, language=language, seed=seed),

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import orjson
 
 from instructpt.artifacts import Table
-from instructpt.evaluation.rating import BITS, CLEAN, FROM, OVERLAPPING
+from instructpt.evaluation.rating import BITS, CLEAN, FROM, NAMED, OVERLAPPING, UNNAMED
 from instructpt.records import Score
 from instructpt.report.artifacts import Artifact
 from instructpt.report.tables import number
@@ -43,7 +43,8 @@ def found_scores(artifacts: Mapping[str, Artifact]) -> list[Score]:
 
 def whole(scores: Iterable[Score]) -> list[Score]:
     """Those of one model over all items of their task."""
-    return [score for score in scores if not score.metric.endswith((CLEAN, OVERLAPPING)) and FROM not in score.metric]
+    parts = (CLEAN, OVERLAPPING, NAMED, UNNAMED, FROM)
+    return [score for score in scores if not any(part in score.metric for part in parts)]
 
 
 def differences(scores: Iterable[Score]) -> list[Score]:

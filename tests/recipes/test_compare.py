@@ -15,6 +15,7 @@ from instructpt.assembly.stages import Pack
 from instructpt.errors import InputError, NothingMadeError, RecipeError
 from instructpt.evaluation.comparison import verdict
 from instructpt.evaluation.held_back import HeldBack, Remainder
+from instructpt.evaluation.naming import Named
 from instructpt.evaluation.questioning import Examine
 from instructpt.executors.make import make
 from instructpt.recipes.arms import DOMAIN_ARMS, check_arms
@@ -214,8 +215,11 @@ def test_what_people_wrote_is_an_arm_and_the_base_a_row_of_its_own(
 ) -> None:
     """A file of questions for the exam, one of pairs to train on; what both hold is asked and not trained on."""
     asked, gold = (
-        [{"passage_id": f"doc-{i}", "question": f"{question} {i}?", "answers": ["212"]} for i in range(26)]
-        for question in ("How long is bridge", "How many metres has bridge")
+        [{"passage_id": f"doc-{i}", "question": f"{question} {i}?", "answers": [answer(i)]} for i in range(26)]
+        for question, answer in (
+            ("How long is bridge", lambda i: "212"),
+            ("How many metres has bridge", lambda i: "It has 212 metres" if i % 2 else "many"),
+        )
     )
     files = [
         str(write_corpus(tmp_path / f"{name}.jsonl", rows)) for name, rows in (("asked", asked), ("gold", asked + gold))
@@ -237,6 +241,13 @@ def test_what_people_wrote_is_an_arm_and_the_base_a_row_of_its_own(
     assert found.arms == ("raw", "gold", "before")
     bits = next(m for m in found.measures if (m.task, m.metric) == ("closed_book", "bits_per_byte"))
     assert set(bits.differences) == {"gold", "before"}
+    for part in ("named_by_gold", "unnamed_by_gold"):  # for every arm, so that differences are of the same questions
+        f1 = next(m for m in found.measures if (m.task, m.metric) == ("closed_book", f"f1/{part}"))
+        assert (set(f1.arms), set(f1.differences)) == ({"raw", "gold", "before"}, {"gold", "before"})
+    (named,) = stages_of(stage, Named)
+    matches = list(run(tmp_path / "out").records(named))
+    assert {(match.item, match.text.partition("\n")[2]) for match in matches} == {("212", "It has 212 metres")}
+    assert all(int(match.id.removeprefix("doc-")) % 2 for match in matches)
     (groups,) = stages_of(stage, Remainder)
     questions = [pair.question for g in run(tmp_path / "out").records(groups) for pair in g.shots[0].pairs]
     assert questions
