@@ -37,8 +37,8 @@ _BLOCK_BYTES = 4096
 
 AUTO = "auto"
 """The dialect that the model's own folder names; `tags` where it names none."""
-SHIPPED = "shipped:synthesizer"
-"""The small synthesizer that comes with the package."""
+SHIPPED, SHIPPED_READER = "shipped:synthesizer", "shipped:reader"
+"""The small models that come with the package: one writes pairs, the other answers their questions again."""
 
 
 DESCRIPTION = ("config.json", "generation_config.json", "tokenizer*.json", "chat_template.jinja", "synthesizer.json")

@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 
 from instructpt.artifacts import Stage
 from instructpt.artifacts.storage import Folder
-from instructpt.engines.models import AUTO, DESCRIPTION, read_prompting
+from instructpt.engines.models import AUTO, DESCRIPTION, SHIPPED_READER, read_prompting
 from instructpt.evaluation.stored import stored
 from instructpt.models.folders import is_local, local_folder
 from instructpt.records import Group
@@ -27,7 +27,7 @@ def verify(
     *,
     checks: tuple[str, ...] | None = None,
     synthesizer: str | None = None,
-    consistency: str | None = None,
+    consistency: tuple[str, ...] | None = None,
     min_f1: float = MIN_F1,
     dialect: str = AUTO,
     judge: str | None = None,
@@ -43,8 +43,8 @@ def verify(
             grounded only if the synthesizer says in which categories answers are spans of the passage.
         synthesizer: The model that wrote the pairs. Its synthesizer.json says in which categories answers are spans.
             By default the one in the artifact's recipe, if its folder is on this machine; "" for none.
-        consistency: A model that answers each question again, such as shipped:reader (a folder, a Hub id or
-            remote:NAME). Pairs whose answers differ are left out.
+        consistency: Ask each question again and leave out pairs that get another answer. Without a value the reader that
+            ships is asked; or name a model: a folder, a Hub id or remote:NAME. Each of several must agree.
         min_f1: Two answers agree if they share this much of their words (F1).
         dialect: How the --consistency model is asked. auto takes what its synthesizer.json says, else tags.
         judge: URL of an OpenAI-compatible server (http://localhost:8000/v1) with a model that scores each pair, or
@@ -59,8 +59,10 @@ def verify(
     writer = _writer(Folder.at(artifact)) if synthesizer is None else synthesizer or None
     chosen = checks if checks is not None else tuple(c for c in VERIFY_CHECKS if c != "grounded" or writer is not None)
     found = Verify(name="checked", groups=found, checks=chosen, synthesizer=writer)
-    if consistency:
-        found = Consistency(name="consistent", groups=found, model=consistency, min_f1=min_f1, dialect=dialect)
+    if consistency is not None:
+        for number, model in enumerate(consistency or (SHIPPED_READER,), 1):
+            name = "consistent" if number == 1 else f"consistent-{number}"
+            found = Consistency(name=name, groups=found, model=model, min_f1=min_f1, dialect=dialect)
     if judge:
         found = Judged(name="judged", groups=found, url=judge, model=judge_model, rubric=rubric, min_score=min_score)
     return found

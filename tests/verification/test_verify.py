@@ -183,7 +183,7 @@ def asking(root: Path, asked: list[str], **changes: Any) -> Run:
 def test_a_second_answer_that_differs_is_a_reason_and_none_is_not(
     corpus: Path, tmp_path: Path, vocabulary_folder: Path
 ) -> None:
-    stage = verify(str(corpus), checks=("empty",), consistency=str(vocabulary_folder), dialect="tags")
+    stage = verify(str(corpus), checks=("empty",), consistency=(str(vocabulary_folder),), dialect="tags")
     asked: list[str] = []
     make(stage, asking(tmp_path, asked))
     found = load_one(str(tmp_path / "consistent"))
@@ -205,8 +205,21 @@ def test_a_second_answer_that_differs_is_a_reason_and_none_is_not(
     assert all(BRIDGE in prompt or MILL in prompt for prompt in asked)
 
 
+def test_the_reader_that_ships_is_asked_unless_models_are_named_and_all_of_these_must_agree(
+    corpus: Path, vocabulary_folder: Path
+) -> None:
+    shipped = verify(str(corpus), consistency=())
+    assert isinstance(shipped, Consistency)
+    assert shipped.model == "shipped:reader"
+    second = verify(str(corpus), consistency=(str(vocabulary_folder), "remote:reader"))
+    assert isinstance(second, Consistency)
+    assert isinstance(second.groups, Consistency)
+    assert [one.model for one in (second.groups, second)] == [str(vocabulary_folder), "remote:reader"]
+    assert not isinstance(verify(str(corpus)), Consistency)
+
+
 def test_an_interrupted_run_asks_for_the_rest_alone(corpus: Path, tmp_path: Path, vocabulary_folder: Path) -> None:
-    stage = verify(str(corpus), checks=("empty",), consistency=str(vocabulary_folder), dialect="tags")
+    stage = verify(str(corpus), checks=("empty",), consistency=(str(vocabulary_folder),), dialect="tags")
     first: list[str] = []
     with pytest.raises(EngineGoneError):
         make(stage, asking(tmp_path, first, breaks_after=3))
