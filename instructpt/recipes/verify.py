@@ -43,8 +43,8 @@ def verify(
             grounded only if the synthesizer says in which categories answers are spans of the passage.
         synthesizer: The model that wrote the pairs. Its synthesizer.json says in which categories answers are spans.
             By default the one in the artifact's recipe, if its folder is on this machine; "" for none.
-        consistency: Ask each question again and leave out pairs that get another answer. Without a value the reader that
-            ships is asked; or name a model: a folder, a Hub id or remote:NAME. Each of several must agree.
+        consistency: Ask each question again and leave out pairs that get another answer. Without a value the reader
+            that ships is asked; or name a model: a folder, a Hub id or remote:NAME. Each of several must agree.
         min_f1: Two answers agree if they share this much of their words (F1).
         dialect: How the --consistency model is asked. auto takes what its synthesizer.json says, else tags.
         judge: URL of an OpenAI-compatible server (http://localhost:8000/v1) with a model that scores each pair, or

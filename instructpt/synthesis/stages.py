@@ -6,7 +6,7 @@ import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from instructpt.artifacts import Run, Stage, Table, is_finished
 from instructpt.artifacts.pair_counts import count_pairs
@@ -51,6 +51,8 @@ def _check(stage: Synthesize | Write, run: Run) -> None:
 @dataclass(frozen=True, kw_only=True)
 class Synthesize(ModelStage):
     """Pairs for every passage, written by a model in chains of several shots (paper, section 2)."""
+
+    version: ClassVar[int] = 3
 
     passages: Stage[Document]
     model: Model

@@ -24,7 +24,7 @@ class Verify(Stage[Group]):
     earlier one had failed before), and how many were left out for each reason ("left_out/REASON").
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     takes: ClassVar[str] = "passages"
     makes: ClassVar[str] = "passages"
 

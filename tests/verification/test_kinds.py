@@ -14,6 +14,7 @@ GERMAN = Passage(Document("2", "Die Brücke wurde von der Stadt gebaut, als der 
 WRONG = [
     ("When was the bridge built?", "Ada Brekke"),
     ("In what year did it sink?", "the western pillar"),
+    ("In what year did it sink?", "17th"),
     ("How many pillars sank?", "the western"),
     ("How much did the repair cost?", "the county"),
     ("By whom was it built?", "1887"),
@@ -24,6 +25,10 @@ FINE = [
     ("When was it built?", "1887"),
     ("When the bridge sank, who paid for it?", "the county"),
     ("When did it sink?", "before the war"),
+    ("When did it sink?", "the 17th"),
+    ("What year did it sink?", "27 BC"),
+    ("What year did it sink?", "the summer of '87"),
+    ("In which year did it sink?", "the year of the flood"),
     ("How many pillars sank?", "both"),
     ("How many pillars stood?", "zero"),
     ("How much slower was it?", "twice"),

@@ -23,6 +23,8 @@ MAX_WORDS = 10
 
 _ASIDE = r"^(?:(?:in|on|at|during|by|since|until|from|of|to|for|with|about|under|after|before)\s+)?"
 _TIME = re.compile(rf"{_ASIDE}(?:when\b|(?:what|which) (?:year|date|month|day|decade|century)\b)", re.IGNORECASE)
+_YEAR = re.compile(rf"{_ASIDE}(?:what|which) year\b", re.IGNORECASE)
+_YEAR_NUMBER = re.compile(r"\d{3}|['’]\d\d\b|\d+ ?(?:b\.?c|a\.?d|c\.?e)", re.IGNORECASE)
 _NUMBER = re.compile(
     rf"{_ASIDE}(?:how many|how much|how old|how tall|what percent(?:age)?|what (?:number|amount) of)\b", re.IGNORECASE
 )
@@ -58,7 +60,9 @@ def wrong_kind_of_answer(pair: Pair, passage: Passage) -> str | None:
         return None
     question, answer = pair.question.strip(), pair.answer
     has_number = any(map(str.isdigit, answer)) or all_readings(answer)
-    if asked := _TIME.search(question):
+    if _YEAR.search(question) and any(map(str.isdigit, answer)):
+        is_wrong = not _YEAR_NUMBER.search(answer)
+    elif asked := _TIME.search(question):
         is_wrong = not (has_number or _TIME_WORD.search(answer) or _ASKS_AGAIN.search(question, asked.end()))
     elif _NUMBER.search(question):
         is_wrong = not (has_number or _AMOUNT_WORD.search(answer))
