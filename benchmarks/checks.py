@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 from benchmarks.spoiling import EASY, WAYS
 from instructpt.artifacts import Run, Stage
-from instructpt.artifacts.pair_counts import count_pairs
+from instructpt.artifacts.tally import count_pairs
 from instructpt.collection.stages import Convert
 from instructpt.executors.make import make
 from instructpt.records import Document, Group, Pair, Score, Shot

@@ -14,10 +14,9 @@ import orjson
 from instructpt.artifacts.budget import Budget
 from instructpt.artifacts.identity import fingerprint
 from instructpt.artifacts.locking import alone
-from instructpt.artifacts.news import Progress
 from instructpt.artifacts.stage import R_co, Stage, num_units
 from instructpt.artifacts.storage import Folder, damage_named, read_shard, refusals_named
-from instructpt.artifacts.tally import Tally
+from instructpt.artifacts.tally import Progress, Tally
 from instructpt.errors import ArtifactError
 from instructpt.seeds import digest
 

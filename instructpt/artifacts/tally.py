@@ -1,10 +1,15 @@
-"""Counts: what went into a shard, what came out, what was left out and why. A shard's tally must add up."""
+"""Counts: what went into a shard, what came out, what was left out and why. A shard's tally must add up.
+
+What a run tells while it works goes through `Progress`; the room `progress` shows it to people and machines.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from instructpt.records import Group
 
 SAMPLES_PER_REASON = 3
 SAMPLE_CHARACTERS = 300
@@ -76,3 +81,59 @@ class Tally:
     def from_row(row: Mapping[str, Any]) -> Tally:
         """The tally that `to_row` made `row` from."""
         return Tally(**row)
+
+
+def count_left_out(before: Group, after: Group, tally: Tally) -> None:
+    """Count the pairs that a check saw, and those that it left out by reason: the rejects that came to be."""
+    for old, new in zip(before.shots, after.shots, strict=True):
+        tally.count("checked", len(old.pairs))
+        for reject in new.rejects[len(old.rejects) :]:
+            tally.count(f"left_out/{reject.reason}")
+            tally.show(f"left_out/{reject.reason}", reject.text)
+
+
+def count_pairs(group: Group, tally: Tally) -> Group:
+    """Count a group's pairs by kind, its writings by form, and its rejects by reason; the group itself."""
+    for shot in group.shots:
+        tally.count("pairs", len(shot.pairs))
+        tally.count("passages_with_pairs", bool(shot.pairs))
+        tally.count(f"pairs_per_passage/{len(shot.pairs)}")
+        for pair in shot.pairs:
+            answer = "choice" if pair.options else "free"
+            tally.count(f"format/{answer}{'' if pair.rationale is None else ' + rationale'}")
+            if pair.category:
+                tally.count(f"category/{pair.category}")
+        for writing in shot.writings:
+            tally.count("writings")
+            tally.count(f"writings/{writing.form}")
+        if shot.writings and not shot.pairs:
+            tally.count("passages_with_writings_alone")
+        for reject in shot.rejects:
+            tally.count(f"rejects/{reject.reason}")
+            tally.show(f"rejects/{reject.reason}", reject.text or shot.document.text)
+    return group
+
+
+class Progress:
+    """Told by the artifact layer and by long stages how things go. Any method may be called from any thread.
+
+    This one keeps it to itself.
+    """
+
+    def plan(self, names: Sequence[str]) -> None:
+        """The stages to come, in order."""
+
+    def found(self, name: str, tally: Tally) -> None:
+        """An artifact was finished before; nothing is done."""
+
+    def started(self, name: str, num_shards: int, num_sealed: int) -> None:
+        """Work on a stage begins, some of its shards being there already."""
+
+    def news(self, name: str, counts: Mapping[str, object]) -> None:
+        """How the open shards of a stage stand, all together: passages, tokens, loss..."""
+
+    def sealed(self, name: str, tally: Tally) -> None:
+        """A shard is finished."""
+
+    def finished(self, name: str, tally: Tally) -> None:
+        """An artifact is finished."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from instructpt import __version__, devices
-from instructpt.cli import ranges
+from instructpt.cli import flags
 from instructpt.cli.flags import Where, parse, run_of
 from instructpt.errors import InputError, InstructptError, RecipeError
 from instructpt.files.streams import escaped
@@ -118,9 +118,9 @@ def run(words: list[str]) -> None:
 
 def plan(words: list[str]) -> None:
     """Print what a recipe would do, which artifacts are there and which are missing; do nothing."""
-    from instructpt.artifacts.news import Progress
+    from instructpt.artifacts.tally import Progress
     from instructpt.cli.flags import Planned, parse_words
-    from instructpt.cli.plan import print_plan
+    from instructpt.cli.results import print_plan
     from instructpt.recipes import open_recipe
     from instructpt.report.estimate import Wishes
 
@@ -143,7 +143,7 @@ def show(
     from instructpt.report import lineage
     from instructpt.report.show import show as show_artifact
 
-    ranges.check({"number": number})
+    flags.check({"number": number})
     console = _console(error=False)
     if trace is None:
         show_artifact(artifact, number=number, console=console)
@@ -165,7 +165,7 @@ def sheet(artifact: tyro.conf.Positional[str], /, *, out: str, pairs: int = 150,
     """
     from instructpt.report.sheet import write_sheet
 
-    ranges.check({"pairs": pairs})
+    flags.check({"pairs": pairs})
     num_drawn = write_sheet(artifact, Path(out), pairs=pairs, seed=seed)
     print(f"{num_drawn:,} pairs: {out}")
     print(f"Write right, wrong or unclear into the second column, then: instructpt verdicts {out}")
@@ -186,7 +186,7 @@ def verdicts(sheet: tyro.conf.Positional[str], /) -> None:
 
 def view(words: list[str]) -> None:
     """Look at an artifact in a browser, until Ctrl-C: instructpt view ARTIFACT."""
-    from instructpt.viewer.command import view_until_stopped
+    from instructpt.viewer.server import view_until_stopped
 
     tyro.cli(view_until_stopped, args=words, prog="instructpt view")
 
@@ -298,8 +298,8 @@ def _make(stage: Stage[Any], where: Where, *, title: str) -> None:
     """Make the stage, then the report over it, unless all was there already."""
     from instructpt.artifacts import is_finished
     from instructpt.artifacts.locking import parse_partition
-    from instructpt.artifacts.news import Progress
     from instructpt.artifacts.storage import Folder
+    from instructpt.artifacts.tally import Progress
     from instructpt.cli.results import say_what_is_left, write_report
     from instructpt.executors.make import make, still_missing
     from instructpt.progress.panel import shown

@@ -25,10 +25,9 @@ from typing import Any, ClassVar
 
 from instructpt import files
 from instructpt.artifacts import Run, Stage
-from instructpt.artifacts.pair_counts import count_pairs
+from instructpt.artifacts.tally import count_pairs
 from instructpt.collection import catalog
-from instructpt.collection.neutral import TaskRecord, parse, reject, rows
-from instructpt.collection.task_pairs import pair_of
+from instructpt.collection.neutral import TaskRecord, pair_of, parse, reject, rows
 from instructpt.errors import InputError, RecipeError
 from instructpt.files import File
 from instructpt.records import Document, Group, Pair, Reject, Shot

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from instructpt.artifacts import Run, Stage
-from instructpt.artifacts.pair_counts import count_pairs
+from instructpt.artifacts.tally import count_pairs
 from instructpt.corpus import readers
 from instructpt.corpus.testitems import file_rows
 from instructpt.errors import InputError

@@ -22,11 +22,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from instructpt.collection.catalog import Answers
 from instructpt.collection.neutral import TaskRecord
+from instructpt.records import Group, Shot, Text
 from instructpt.words import overlap
+from instructpt.words.vocabulary import Vocabulary
 
 MIN_TABLE_LINES = 3
 MIN_FREE_SHARE = 0.5
@@ -142,3 +145,44 @@ def _names_missing(question: str, windows: Sequence[Sequence[str]], place: int) 
     """Whether a name in the question stands in another window, and not in this one."""
     names = {word for name in _NAME.findall(question) for word in overlap.words(name)}
     return any(name not in windows[place] and any(name in window for window in windows) for name in names)
+
+
+@dataclass(frozen=True, slots=True)
+class LengthLimits:
+    """Two limits and the measures they are counted in. Made by `in_characters` or `in_tokens`."""
+
+    context: int
+    """Of a context alone."""
+    shot: int
+    """Of a context with its pairs."""
+    lengths: Callable[[Sequence[str]], list[int]]
+    """Of plain texts."""
+    costs: Callable[[Sequence[Shot]], list[int]]
+    """Of shots."""
+
+
+def in_characters(*, context: int, shot: int) -> LengthLimits:
+    """Characters of contexts, questions, options, rationales and answers, without markup."""
+
+    def costs(shots: Sequence[Shot]) -> list[int]:
+        return [len(shot.document.text) + sum(_parts(shot)) for shot in shots]
+
+    return LengthLimits(context, shot, lambda texts: list(map(len, texts)), costs)
+
+
+def in_tokens(vocabulary: Vocabulary, *, context: int, shot: int, write: Callable[[Group], Text]) -> LengthLimits:
+    """Tokens of a vocabulary; of a shot, those of all that a dialect's `write` makes of it, BOS and EOS included."""
+    ends = 1 if vocabulary.bos is None else 2
+
+    def lengths(texts: Sequence[str]) -> list[int]:
+        return list(map(len, vocabulary.encode_arrays(texts)))
+
+    def costs(shots: Sequence[Shot]) -> list[int]:
+        written = [write(Group("", (shot,))).text for shot in shots]
+        return [length + ends for length in lengths(written)]
+
+    return LengthLimits(context, shot, lengths, costs)
+
+
+def _parts(shot: Shot) -> list[int]:
+    return [sum(map(len, (pair.question, *pair.options, pair.rationale or "", pair.answer))) for pair in shot.pairs]

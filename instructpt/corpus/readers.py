@@ -35,9 +35,8 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from instructpt import files
-from instructpt.corpus import archives, cells, hub, lines, pages, tables, values
-from instructpt.corpus.fields import joined, value_at, without
-from instructpt.corpus.parts import Part, Row, cut_evenly, whole
+from instructpt.corpus import hub, lines, pages, tables, values
+from instructpt.corpus.parts import Part, Row, cut_evenly, joined, value_at, whole, without
 from instructpt.errors import InputError, RecipeError
 from instructpt.files import File, finding
 from instructpt.records import Document, Reject
@@ -83,11 +82,11 @@ FORMATS = {
     "json": Format((), lines.cut, values.rows),  # of the same names: `lines.cut` tells by the beginning
     "parquet": Format((".parquet",), tables.cut, tables.rows),
     "arrow": Format((".arrow",), cut_evenly, tables.arrow_rows),
-    "csv": Format((".csv", ".tsv"), cut_evenly, cells.rows),
+    "csv": Format((".csv", ".tsv"), cut_evenly, tables.csv_rows),
     "text": Format((".txt", ".md", ".markdown"), whole, pages.text_rows, is_text=True),
     "page": Format(pages.SUFFIXES, pages.cut, pages.rows, is_text=True),
-    "warc": Format((".warc", ".wet"), archives.cut_warc, archives.warc_rows, is_text=True),
-    "tar": Format((".tar",), cut_evenly, archives.tar_rows),
+    "warc": Format((".warc", ".wet"), pages.cut_warc, pages.warc_rows, is_text=True),
+    "tar": Format((".tar",), cut_evenly, pages.tar_rows),
     "dataset": Format((), hub.cut, hub.rows),
 }
 

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from instructpt.errors import RecipeError
 from instructpt.records import Document
 from instructpt.words.batches import batches
-from instructpt.words.sentences import sentence_starts
+from instructpt.words.evidence import sentence_starts
 from instructpt.words.vocabulary import Vocabulary
 
 MIN_BUDGET_TOKENS = 16

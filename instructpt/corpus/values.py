@@ -18,8 +18,7 @@ from typing import IO, Any
 import orjson
 
 from instructpt.corpus.encodings import encoding_of, opened_utf8
-from instructpt.corpus.fields import value_at
-from instructpt.corpus.parts import Part, Row, in_order
+from instructpt.corpus.parts import Part, Row, in_order, value_at
 from instructpt.errors import InputError
 from instructpt.records import Reject
 

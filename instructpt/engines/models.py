@@ -16,7 +16,7 @@ from instructpt import files
 from instructpt import models as shipped
 from instructpt.artifacts import Run, Stage, fingerprint
 from instructpt.errors import InputError, RecipeError
-from instructpt.models import adapters, open_models
+from instructpt.models import loading, open_models
 from instructpt.models.folders import base_folder, is_local, local_folder
 from instructpt.models.inspection import context_tokens, has_chat_template, inspect, num_parameters, parameters_in_name
 from instructpt.words import vocabulary
@@ -225,14 +225,14 @@ def model_sources(model: Model, run: Run) -> Mapping[str, str]:
     if not is_local(model):
         return {"model": folder.name}
     found = {f"model/{path.name}": _digest(path) for path in sorted(folder.iterdir()) if path.suffix in _MODEL_SUFFIXES}
-    if adapters.are_alone(folder):
+    if loading.are_alone(folder):
         found |= {f"base/{name}": said for name, said in _base_sources(folder).items()}
     return found
 
 
 def _base_sources(folder: Path) -> Mapping[str, str]:
     """What the adapters in a folder stand beside, without the work of converting it."""
-    base = adapters.base_of(folder)
+    base = loading.base_of(folder)
     if base.startswith(open_models.SCHEME):
         return {"model": open_models.identity(base)}
     return {path.name: _digest(path) for path in sorted(base_folder(folder).glob("*.safetensors"))}

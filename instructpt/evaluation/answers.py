@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 from instructpt.models.loading import load_causal_model
 from instructpt.records import Item, Pair, Shot
 from instructpt.words import vocabulary
-from instructpt.words.sentences import sentence_starts
+from instructpt.words.evidence import sentence_starts
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,11 +16,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from instructpt.artifacts import Run, Stage
-from instructpt.artifacts.pair_counts import count_pairs
+from instructpt.artifacts.tally import count_pairs
 from instructpt.engines.models import AUTO, Model, Prompting, prompting_of
 from instructpt.errors import RecipeError
 from instructpt.evaluation import drawing
-from instructpt.progress.in_words import time_left
+from instructpt.progress.view import time_left
 from instructpt.records import Group, Reject, Score, Shot
 from instructpt.seeds import digest
 from instructpt.synthesis.mix import draw, mix_of, parse_mix

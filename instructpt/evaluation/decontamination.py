@@ -14,7 +14,7 @@ from itertools import groupby, pairwise
 from typing import Any, Literal
 
 from instructpt.artifacts import Run, Stage
-from instructpt.artifacts.pair_counts import count_pairs
+from instructpt.artifacts.tally import count_pairs
 from instructpt.errors import RecipeError
 from instructpt.evaluation.overlap import Overlap, pair_text
 from instructpt.records import Document, Group, Match, Reject, Shot, Text

@@ -20,11 +20,10 @@ from instructpt import devices
 from instructpt.artifacts.identity import UNUSED, describe, differences, fingerprint, is_finished, may_be_replaced
 from instructpt.artifacts.locking import claimed, drop_claim, locked, locked_together, own_shards, pauses
 from instructpt.artifacts.losses import nothing_left
-from instructpt.artifacts.news import Progress
 from instructpt.artifacts.run import Run, read_tally
 from instructpt.artifacts.stage import Stage, inputs, tree
 from instructpt.artifacts.storage import Folder, refusals_named
-from instructpt.artifacts.tally import Tally
+from instructpt.artifacts.tally import Progress, Tally
 from instructpt.errors import ArtifactError, NothingMadeError, UserError
 from instructpt.executors import check_choice, executor_of, is_in_this_process, open_executor
 

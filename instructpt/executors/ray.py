@@ -33,8 +33,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from instructpt.artifacts.news import Progress
 from instructpt.artifacts.storage import Folder
+from instructpt.artifacts.tally import Progress
 from instructpt.errors import InputError, RecipeError
 from instructpt.executors.ray_pool import MAX_LOSSES, Pool, given_up
 from instructpt.executors.ray_worker import Job, Outcome, build, seconds_of

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from instructpt.artifacts.locking import alone
-from instructpt.artifacts.news import Progress
+from instructpt.artifacts.tally import Progress
 from instructpt.errors import ArtifactError, InstructptError, RunError
 
 if TYPE_CHECKING:

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from instructpt.mining.english import FUNCTION_WORDS, NUMBER, is_label, shuffled
+from instructpt.mining.english import FUNCTION_WORDS, NUMBER, ask, evidence, is_label, shuffled
 from instructpt.mining.passage import PassageView
-from instructpt.mining.phrases import ask, evidence
 from instructpt.records import Pair
 
 BLANK = "____"

@@ -1,13 +1,26 @@
 """The little English that the rules share: which statements stand alone, which words carry little, numbers and labels.
 
 There is no parser here. When in doubt these functions say no.
+
+The wording of mined questions is data, all of it our own, in `wording/english.toml`:
+
+    [title]                          one table a rule
+    free = [                         one list a form, at least five wordings, each with the same {placeholders}
+      "What is the title of this passage?",
+      ...
+
+A wording is drawn and filled in one pass, so that braces in a passage are only braces. That the file is sound (five
+wordings and more, none twice, equal placeholders) is tested, since nobody but us writes it.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable, Sequence
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
 
 
 def _words(text: str) -> frozenset[str]:
@@ -97,3 +110,25 @@ def shuffled(answer: str, others: Iterable[str], rng: random.Random, *, most: in
 def _same(one: str, two: str) -> bool:
     one, two = one.casefold(), two.casefold()
     return one in two or two in one
+
+
+EVIDENCE = "evidence"
+"""The table that is no rule's: how a rationale quotes the sentence it rests on."""
+PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+
+
+def ask(rule: str, form: str, rng: random.Random, **fields: str) -> str:
+    """A drawn wording of this rule and form, its placeholders filled with `fields`."""
+    wording = rng.choice(english()[rule][form])
+    return PLACEHOLDER.sub(lambda match: fields[match.group(1)], wording)
+
+
+def evidence(sentence: str, rng: random.Random) -> str:
+    """A rationale that quotes the sentence an answer rests on."""
+    return ask(EVIDENCE, "quote", rng, sentence=sentence.replace('"', "'"))
+
+
+@cache
+def english() -> Mapping[str, Mapping[str, Sequence[str]]]:
+    """Rule -> form -> wordings."""
+    return tomllib.loads((files(__package__) / "wording" / "english.toml").read_text("utf-8"))

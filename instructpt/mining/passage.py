@@ -22,8 +22,7 @@ from functools import cached_property
 from itertools import accumulate, pairwise
 
 from instructpt.mining.english import NOT_NAMES, stands_alone
-from instructpt.words.evidence import Span
-from instructpt.words.sentences import sentence_starts
+from instructpt.words.evidence import Span, sentence_starts
 
 MAX_SENTENCE_CHARACTERS = 400
 MIN_SENTENCE_WORDS = 4

@@ -19,9 +19,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from instructpt.mining.english import FUNCTION_WORDS, NOT_NAMES, stands_alone
+from instructpt.mining.english import FUNCTION_WORDS, NOT_NAMES, ask, stands_alone
 from instructpt.mining.passage import PassageView
-from instructpt.mining.phrases import ask
 from instructpt.records import Pair
 
 MAX_SUBJECT_WORDS = 8

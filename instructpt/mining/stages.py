@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from instructpt.artifacts import Run, Stage
-from instructpt.artifacts.pair_counts import count_pairs
+from instructpt.artifacts.tally import count_pairs
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Group, Shot
 from instructpt.words.evidence import count_covered

@@ -7,9 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise, permutations
 
-from instructpt.mining.english import content_words, join, shuffled, stands_alone
+from instructpt.mining.english import ask, content_words, join, shuffled, stands_alone
 from instructpt.mining.passage import PassageView, Sentence
-from instructpt.mining.phrases import ask
 from instructpt.records import Pair
 from instructpt.words.evidence import Span
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from instructpt.errors import InputError
-from instructpt.models import adapters, is_remote, resolve
+from instructpt.models import is_remote, loading, resolve
 from instructpt.models.gguf import SUFFIX, gguf_folder
 from instructpt.models.open_models import SCHEME, cached_folder, open_model, packaged_file
 
@@ -17,7 +17,7 @@ def local_folder(model: str | Path, *, files: Sequence[str] | None = None) -> Pa
     """The Hugging Face folder of a model: itself if on disk, a shipped or open one, else its Hub snapshot.
 
     A GGUF file, or a folder with nothing but one, is converted once (`gguf.gguf_folder`), LoRA adapters are merged once
-    into the base that they name (`adapters.merged_folder`). files: patterns of what is wanted; None for all. Without
+    into the base that they name (`loading.merged_folder`). files: patterns of what is wanted; None for all. Without
     weights among them, adapters that come with a configuration and a tokenizer of their own need no base.
     Raises InputError for a name that is neither, or a Hub model that its licence or gate refuses.
     """
@@ -60,10 +60,10 @@ def _open_folder(name: str, files: Sequence[str] | None) -> Path:
 def _usable(folder: Path, *, with_weights: bool) -> Path:
     """The folder, or what its contents are converted to."""
     described = [(folder / name).exists() for name in ("config.json", "tokenizer.json")]
-    if adapters.are_alone(folder):
+    if loading.are_alone(folder):
         if all(described) and not with_weights:
             return folder
-        return adapters.merged_folder(folder, base_folder(folder))
+        return loading.merged_folder(folder, base_folder(folder))
     if any(described):
         return folder
     found = sorted(folder.glob(f"*{SUFFIX}"))
@@ -75,13 +75,13 @@ def _usable(folder: Path, *, with_weights: bool) -> Path:
 
 def base_folder(folder: Path) -> Path:
     """The folder of the model that the adapters in `folder` need."""
-    base = adapters.base_of(folder)
+    base = loading.base_of(folder)
     try:
         return local_folder(folder / base if (folder / base).is_dir() else base)
     except InputError as error:
         raise InputError(
             f"{folder} holds LoRA adapters for {base}, which is not here: download it and write its folder into "
-            f"base_model_name_or_path in {adapters.CONFIG} ({error})"
+            f"base_model_name_or_path in {loading.CONFIG} ({error})"
         ) from error
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from instructpt.errors import InputError
-from instructpt.models.converted import converted
+from instructpt.models import converted
 
 if TYPE_CHECKING:
     from gguf import GGUFReader

@@ -20,7 +20,7 @@ from instructpt.recipes.writer import Writer
 from instructpt.records import Document, Group
 from instructpt.synthesis.dialects import open_dialect
 from instructpt.verification.checks import MODEL_CHECKS
-from instructpt.verification.selection import Attach
+from instructpt.verification.stages import Attach
 
 QUERY_CHECKS = (*MODEL_CHECKS, "language_mismatch", "grounded", "unsupported_number", "unsupported_name")
 """What an answer passes: people ask for what a passage says, so that it is to be found there."""

@@ -11,8 +11,7 @@ from __future__ import annotations
 from instructpt.recipes.flags import Card, Collecting, Seed, TaskTuning, recipe
 from instructpt.recipes.tuning import OPEN_LORA_RANK, rows_of, tuned, way_for
 from instructpt.report.release import Release
-from instructpt.synthesis.reading import UNANSWERABLE
-from instructpt.synthesis.tagging import Tag
+from instructpt.synthesis.tagging import UNANSWERABLE, Tag
 from instructpt.training.stages import Source
 
 DIALECT = "tags"

@@ -20,7 +20,7 @@ from instructpt.synthesis.dialects import open_dialect
 from instructpt.synthesis.mix import mix_of
 from instructpt.synthesis.stages import Synthesize, Write, check_writes_forms, default_checks
 from instructpt.verification.consistency import Consistency
-from instructpt.verification.selection import Best
+from instructpt.verification.stages import Best
 
 WRITTEN_PER_PAIR = 1.6
 """Pairs that are written for each that is wanted, where a reader leaves some out."""

@@ -24,7 +24,7 @@ from instructpt.corpus.sampling import Sampled, sample
 from instructpt.corpus.stages import Subset
 from instructpt.engines.models import Model, description_folder, longest_text, model_folder, opened_engine
 from instructpt.models.inspection import num_parameters
-from instructpt.progress.in_words import duration
+from instructpt.progress.view import duration
 from instructpt.records import Document
 from instructpt.synthesis.dialects import open_dialect
 from instructpt.synthesis.mix import mix_of

@@ -21,8 +21,8 @@ from instructpt.artifacts import Product, Run, Stage, Table
 from instructpt.collection.stages import Convert
 from instructpt.engines.models import PROMPTING_FILE, model_folder, quiet_loading
 from instructpt.errors import RecipeError
-from instructpt.models.adapters import adapters_folder, base_of
 from instructpt.models.inspection import context_tokens
+from instructpt.models.loading import adapters_folder, base_of
 from instructpt.records import Document, Group, Score
 from instructpt.report.collection import outline
 from instructpt.training.settings import ADAPTERS

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from instructpt.artifacts import Table
 from instructpt.errors import ArtifactError
-from instructpt.progress.in_words import summary
+from instructpt.progress.view import summary
 from instructpt.records import Document, Group, Item, Match, Record, Score, Shot, Text
 from instructpt.report.artifacts import load_one
 from instructpt.report.scores import table

@@ -39,8 +39,7 @@ from instructpt.synthesis.json_replies import JsonReplies
 from instructpt.synthesis.line_replies import LineReplies
 from instructpt.synthesis.markup import NOTHING_KNOWN, trimmed, write_group
 from instructpt.synthesis.prompts import Wording, fill
-from instructpt.synthesis.replies import MAX_PAIRS, Replies, refuse_category
-from instructpt.synthesis.turn_marks import hide, restore
+from instructpt.synthesis.replies import MAX_PAIRS, Replies, hide, refuse_category, restore
 
 _JSON_BEGINS = ("{", "[", "```")
 

@@ -22,8 +22,7 @@ from instructpt.records import Pair, Reject
 from instructpt.synthesis.markup import trimmed
 from instructpt.synthesis.patterns import literal
 from instructpt.synthesis.prompts import ReplyWords
-from instructpt.synthesis.replies import MAX_OPTIONS, MAX_PAIRS, refuse_category
-from instructpt.synthesis.turn_marks import hide, restore
+from instructpt.synthesis.replies import MAX_OPTIONS, MAX_PAIRS, hide, refuse_category, restore
 
 _ENGLISH = {
     "category": ("Category",),

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What the shards of a stage share while they ask one engine: an `executors.engine.Shared`."""
+    """What the shards of a stage share while they ask one engine: an `executors.local.Shared`."""
 
     engine: Engine
     capacity: Capacity
@@ -49,11 +49,11 @@ class Opened:
     purse: Purse
 
     def when_read(self, tell: Callable[[int], None]) -> None:
-        """See `executors.engine.Shared.when_read`."""
+        """See `executors.local.Shared.when_read`."""
         self.capacity.when_read(tell)
 
     def cancel(self) -> None:
-        """See `executors.engine.Shared.cancel`."""
+        """See `executors.local.Shared.cancel`."""
         from instructpt.synthesis.scheduler import cancel
 
         cancel(self.capacity)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from instructpt.artifacts import Run, Stage, Table, is_finished
-from instructpt.artifacts.pair_counts import count_pairs
+from instructpt.artifacts.tally import count_pairs
 from instructpt.corpus.stages import Split
 from instructpt.engines.models import AUTO, DESCRIPTION, Model, Prompting, check_model, model_sources, prompting_of
 from instructpt.errors import RecipeError

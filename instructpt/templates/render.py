@@ -28,8 +28,7 @@ from typing import Literal
 from instructpt.records import Group, Kind, Text
 from instructpt.seeds import digest
 from instructpt.templates.catalog import Mode, WordingCatalog
-from instructpt.templates.pairs import Parts, asked, asked_for_reasons, prepare, replied, written
-from instructpt.templates.responses import marks_for
+from instructpt.templates.pairs import Parts, asked, asked_for_reasons, marks_for, prepare, replied, written
 from instructpt.templates.style import Style, draw
 from instructpt.templates.wording import mark
 

@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from instructpt.errors import InputError
-from instructpt.models.adapters import CONFIG, WEIGHTS
+from instructpt.models.loading import CONFIG, WEIGHTS
 from instructpt.seeds import digest
 
 if TYPE_CHECKING:

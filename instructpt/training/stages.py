@@ -21,7 +21,7 @@ from instructpt.engines.models import (
 )
 from instructpt.errors import BudgetError, InputError, RecipeError
 from instructpt.interrupts import Stopped, deferred
-from instructpt.progress.in_words import duration
+from instructpt.progress.view import duration
 from instructpt.training.settings import Execution, TrainSettings
 from instructpt.training.trackers import Subject, tracking
 from instructpt.words import vocabulary

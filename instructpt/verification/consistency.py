@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from instructpt.artifacts import Run, Stage
-from instructpt.artifacts.pair_counts import count_left_out, count_pairs
+from instructpt.artifacts.tally import count_left_out, count_pairs
 from instructpt.engines.models import AUTO, Model, Prompting, prompting_of
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Group, Pair, Reject
@@ -32,7 +32,7 @@ from instructpt.words.evidence import bearing, count_covered
 
 if TYPE_CHECKING:
     from instructpt.synthesis.asking import Synthesis
-    from instructpt.verification.judge.replies import Server
+    from instructpt.verification.judge import Server
 
 _UNANSWERED = "unanswered/"
 INCONSISTENT = "inconsistent"
@@ -153,7 +153,7 @@ class AsksJudge:
 
     def server(self) -> Server:
         """Where it answers. Raises RecipeError, as `Server` does."""
-        from instructpt.verification.judge.replies import Server
+        from instructpt.verification.judge import Server
 
         return Server(self.url, self.model)
 
@@ -174,13 +174,13 @@ class Judged(AsksJudge, Stage[Group]):
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The rubric by content."""
-        from instructpt.verification.judge.rubric import load_rubric
+        from instructpt.verification.judge import load_rubric
 
         return {"rubric": digest(load_rubric(self.rubric)).hex()}
 
     def shard(self, index: int, run: Run) -> Iterator[Group]:
         """The same groups, pairs with low scores turned into rejects; kept replies are not asked for again."""
-        from instructpt.verification.judge.rubric import load_rubric, rate
+        from instructpt.verification.judge import load_rubric, rate
 
         folder, num_done = run.workspace(self, index), 0
         for groups in _batches(run.take(self.groups, index)):

@@ -3,18 +3,66 @@ harmless.
 
     pieces of a passage     [["The bridge was ", []], ["built in 1843", [0, 2]], [".", []]]     marks 0 and 2 cover it
     pieces of a text        [["Question: who?", true], [" Mary", false]]                        whether it carries loss
+
+A passage holds an answer where the words are that `overlap.supported` counts:
+
+passage    The bridge over the Cole was built in 1843.
+answer     built in 1843                       ~~~~~~~~~~~~~   in a row: "span"
+answer     the Cole bridge    ~~~~~~      ~~~~                 nearly all of its words somewhere: "words"
+answer     a wooden pier                                       neither: ""
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 from instructpt.records import Document, Group, Item, Match, Pair, Score, Shot, Text, from_row
-from instructpt.viewer import support
 from instructpt.words import overlap
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """What of a passage bears out an answer."""
+
+    how: Literal["span", "words", ""]
+    ranges: tuple[tuple[int, int], ...]
+    """Half-open character ranges of the passage, ascending."""
+
+
+def support(answer: str, passage: Sequence[overlap.Word]) -> Support:
+    """Where the passage (`located_words`) holds the answer: its first such place, or else nearly all of its words."""
+    sought = overlap.words(answer)
+    if not sought:
+        return Support("", ())
+    held = [word.word for word in passage]
+    for place in range(len(held) - len(sought) + 1):
+        if held[place] == sought[0] and held[place : place + len(sought)] == sought:
+            return Support("span", ((passage[place].start, passage[place + len(sought) - 1].stop),))
+    if overlap.share_found(answer, held) < overlap.MIN_SUPPORTED_SHARE:
+        return Support("", ())
+    left, ranges = Counter(overlap.content_words(answer)), []
+    for word in passage:
+        if left[word.word] > 0:
+            left[word.word] -= 1
+            ranges.append((word.start, word.stop))
+    return Support("words", tuple(ranges))
+
+
+def cut_at(text: str, marks: Sequence[Sequence[tuple[int, int]]]) -> list[tuple[str, list[int]]]:
+    """The text in pieces, each with the numbers of the marks that cover it: what a page sets one after the other."""
+    edges = {0, len(text), *(edge for ranges in marks for both in ranges for edge in both if edge <= len(text))}
+    bounds = sorted(edges)
+    pieces = []
+    for start, stop in pairwise(bounds):
+        over = [n for n, ranges in enumerate(marks) if any(a <= start and stop <= b for a, b in ranges)]
+        pieces.append((text[start:stop], over))
+    return pieces
+
 
 PREVIEW_CHARACTERS = 260
 MAX_CHARACTERS = 200_000
@@ -109,8 +157,8 @@ def _text(record: Text, max_characters: int | None) -> dict[str, Any]:
 def _shot(shot: Shot, max_characters: int | None) -> dict[str, Any]:
     text = shot.document.text[:max_characters]
     words = overlap.located_words(text)
-    found = [support.support(pair.answer, words) for pair in shot.pairs]
-    pieces = support.cut_at(text, [one.ranges for one in found])
+    found = [support(pair.answer, words) for pair in shot.pairs]
+    pieces = cut_at(text, [one.ranges for one in found])
     return {
         "id": shot.document.id,
         "source": shot.document.source,
@@ -125,7 +173,7 @@ def _shot(shot: Shot, max_characters: int | None) -> dict[str, Any]:
     }
 
 
-def _pair(pair: Pair, found: support.Support) -> dict[str, Any]:
+def _pair(pair: Pair, found: Support) -> dict[str, Any]:
     """support: span or words as in `support`, option, missing (it reads as if taken from the passage), or own words."""
     is_extractive = overlap.looks_extractive(pair.answer, pair.options)
     return {

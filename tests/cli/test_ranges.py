@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 
 from instructpt.cli.commands import main
-from instructpt.cli.flags import Where
-from instructpt.cli.ranges import RANGES
+from instructpt.cli.flags import RANGES, Where
 from instructpt.engines.serving.vllm import serve_until_stopped
 from instructpt.recipes import RECIPES, open_recipe
 from instructpt.report.estimate import Wishes
-from instructpt.viewer.command import view_until_stopped
+from instructpt.viewer.server import view_until_stopped
 
 
 def numeric(owner: Any) -> Iterator[tuple[str, Any]]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from task_rows import CATALOG, converted, row
 
 from instructpt.collection.balance import MAX_COPIES, balance, parse_weights
-from instructpt.collection.groups import group_shots
+from instructpt.collection.stages import group_shots
 from instructpt.errors import RecipeError
 from instructpt.records import Shot
 

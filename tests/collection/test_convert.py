@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from task_rows import CATALOG, WORDINGS, converted, row
 
 from instructpt.collection.catalog import Choice
-from instructpt.collection.groups import group_shots
-from instructpt.collection.limits import in_characters
 from instructpt.collection.neutral import TaskRecord
+from instructpt.collection.stages import group_shots
+from instructpt.collection.windows import in_characters
 from instructpt.errors import RecipeError
 from instructpt.records import Pair, Reject, from_row, to_row
 from instructpt.words.ngrams import index

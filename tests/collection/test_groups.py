@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from task_rows import converted, row
 
-from instructpt.collection.groups import group_shots
+from instructpt.collection.stages import group_shots
 from instructpt.records import Shot
 from instructpt.report.collection import SetCount, count_sets
 

@@ -16,8 +16,8 @@ import zstandard
 import instructpt
 from instructpt.collection.catalog import Choice, load
 from instructpt.collection.convert import Conversion, convert
-from instructpt.collection.limits import in_characters
 from instructpt.collection.neutral import TaskRecord, read_records
+from instructpt.collection.windows import in_characters
 from instructpt.records import Group, Reject, Shot
 from instructpt.synthesis.tags import Tags
 

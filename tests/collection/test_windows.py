@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from task_rows import converted, row
 
-from instructpt.collection.limits import in_characters
-from instructpt.collection.windows import assign, cut
-from instructpt.words.sentences import sentence_starts
+from instructpt.collection.windows import assign, cut, in_characters
+from instructpt.words.evidence import sentence_starts
 
 STORY = (
     "A fox met a crow on a hill. The crow held a piece of cheese. It said nothing at all.\n\n"

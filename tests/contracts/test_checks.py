@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from instructpt.records import Document, Pair, Shot
 from instructpt.verification.checks import CHECKS, Passage, apply_checks, question_key
-from instructpt.verification.checks.speech import remember
+from instructpt.verification.checks.grounding import remember
 
 TEXT = (
     "The grey heron waits in shallow water for hours. It strikes when a fish comes near, and swallows it whole. "

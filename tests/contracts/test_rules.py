@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from instructpt.mining import RULES, mine
-from instructpt.mining.phrases import EVIDENCE, english
+from instructpt.mining.english import EVIDENCE, english
 from instructpt.records import Document, Shot
 from instructpt.synthesis.tags import Tags
 from instructpt.verification.checks import DEFAULT_CHECKS, apply_checks

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instructpt.words.sentences import sentence_starts
+from instructpt.words.evidence import sentence_starts
 
 
 @pytest.mark.parametrize(

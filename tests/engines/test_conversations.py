@@ -12,8 +12,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from instructpt.engines import Completion, Conversation, Form, Message, Sampling
-from instructpt.engines.conversations import ChatTemplate
-from instructpt.engines.transformers import TransformersEngine
+from instructpt.engines.transformers import ChatTemplate, TransformersEngine
 from instructpt.errors import EngineError, PromptRefusedError
 from instructpt.words import vocabulary
 

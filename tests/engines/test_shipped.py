@@ -13,7 +13,7 @@ from instructpt.artifacts import Run
 from instructpt.cli.commands import main
 from instructpt.engines.models import DESCRIPTION, SHIPPED, model_sources, read_prompting
 from instructpt.errors import InputError
-from instructpt.models import adapters
+from instructpt.models import loading
 from instructpt.models.folders import local_folder
 from instructpt.models.inspection import inspect
 from instructpt.records import Group, from_row
@@ -39,8 +39,8 @@ def test_they_are_adapters_of_a_base_that_is_named_and_describe_themselves_witho
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path(models.resolve(name))
-    assert adapters.are_alone(folder)
-    assert adapters.base_of(folder) == "open:smollm2-135m"
+    assert loading.are_alone(folder)
+    assert loading.base_of(folder) == "open:smollm2-135m"
     monkeypatch.setattr("instructpt.models.folders.packaged_file", lambda _: None)
     assert local_folder(name, files=DESCRIPTION) == folder
     sources = model_sources(name, Run(root=""))

@@ -17,7 +17,7 @@ from toy_stages import Count
 from benchmarks.scripted_engine import SCRIPTED
 from instructpt.artifacts import Run
 from instructpt.errors import BudgetError, EngineError, StorageError
-from instructpt.executors.engine import MAX_OPEN, run_shards
+from instructpt.executors.local import MAX_OPEN, run_together
 from instructpt.executors.make import make
 from instructpt.synthesis.stages import Synthesize
 from instructpt.words import vocabulary
@@ -66,7 +66,7 @@ class Shards:
 
     def run(self, tmp_path: Path, count: int) -> list[tuple[int, float]]:
         run = Run(root=str(tmp_path), shared=self.shared)
-        return list(run_shards(self.work, Count(name="count"), range(count), run))
+        return list(run_together(self.work, Count(name="count"), range(count), run))
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_after_a_budget_error_the_others_end_by_themselves(shards: Shards, tmp_p
 
     def run() -> None:
         try:
-            found.extend(run_shards(shards.work, Count(name="count"), range(9), where))
+            found.extend(run_together(shards.work, Count(name="count"), range(9), where))
         except BudgetError as error:
             caught.append(error)
 
@@ -181,7 +181,7 @@ def test_an_interrupt_ends_all_shards(shards: Shards, tmp_path: Path) -> None:
 def test_a_caller_that_fails_ends_all_shards(shards: Shards, tmp_path: Path) -> None:
     shards.finish(0)
     run = Run(root=str(tmp_path), shared=shards.shared)
-    work = run_shards(shards.work, Count(name="count"), range(5), run)
+    work = run_together(shards.work, Count(name="count"), range(5), run)
     assert next(work) == (0, 0.0)
     work.close()  # type: ignore[attr-defined]
     assert shards.shared.cancelled.is_set()

@@ -21,8 +21,8 @@ from toy_stages import Count, Odd, Together
 from benchmarks.scripted_engine import SCRIPTED
 from instructpt.artifacts import Run, is_finished
 from instructpt.artifacts.locking import claimed, locked_together, own_shards, parse_partition
-from instructpt.artifacts.news import Progress
 from instructpt.artifacts.storage import Folder
+from instructpt.artifacts.tally import Progress
 from instructpt.errors import ArtifactError, RecipeError
 from instructpt.executors.make import make, still_missing
 

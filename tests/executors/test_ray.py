@@ -18,7 +18,7 @@ from toy_stages import Asked, Count, Odd, Refuse
 
 from benchmarks.scripted_engine import SCRIPTED
 from instructpt.artifacts import Run, is_finished
-from instructpt.artifacts.news import Progress
+from instructpt.artifacts.tally import Progress
 from instructpt.errors import ArtifactError, BudgetError, InputError, RecipeError
 from instructpt.executors import ray_worker
 from instructpt.executors.make import build_shard, make

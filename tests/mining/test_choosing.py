@@ -14,8 +14,7 @@ from instructpt.artifacts import Run
 from instructpt.corpus.stages import Read, Split
 from instructpt.errors import RecipeError
 from instructpt.executors.make import make
-from instructpt.mining import RULES, mine
-from instructpt.mining.choosing import choose
+from instructpt.mining import RULES, choose, mine
 from instructpt.mining.stages import Fill, Mine
 from instructpt.records import Document, Pair
 from instructpt.words.evidence import coverage, sentences

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from instructpt.mining.phrases import PLACEHOLDER, ask, english
+from instructpt.mining.english import PLACEHOLDER, ask, english
 from instructpt.seeds import rng
 
 LISTS = {f"{rule}/{form}": wordings for rule, forms in english().items() for form, wordings in forms.items()}

@@ -20,7 +20,6 @@ from instructpt.engines import Endpoint
 from instructpt.errors import ArtifactError, BudgetError, InputError
 from instructpt.executors.make import make
 from instructpt.progress import panel as progress
-from instructpt.progress import status
 from instructpt.progress.panel import Panel, draw, shown
 from instructpt.progress.view import View, line
 
@@ -282,7 +281,7 @@ def test_a_run_that_is_told_to_stop_is_not_a_failed_one(tmp_path: Path, error: B
 
 
 def test_it_is_written_anew_while_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status, "SECONDS_BETWEEN_WRITES", 0.01)
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_WRITES", 0.01)
     with shown(str(tmp_path), console=Console(file=StringIO())) as panel:
         panel.plan(["groups"])
         panel.started("groups", 1, 0)
@@ -307,7 +306,7 @@ def test_each_partition_has_a_file_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_refuses_it_is_told_once_and_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status, "SECONDS_BETWEEN_WRITES", 0.001)
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_WRITES", 0.001)
     (tmp_path / "status.json").mkdir()
     said = run(tmp_path, RECIPE)
     assert said.count("status.json cannot be written") == 1

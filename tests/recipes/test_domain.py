@@ -15,7 +15,7 @@ from rich.console import Console
 
 from instructpt.artifacts import fingerprint
 from instructpt.assembly.rows import open_rows
-from instructpt.cli.plan import print_plan
+from instructpt.cli.results import print_plan
 from instructpt.corpus.stages import Portion
 from instructpt.errors import InputError, RecipeError
 from instructpt.executors.make import make

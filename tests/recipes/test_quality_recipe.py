@@ -24,7 +24,7 @@ from instructpt.recipes.quality import Examination, examined, quality
 from instructpt.records import Group, Score
 from instructpt.report import render
 from instructpt.report.artifacts import load_one
-from instructpt.verification.judge.replies import KEY_VARIABLE
+from instructpt.verification.judge import KEY_VARIABLE
 from instructpt.words import vocabulary
 
 HOSTILE = '<script>alert(1)</script> \x1b[2J <b onclick="x">'

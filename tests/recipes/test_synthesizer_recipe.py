@@ -24,7 +24,7 @@ from instructpt.recipes.reader import reader
 from instructpt.recipes.synthesizer import synthesizer
 from instructpt.report.release import Release
 from instructpt.synthesis.dialects import open_dialect
-from instructpt.synthesis.reading import UNANSWERABLE
+from instructpt.synthesis.tagging import UNANSWERABLE
 from instructpt.words import vocabulary
 
 

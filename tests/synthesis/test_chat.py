@@ -18,7 +18,7 @@ from instructpt.errors import RecipeError
 from instructpt.records import Document, Group, Pair, Reject, Shot
 from instructpt.synthesis import prompts
 from instructpt.synthesis.chat import MAX_PAIRS, Chat
-from instructpt.synthesis.loose_json import read_objects
+from instructpt.synthesis.json_replies import read_objects
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "chat_english.txt"
 BYTES = LLTokenizer("byte")

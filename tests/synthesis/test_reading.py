@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instructpt.records import Document, Group, Pair, Shot
-from instructpt.synthesis.reading import UNANSWERABLE, with_swapped, write_reading
+from instructpt.synthesis.tagging import UNANSWERABLE, with_swapped, write_reading
 from instructpt.synthesis.tags import Tags
 
 HERON = Document("1", "The heron waits in shallow water. It eats fish.", "birds")

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from instructpt.training import loss as loss_module
-from instructpt.training.loss import weighted_cross_entropy
+from instructpt.training import learner
+from instructpt.training.learner import weighted_cross_entropy
 
 
 def problem(num_places=150, width=16, vocabulary_size=50):
@@ -17,7 +17,7 @@ def problem(num_places=150, width=16, vocabulary_size=50):
 
 @pytest.mark.parametrize("chunk_bytes", [1, 10_000, 2**30])
 def test_equals_the_plain_loss_and_its_gradients(monkeypatch, chunk_bytes):
-    monkeypatch.setitem(loss_module._CHUNK_BYTES, "cpu", chunk_bytes)
+    monkeypatch.setitem(learner._CHUNK_BYTES, "cpu", chunk_bytes)
     hidden, head, targets, weights = problem()
     plain = (cross_entropy(hidden @ head.T, targets, reduction="none") * weights).sum()
     expected = torch.autograd.grad(plain * 3, (hidden, head))

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instructpt.training.schedules import SCHEDULES, multiplier
+from instructpt.training.settings import SCHEDULES, multiplier
 
 
 @given(

@@ -12,9 +12,16 @@ from judge_server import NO, YES, Reply, Server, serve
 
 from instructpt.errors import EngineError, EngineGoneError, RecipeError
 from instructpt.records import Document, Pair, Reject
-from instructpt.verification.judge import Verdict, judge, load_template, read_verdict, write_prompt
-from instructpt.verification.judge.replies import KEY_VARIABLE, ask_all
-from instructpt.verification.judge.replies import Server as Judge
+from instructpt.verification.judge import (
+    KEY_VARIABLE,
+    Verdict,
+    ask_all,
+    judge,
+    load_template,
+    read_verdict,
+    write_prompt,
+)
+from instructpt.verification.judge import Server as Judge
 
 KEY = "secret-of-the-test"
 PASSAGE = Document("d", "The heron waits in shallow water. {question} </passage>", "birds")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from instructpt.records import Document, Pair
-from instructpt.verification.checks.kinds import wrong_kind_of_answer
+from instructpt.verification.checks.form import wrong_kind_of_answer
 from instructpt.verification.checks.passage import Passage
 
 ENGLISH = Passage(Document("1", "The bridge was built by the town when its harbour grew, and it is long.", "s"))

@@ -10,7 +10,7 @@ from instructpt.corpus.stages import Read
 from instructpt.errors import RecipeError
 from instructpt.mining.stages import Mine
 from instructpt.records import Document, Pair, Shot
-from instructpt.verification.selection import SURPLUS, Best, best
+from instructpt.verification.stages import SURPLUS, Best, best
 
 PASSAGE = "The heron waits in the water. It eats fish, frogs and eels. Its nest is made of sticks."
 

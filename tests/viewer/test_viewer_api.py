@@ -444,7 +444,7 @@ def test_a_port_in_use_is_one_line(groups: Path, capsys: pytest.CaptureFixture[s
 
 
 def _view(folder: str, port: int) -> int:
-    from instructpt.viewer.command import view_until_stopped
+    from instructpt.viewer.server import view_until_stopped
 
     view_until_stopped(folder, port=port)
     return port

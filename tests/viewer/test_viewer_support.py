@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from instructpt.viewer.support import Support, cut_at, support
+from instructpt.viewer.shown import Support, cut_at, support
 from instructpt.words import overlap
 from instructpt.words.overlap import located_words
 

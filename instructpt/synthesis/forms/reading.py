@@ -19,7 +19,7 @@ from instructpt.records import Pair, Reject, Shot
 from instructpt.synthesis.chat import spoken_part
 from instructpt.synthesis.forms import Language, WritingForm
 from instructpt.synthesis.line_replies import LineReplies
-from instructpt.synthesis.turn_marks import restore
+from instructpt.synthesis.replies import restore
 from instructpt.verification.checks import CHECKS, Passage, apply_checks
 from instructpt.verification.checks.writing import WRITING_CHECKS, unsupported_premise
 from instructpt.words import overlap

@@ -21,7 +21,7 @@ from instructpt.records import Document
 from instructpt.synthesis.chat import conversation, fence_line, fenced
 from instructpt.synthesis.forms import AskedForm, Language, Vary, WritingForm, fill, load_language
 from instructpt.synthesis.forms import Wording as FormWording
-from instructpt.synthesis.turn_marks import hide
+from instructpt.synthesis.replies import hide
 from instructpt.verification.checks import Passage
 from instructpt.verification.checks.numerals import readings
 from instructpt.words import languages

@@ -41,12 +41,18 @@ from instructpt.verification.checks.form import (
     repetition,
     too_long,
     unsafe_markup,
+    wrong_kind_of_answer,
 )
-from instructpt.verification.checks.grounding import grounded, unsupported_name, unsupported_number
-from instructpt.verification.checks.kinds import wrong_kind_of_answer
+from instructpt.verification.checks.grounding import (
+    grounded,
+    language_mismatch,
+    near_duplicate,
+    remember,
+    unsupported_name,
+    unsupported_number,
+)
 from instructpt.verification.checks.nearness import Seen
 from instructpt.verification.checks.passage import Check, Passage, question_key
-from instructpt.verification.checks.speech import language_mismatch, near_duplicate, remember
 
 __all__ = ["CHECKS", "Check", "Passage", "Seen", "apply_checks", "find_checks", "question_key"]
 

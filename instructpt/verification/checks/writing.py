@@ -14,9 +14,13 @@ from collections.abc import Callable
 
 from instructpt.records import Pair
 from instructpt.verification.checks.form import repetition, unsafe_markup
-from instructpt.verification.checks.grounding import unsupported_name, unsupported_number
+from instructpt.verification.checks.grounding import (
+    MIN_TELLING_CHARACTERS,
+    language_mismatch,
+    unsupported_name,
+    unsupported_number,
+)
 from instructpt.verification.checks.passage import Check, Passage
-from instructpt.verification.checks.speech import MIN_TELLING_CHARACTERS, language_mismatch
 from instructpt.words import overlap
 
 COPIED_WORDS = 8
