@@ -18,14 +18,16 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from instructpt.collection.catalog import Catalog
 from instructpt.files import streams
 from instructpt.records import Pair, Reject
 from instructpt.seeds import rng
+
+if TYPE_CHECKING:
+    from instructpt.collection.catalog import Catalog
 
 
 @dataclass(frozen=True, slots=True)
