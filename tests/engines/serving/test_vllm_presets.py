@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from instructpt.engines.serving.environment import Environment, find_environment
@@ -33,13 +34,21 @@ def machine(*gpus: str) -> Machine:
     return Machine(gpus, memory_gib=1000, has_bfloat16=True)
 
 
-def plan(environment: Environment, there: Machine, config: Mapping[str, Any] = CONFIG, **settings: Any) -> list[Launch]:
+def plan(
+    environment: Environment,
+    there: Machine,
+    config: Mapping[str, Any] = CONFIG,
+    *,
+    num_parameters: int | None = None,
+    **settings: Any,
+) -> list[Launch]:
     asked = Settings(**settings)
     count = len(gpu_groups(environment.build, there, asked))
     return launches(
         Path("/models/mine"),
         names=("mine",),
         config=config,
+        num_parameters=num_parameters,
         environment=environment,
         machine=there,
         settings=asked,
@@ -111,13 +120,37 @@ def test_what_is_asked_for_wins_and_flags_win_over_all() -> None:
         context_tokens=512,
         requests=9,
         batch_tokens=700,
-        guess_tokens=6,
+        guess_tokens=3,
         flags="--quantization fp8 --max-num-seqs 3",
     )
     line = " ".join(launch.words)
     assert "--max-model-len 512 --max-num-seqs 9 --max-num-batched-tokens 700" in line
-    assert '--speculative-config {"method": "ngram", "num_speculative_tokens": 6, "prompt_lookup_max": 4}' in line
+    assert guesses(launch) == {
+        "method": "ngram",
+        "num_speculative_tokens": 3,
+        "prompt_lookup_min": 2,
+        "prompt_lookup_max": 4,
+    }
     assert line.endswith("--quantization fp8 --max-num-seqs 3")
+
+
+def guesses(launch: Launch) -> Any:
+    """What vLLM is told of speculation; None for nothing."""
+    words = launch.words
+    flag = "--speculative-config"
+    return orjson.loads(words[words.index(flag) + 1]) if flag in words else None
+
+
+def test_small_models_on_a_gpu_guess_tokens_from_the_prompt_and_others_only_if_asked() -> None:
+    (small,) = plan(CUDA, machine("0"), num_parameters=135_000_000)
+    assert guesses(small)["num_speculative_tokens"] == 6
+    assert any("guessed" in reason for reason in small.reasons)
+    for environment, size in ((CUDA, 600_000_000), (CUDA, None), (CPU, 135_000_000)):
+        there = machine("0") if environment is CUDA else TWO_CORES
+        assert guesses(plan(environment, there, num_parameters=size)[0]) is None
+        (asked,) = plan(environment, there, num_parameters=size, guess_tokens=4)
+        assert guesses(asked)["num_speculative_tokens"] == 4
+    assert guesses(plan(CUDA, machine("0"), num_parameters=135_000_000, guess_tokens=0)[0]) is None
 
 
 @pytest.mark.parametrize(
