@@ -78,7 +78,8 @@ class ScriptedEngine:
         self._closed = False
 
     async def complete(self, prompt: Prompt, sampling: Sampling) -> Completion:
-        """See `Engine.complete`. Temperature and seed change nothing; a form only tells which dialect is meant."""
+        """See `Engine.complete`. A form only tells which dialect is meant; a seed draws other pairs, if there is a
+        temperature."""
         stream = rng(0, "scripted", prompt_digest(prompt))
         fault, delay_seconds = stream.random(), self._delay_seconds * (0.5 + stream.random())
         await self._wait(delay_seconds)
@@ -98,7 +99,8 @@ class ScriptedEngine:
                 stream.choice(["</END>", "<ANS>", "<QUE>", "Options:", "\n", " ", "{", "%"]) for _ in range(40)
             )
         else:
-            answer = write_pairs(text, form=sampling.form) if self._script is None else self._script(text)
+            seed = sampling.seed if sampling.temperature else 0
+            answer = write_pairs(text, form=sampling.form, seed=seed) if self._script is None else self._script(text)
         (ids,) = self._vocabulary.encode([answer])
         if self._log is not None:
             # One write call of one whole line: lines of several processes never mix, and a kill leaves no half of one.
@@ -145,7 +147,7 @@ def spoken(conversation: Conversation) -> str:
     return "".join(f"{message.role}\n{message.content}\n" for message in conversation.messages)
 
 
-def write_pairs(prompt: str, *, form: Form | None = None) -> str:
+def write_pairs(prompt: str, *, form: Form | None = None, seed: int = 0) -> str:
     """Pairs about the sentences of the last passage in `prompt`: those asked for, else up to five.
 
     In JSON where the prompt speaks of it, in the markup `steered` where it, or the form, has a line `<ASK>`, else in
@@ -154,7 +156,7 @@ def write_pairs(prompt: str, *, form: Form | None = None) -> str:
     """
     if (written := write_in_form(prompt)) is not None:
         return written
-    stream = rng(0, "pairs", prompt)
+    stream = rng(seed, "pairs", prompt)
     if '{"pairs": [' in prompt:
         *_, passage, request = ["", *_FENCE.split(prompt)]
         asked = [name for name, count in _ASKED_IN_WORDS.findall(request) for _ in range(int(count))]

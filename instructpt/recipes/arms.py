@@ -7,6 +7,8 @@
     mined             with pairs mined by rules               raw                mixed in           ablation (table 4)
     gold              with pairs that people wrote            raw                mixed in           what pairs could do
     one_round         with pairs, each passage alone          raw                mixed in           ablation
+    variants_5        5 times, each with pairs of its own     raw                mixed in
+    variants_20       20 times, each with pairs of its own    raw                mixed in
     instruct_apart    with pairs, never in their row          raw                mixed in
     without_corpora   left out                                raw                mixed in           ablation
     without_tasks     with pairs                              raw
@@ -23,11 +25,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import ClassVar, Literal
 
-from instructpt.artifacts import Stage
+from instructpt.artifacts import Stage, tree
 from instructpt.assembly.blending import Blend, BlendPart, OfKind
 from instructpt.assembly.stages import Pack
 from instructpt.collection.questions import GoldPairs
@@ -44,6 +46,7 @@ from instructpt.recipes.budgets import TrainingBudget
 from instructpt.recipes.form_mixture import PARTS, chosen_shares, token_shares
 from instructpt.recipes.writer import Writer, known_prompting
 from instructpt.records import Document, Group, Text
+from instructpt.synthesis.variants import TEMPERATURE, Variants
 from instructpt.templates.stages import Template
 from instructpt.training.stages import Source, Train
 from instructpt.verification.stages import Verify
@@ -59,6 +62,8 @@ class Arm:
     """Of the documents, drawn to be augmented; None: the recipe's."""
     rounds: int | None = None
     """Passages a chain; None: the recipe's."""
+    variants: int | None = None
+    """Sets of pairs a passage, each beside it in a text of its own; None: the recipe's."""
     has_augmented: bool = True
     """Whether the documents that were drawn are trained on at all."""
     has_tasks: bool = True
@@ -74,6 +79,8 @@ ARMS = {
     "mined": Arm(pairs="mined"),
     "gold": Arm(pairs="gold"),
     "one_round": Arm(pairs="synthesized", rounds=1),
+    "variants_5": Arm(pairs="synthesized", variants=5),
+    "variants_20": Arm(pairs="synthesized", variants=20),
     "without_corpora": Arm(pairs="synthesized", has_augmented=False),
     "without_tasks": Arm(pairs="synthesized", has_tasks=False),
     "share_half": Arm(pairs="synthesized", share=0.5),
@@ -130,6 +137,8 @@ class Experiment(ABC):
             raise RecipeError(f"augmented_share is {self.share:g}: give more than 0, at most 1, or train arm raw")
         if self.rounds < 1:
             raise RecipeError(f"rounds is {self.rounds}: give at least 1")
+        if self.augmentation.variants < 1:
+            raise RecipeError(f"variants is {self.augmentation.variants}: give at least 1")
 
     @property
     @abstractmethod
@@ -246,7 +255,10 @@ class Experiment(ABC):
 
     def _texts(self, groups: Stage[Group], layout: Literal["drawn", "apart"], *, suffix: str = "") -> Template:
         name = f"{groups.name}{suffix}-texts"
-        return Template(name=name, groups=groups, language=self.language, layout=layout, seed=self.seed)
+        is_spread = any(isinstance(stage, Variants) for stage in tree(groups))
+        return Template(
+            name=name, groups=groups, language=self.language, layout=layout, is_spread=is_spread, seed=self.seed
+        )
 
     def _rest(self, share: float) -> BlendPart:
         """The documents that were not drawn."""
@@ -286,7 +298,20 @@ class Experiment(ABC):
         if arm.pairs == "mined":
             mined = Mine(name=f"mined-pairs-{label}", passages=passages, shots=writer.num_shots, seed=self.seed)
             return Verify(name=f"mined-{label}", groups=mined)
-        return writer.groups(f"{'written' if writer.forms else 'synthesized'}-{label}", passages)
+        return _sets(writer, f"{'written' if writer.forms else 'synthesized'}-{label}", passages, arm.variants)
+
+
+def _sets(writer: Writer, name: str, passages: Stage[Document], variants: int | None) -> Stage[Group]:
+    """What is written about passages; of pairs, several sets: the first as it always is, the others drawn anew."""
+    number = writer.variants if variants is None else variants
+    first = writer.groups(name, passages)
+    if writer.forms or number == 1:
+        return first
+    others = (
+        replace(writer, temperature=TEMPERATURE, seed=writer.seed + place).groups(f"{name}-again-{place}", passages)
+        for place in range(1, number)
+    )
+    return Variants(name=f"{name}-{number}-variants", sets=(first, *others))
 
 
 def task_texts(files: tuple[str, ...], collection: flags.TaskCollection, *, language: str, seed: int) -> Template:

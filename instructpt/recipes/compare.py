@@ -156,9 +156,9 @@ def compare(
 
     Args:
         recipe: general, from random weights; or domain, from --base.
-        arms: raw, mixed, instruct, instruct_apart, gold, and ablations: mined, one_round, without_corpora,
-            without_tasks, share_half, share_all. The others are compared with the first; recipe domain also scores the
-            base as it was before.
+        arms: raw, mixed, instruct, instruct_apart, variants_5, variants_20, gold, and ablations: mined, one_round,
+            without_corpora, without_tasks, share_half, share_all. The others are compared with the first; recipe domain
+            also scores the base as it was before.
         seeds: Runs an arm. Intervals need two; with three they are still 4.3 standard errors wide to each side.
         budget_shares: Also train every arm with these shares of the budget, 0.25 0.5 1, to see how many tokens an arm
             needs for what the first has at the whole budget. Each is a complete run with a schedule of its own.

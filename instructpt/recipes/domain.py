@@ -116,9 +116,9 @@ def domain(
     Args:
         base: A causal language model, as a folder or Hub id. The paper has Llama3-8B.
         arm: What it is trained on: the paper's way (instruct), its baseline (raw), pairs that are apart from their
-            passages (instruct_apart), raw text with pairs of other passages (mixed), pairs that people wrote (gold),
-            raw text and what is written in forms (forms), or an ablation: mined, one_round, without_corpora,
-            share_half.
+            passages (instruct_apart), several sets of pairs for each passage (variants_5, variants_20), raw text with
+            pairs of other passages (mixed), pairs that people wrote (gold), raw text and what is written in forms
+            (forms), or an ablation: mined, one_round, without_corpora, share_half.
         instructions: General instructions in the neutral layout (docs/formats.md), mixed into every arm. The paper has
             OpenOrca; the default is the task data that ships, enough to try things out.
         instructions_ratio: Tokens of them for each of the domain's: the paper's 1, or none for a small corpus.

@@ -226,7 +226,9 @@ class Augmentation:
     """Passages per chain, the paper's M: by default 2 for random weights, 3 for a base."""
     pair_layout: PairLayoutFlag = "beside"
     forms: Forms = ""
-    variants: Variants = 1
+    variants: int = 1
+    """Different texts for each that --forms asks for. In arms with written pairs, different sets of pairs for each
+    passage, each beside it in a text of its own; pairs in nearly the same words are left out."""
     mixture: str = ""
     """Of arm forms: shares of the tokens, as raw=0.7,pairs=0.2,written=0.1. By default 0.3 is synthetic."""
     gold_pairs: tuple[str, ...] = ()

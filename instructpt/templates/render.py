@@ -112,8 +112,11 @@ def writings(group: Group) -> list[Text]:
 
 def _kept_apart(group: Group) -> str:
     """What keeps all texts of a group in different rows, if it has writings; "" if not."""
-    if not any(shot.writings for shot in group.shots):
-        return ""
+    return passages_of(group) if any(shot.writings for shot in group.shots) else ""
+
+
+def passages_of(group: Group) -> str:
+    """A name that all groups of the same passages share."""
     return digest("passages", *(shot.document.text for shot in group.shots)).hex()[:16]
 
 

@@ -43,6 +43,8 @@ class Template(Stage[Text]):
     passages raw, and a text a pair in drawn wording, never in one row with its passage or another pair of it."""
     loss: Literal["all", "responses"] = field(default="all", metadata={"later": True})
     """"responses": on answers and rationales alone, for instruction tuning; what has no pairs is left out."""
+    is_spread: bool = field(default=False, metadata={"later": True})
+    """Whether texts of the same passages never stand in one row, as where several sets of pairs are about them."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -91,7 +93,7 @@ class Template(Stage[Text]):
 
     def _texts(self, group: Group, run: Run) -> Iterator[Text]:
         """Of one group; what has nothing to say is counted as dropped."""
-        from instructpt.templates.render import apart, plain, render, writings
+        from instructpt.templates.render import apart, passages_of, plain, render, writings
 
         needs_pairs = self.layout == "plain" or self.loss == "responses"
         for shot in group.shots:
@@ -111,7 +113,7 @@ class Template(Stage[Text]):
             texts = render(group, catalog=self._catalog(group, run), seed=self.seed, kind=self.kind, loss=self.loss)
         for text in texts if needs_pairs else [*texts, *writings(group)]:
             run.tally.count(f"mode/{text.layout or text.kind}")
-            yield text
+            yield replace(text, passage=passages_of(group)) if self.is_spread and not text.passage else text
 
     def _catalog(self, group: Group, run: Run) -> WordingCatalog:
         """The wording for a group: a function of the group alone, so that shards may be made in any order."""

@@ -61,6 +61,8 @@ def test_arms_differ_in_their_texts_alone() -> None:
         "instruct",
         "instruct_apart",
         "one_round",
+        "variants_5",
+        "variants_20",
         "without_tasks",
         "share_half",
         "share_all",
