@@ -45,9 +45,7 @@ Language = Annotated[
 PrecisionFlag = Annotated[
     Precision, arg(help="Number format in training. auto is bfloat16 if the device is fast at it, else float32.")
 ]
-LoraRank = Annotated[
-    int, arg(help="Rank of LoRA adapters, which are merged into the model at the end. 0 tunes all weights.")
-]
+LoraRank = Annotated[int, arg(help="Rank of LoRA adapters, merged into the model at the end. 0 tunes all weights.")]
 LoraLayers = Annotated[
     int | None,
     arg(
@@ -71,7 +69,7 @@ Forms = Annotated[
         "problem, relations, dialogue, strategies, and .toml files of yours (docs/forms.md)."
     ),
 ]
-Variants = Annotated[int, arg(help="Different texts for each that --forms asks for.")]
+Variants = Annotated[int, arg(help="Different texts for each that --forms asks for; in arms, sets of pairs a passage.")]
 
 SAMPLE_PASSAGES = "sample:passages.jsonl.zst"
 SAMPLE_TASKS = "sample:tasks.jsonl.zst"
@@ -226,9 +224,7 @@ class Augmentation:
     """Passages per chain, the paper's M: by default 2 for random weights, 3 for a base."""
     pair_layout: PairLayoutFlag = "beside"
     forms: Forms = ""
-    variants: int = 1
-    """Different texts for each that --forms asks for. In arms with written pairs, different sets of pairs for each
-    passage, each beside it in a text of its own; pairs in nearly the same words are left out."""
+    variants: Variants = 1
     mixture: str = ""
     """Of arm forms: shares of the tokens, as raw=0.7,pairs=0.2,written=0.1. By default 0.3 is synthetic."""
     gold_pairs: tuple[str, ...] = ()
