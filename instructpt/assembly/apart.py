@@ -7,8 +7,9 @@ Pieces of one length change places, so that rows stay as full as they were. Wher
 goes to a row with room for it, at last to a new one. Facts that are read in one row with their passage are not
 remembered as well as facts that are met again and again (Physics of language models 3.1, arXiv 2309.14316).
 
-Steps are not kept apart: the order of rows is arithmetic and knows no texts (`mixture`). Of R rows, B a step, another
-text of a passage falls into the same step with a chance of about B / R.
+Steps are not kept apart here: rows come in an order that is arithmetic and knows no texts (`mixture`). Of R rows, B a
+step, another text of a passage falls into the same step with a chance of about B / R. Where so many rows are to lie
+between them, `spacing` places texts, and rows come in their own order.
 """
 
 from __future__ import annotations

@@ -11,7 +11,9 @@ its share, and the largest is fewer rows ahead than there are other sources. Wit
     code        12 (  0 ...  11)         13 ( 12 ...  24)         13 ( 25 ...  37)
     order      shuffled within the block, a permutation of its own for each
 
-A source's own stream is endless: its rows in a random order, each once, then in another order, and so on.
+A source's own stream is endless: its rows in a random order, each once, then in another order, and so on. One
+whose rows are in order (`spacing`) is taken as they lie, round and round, from a row on that the seed draws; others
+come between them, so that what lies so many rows apart there is at least as far apart in the run.
 """
 
 from __future__ import annotations
@@ -43,6 +45,8 @@ class MixturePart:
     """Rows that are taken from it, repetitions included."""
     epochs: float
     """How often each of its rows is seen."""
+    is_in_order: bool = False
+    """Whether they are taken as they lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +66,17 @@ class Mixture:
         block, place = divmod(index, block_rows)
         start = block * block_rows
         stop = min(start + block_rows, self.num_rows)
-        place = permute(place, size=stop - start, key=_key(self.seed, "mixture", block))
+        key, first = _key(self.seed, "mixture", block), 0
+        drawn = permute(place, size=stop - start, key=key)
         for part, taken, count in zip(self.parts, *_block(self.shares, start, stop), strict=True):
-            if place < count:
-                epoch, index = divmod(taken + place, part.size)
+            if drawn < first + count:
+                if part.is_in_order:
+                    rank = _places(key, stop - start, first, first + count).index(place)
+                    begin = permute(0, size=part.size, key=_key(self.seed, "begin", part.name))
+                    return part.name, (begin + taken + rank) % part.size
+                epoch, index = divmod(taken + drawn - first, part.size)
                 return part.name, permute(index, size=part.size, key=_key(self.seed, "order", part.name, epoch))
-            place -= count
+            first += count
         raise AssertionError("shares do not add up")
 
 
@@ -89,6 +98,12 @@ def _block(shares: tuple[int, ...], start: int, stop: int) -> tuple[tuple[int, .
         counts[min(behind, key=behind.__getitem__)] -= 1
     counts[largest] = stop - start - sum(counts)
     return tuple(taken), tuple(counts)
+
+
+@lru_cache(maxsize=64)
+def _places(key: bytes, size: int, first: int, stop: int) -> tuple[int, ...]:
+    """The places of a block that the numbers from `first` to `stop` are drawn to, in order."""
+    return tuple(place for place in range(size) if first <= permute(place, size=size, key=key) < stop)
 
 
 @lru_cache(maxsize=4096)
@@ -120,7 +135,7 @@ def plan(
     last_start = (num_rows - 1) // _block_rows(shares) * _block_rows(shares)
     rows = [taken + count for taken, count in zip(*_block(tuple(shares), last_start, num_rows), strict=True)]
     parts = tuple(
-        MixturePart(name, len(source), count, count / len(source))
+        MixturePart(name, len(source), count, count / len(source), source.is_in_order)
         for (name, source), count in zip(sources.items(), rows, strict=True)
     )
     for part in parts:

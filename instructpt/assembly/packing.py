@@ -120,7 +120,7 @@ def ordered(capacity: int, documents: np.ndarray, starts: np.ndarray, lengths: n
 
 
 def _best_fit_alone(lengths: np.ndarray, capacity: int) -> Plan:
-    documents, starts, sizes = _cut_to_fit(lengths, capacity)
+    documents, starts, sizes = cut_to_fit(lengths, capacity)
     longest_first = np.argsort(-sizes, kind="stable")
     rows = _rows_of(sizes[longest_first], capacity)
     return ordered(capacity, documents[longest_first], starts[longest_first], sizes[longest_first], rows)
@@ -165,7 +165,7 @@ def _top_up(plan: Plan, *, is_free: np.ndarray) -> Plan:
     )
 
 
-def _cut_to_fit(lengths: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def cut_to_fit(lengths: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Documents, starts and lengths of the pieces: a document is full pieces and a rest."""
     num_pieces = -(-lengths // capacity)
     documents = np.repeat(np.arange(len(lengths)), num_pieces)

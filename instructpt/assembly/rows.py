@@ -31,7 +31,7 @@ from typing import Any, Protocol
 import numpy as np
 import orjson
 
-from instructpt.assembly import apart, packing, tokenize
+from instructpt.assembly import apart, packing, spacing, tokenize
 from instructpt.errors import InputError
 from instructpt.records import Batch
 from instructpt.words.vocabulary import Vocabulary
@@ -53,6 +53,8 @@ class Packed:
     """As many as documents, and one more for every cut."""
     fill: float
     """Share of all places in rows that hold a token."""
+    near: int
+    """Texts that come less than `rows_apart` rows after another one of their passage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +80,27 @@ class RowSource(Protocol):
     def num_tokens(self) -> int:
         """Tokens in all rows, padding not counted."""
 
+    @property
+    def is_in_order(self) -> bool:
+        """Whether they are to be taken as they lie, round and round, which keeps texts of one passage apart."""
+
     def __len__(self) -> int:
         """How many rows there are."""
 
 
-def pack(shards: Sequence[Path], *, capacity: int, policy: str, folder: Path, vocabulary_fingerprint: str) -> Packed:
+def pack(
+    shards: Sequence[Path],
+    *,
+    capacity: int,
+    policy: str,
+    folder: Path,
+    vocabulary_fingerprint: str,
+    rows_apart: int = 1,
+) -> Packed:
     """Place all documents of token files in rows of `capacity` tokens and write the index into `folder`.
 
     shards: the folders that `tokenize` wrote. `open_rows` looks for them beside `folder`, under the same names.
+    rows_apart: between texts of one passage; from 2 on rows are in order (`spacing`), whatever the policy.
     Raises RecipeError as `apart.place` does, InputError for tokens of another vocabulary.
     """
     heads = [_read_head(shard, tokenize.FORMAT) for shard in shards]
@@ -97,11 +112,14 @@ def pack(shards: Sequence[Path], *, capacity: int, policy: str, folder: Path, vo
             )
     counts = [np.diff(np.load(shard / tokenize.DOCUMENTS)) for shard in shards]
     lengths = np.concatenate([np.zeros(0, np.int64), *counts])
-    passages = [tokenize.passages_of(shard) for shard in shards]
-    if any(found is not None for found in passages):
-        each = zip(passages, counts, strict=True)
-        known = np.concatenate([np.zeros(len(count), np.int64) if found is None else found for found, count in each])
-        plan = apart.place(lengths, capacity=capacity, policy=policy, passages=known)
+    each = zip(map(tokenize.passages_of, shards), counts, strict=True)
+    parts = [np.zeros(len(count), np.int64) if found is None else found for found, count in each]
+    passages = np.concatenate([np.zeros(0, np.int64), *parts])
+    is_in_order, near = rows_apart > 1 and bool(passages.any()), 0
+    if is_in_order:
+        plan, near = spacing.place(lengths, capacity=capacity, passages=passages, rows_apart=rows_apart)
+    elif passages.any():
+        plan = apart.place(lengths, capacity=capacity, policy=policy, passages=passages)
     else:
         plan = packing.place(lengths, capacity=capacity, policy=policy)
     stops = plan.starts + plan.lengths
@@ -111,7 +129,7 @@ def pack(shards: Sequence[Path], *, capacity: int, policy: str, folder: Path, vo
         "goes_on": stops < lengths[plan.documents],
         "rows": plan.rows,
     }
-    made = Packed(plan.num_rows, plan.num_tokens, len(lengths), len(plan.documents), plan.fill)
+    made = Packed(plan.num_rows, plan.num_tokens, len(lengths), len(plan.documents), plan.fill, near)
     folder.mkdir(parents=True, exist_ok=True)
     for name in _ARRAYS:
         np.save(folder / f"{name}.npy", arrays[name])
@@ -119,6 +137,7 @@ def pack(shards: Sequence[Path], *, capacity: int, policy: str, folder: Path, vo
         "format": FORMAT,
         "row_tokens": capacity,
         "policy": policy,
+        "is_in_order": is_in_order,
         "num_rows": made.rows,
         "num_tokens": made.tokens,
         "vocabulary": vocabulary_fingerprint,
@@ -168,6 +187,7 @@ class Rows:
         self.row_tokens: int = head["row_tokens"]
         self.num_tokens: int = head["num_tokens"]
         self.vocabulary_fingerprint: str = head["vocabulary"]
+        self.is_in_order: bool = head.get("is_in_order", False)
         self._starts, self._lengths, self._goes_on, self._rows = arrays
         self._shards = shards
         self._ends = np.cumsum([len(shard.tokens) for shard in shards], dtype=np.int64)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from instructpt.artifacts import Product, Run, Stage
 from instructpt.engines.models import Model, description_folder, model_sources
+from instructpt.errors import RecipeError
 from instructpt.records import Text
 from instructpt.words import vocabulary
 
@@ -26,6 +27,13 @@ class Pack(Stage[Any]):
     vocabulary: Model
     row_tokens: int
     policy: str = "best-fit"
+    rows_apart: int = field(default=1, metadata={"later": True})
+    """So many rows lie between texts of one passage, as far as that can be kept; 1: they share none."""
+
+    def __post_init__(self) -> None:
+        """Raises RecipeError for less than one row."""
+        if self.rows_apart < 1:
+            raise RecipeError(f"{self.name}: texts of one passage {self.rows_apart} rows apart: give at least 1")
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The vocabulary, if no stage makes it."""
@@ -52,10 +60,13 @@ class Pack(Stage[Any]):
             policy=self.policy,
             folder=path,
             vocabulary_fingerprint=words.fingerprint,
+            rows_apart=self.rows_apart,
         )
         run.tally.count("rows", packed.rows)
         run.tally.count("cuts", packed.pieces - packed.documents)
         run.tally.count("unused_places", packed.rows * self.row_tokens - packed.tokens)
+        if self.rows_apart > 1:
+            run.tally.count("texts_too_near", packed.near)
         return True
 
 

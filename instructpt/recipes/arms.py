@@ -139,6 +139,8 @@ class Experiment(ABC):
             raise RecipeError(f"rounds is {self.rounds}: give at least 1")
         if self.augmentation.variants < 1:
             raise RecipeError(f"variants is {self.augmentation.variants}: give at least 1")
+        if self.augmentation.steps_apart < 0:
+            raise RecipeError(f"steps_apart is {self.augmentation.steps_apart}: give 0 or more")
 
     @property
     @abstractmethod
@@ -205,8 +207,16 @@ class Experiment(ABC):
         return [Source(rows=self.rows(arm, texts), share=share)]
 
     def rows(self, name: str, texts: Stage[Text]) -> Pack:
-        """Texts in rows of the budget's length."""
-        return Pack(name=f"{name}-rows", texts=texts, vocabulary=self.vocabulary, row_tokens=self.budget.row_tokens)
+        """Texts in rows of the budget's length; those of one passage, where it has several, as far apart as is said."""
+        budget = self.budget
+        are_apart = any(isinstance(stage, Template) and stage.keeps_apart for stage in tree(texts))
+        return Pack(
+            name=f"{name}-rows",
+            texts=texts,
+            vocabulary=self.vocabulary,
+            row_tokens=budget.row_tokens,
+            rows_apart=max(1, self.augmentation.steps_apart * budget.batch_rows) if are_apart else 1,
+        )
 
     def task_texts(self) -> Template:
         """The task collection as natural text."""

@@ -223,6 +223,8 @@ class Augmentation:
     rounds: int | None = None
     """Passages per chain, the paper's M: by default 2 for random weights, 3 for a base."""
     pair_layout: PairLayoutFlag = "beside"
+    steps_apart: int = 0
+    """With pairs apart, or variants: at least so many steps from one text of a passage to the next; 0: another row."""
     forms: Forms = ""
     variants: Variants = 1
     mixture: str = ""

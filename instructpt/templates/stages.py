@@ -60,6 +60,11 @@ class Template(Stage[Text]):
             hint = f"did you mean {' or '.join(near)}?" if near else f"choose one of {', '.join(known)}"
             raise RecipeError(f"no templates in the language {self.language!r}: {hint}")
 
+    @property
+    def keeps_apart(self) -> bool:
+        """Whether a passage may have several texts, of which no two stand in one row."""
+        return self.layout == "apart" or self.is_spread
+
     def sources(self, run: Run) -> Mapping[str, str]:
         """The wording; with "auto" all there is, and how languages are told apart."""
         from instructpt.templates import catalog

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
@@ -20,6 +21,7 @@ class Sized:
     size: int
     num_tokens: int
     row_tokens: int = 100
+    is_in_order: bool = False
 
     def __len__(self) -> int:
         return self.size
@@ -119,3 +121,19 @@ def test_rows_of_different_lengths_are_refused() -> None:
     sources = {"a": Sized(1, 1, row_tokens=8), "b": Sized(1, 1, row_tokens=16)}
     with pytest.raises(RecipeError, match=r"\[8, 16\] tokens"):
         plan(sources, weights={"a": 1, "b": 1}, num_rows=2, seed=0, max_epochs=9)
+
+
+@given(size=st.integers(1, 400), weight=st.floats(0.05, 20), seed=st.integers(0, 99))
+def test_rows_in_order_are_taken_round_and_round_from_a_row_that_the_seed_draws(
+    size: int, weight: float, seed: int
+) -> None:
+    """So what lies so many rows apart there lies at least as far apart in the run, also from one pass to the next."""
+    found = []
+    for is_in_order in (True, False):
+        sources = {"apart": Sized(size, size * 100, is_in_order=is_in_order), "web": Sized(300, 30_000)}
+        mixture = plan(sources, weights={"apart": weight, "web": 1}, num_rows=700, seed=seed, max_epochs=1e9)
+        found.append([mixture.row(index) for index in range(700)])
+    ours = [row for name, row in found[0] if name == "apart"]
+    assert all((second - first) % size == 1 % size for first, second in pairwise(ours))
+    assert [name for name, _ in found[0]] == [name for name, _ in found[1]]
+    assert [one for one in found[0] if one[0] == "web"] == [one for one in found[1] if one[0] == "web"]

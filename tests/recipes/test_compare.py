@@ -52,6 +52,17 @@ def test_arms_of_a_small_corpus_get_equal_tokens(corpus: str, small_model: str) 
     }
 
 
+def test_texts_of_a_passage_lie_as_many_steps_apart_as_is_said(corpus: str, small_model: str) -> None:
+    arms = ("raw", "instruct", "instruct_apart", "variants_5")
+    stage = compared(corpus, recipe="domain", base=small_model, arms=arms, seeds=1, steps_apart=3)
+    apart = {rows.name: rows.rows_apart for rows in stages_of(stage, Pack)}
+    far = 3 * stage.cells[0].model.batch_rows
+    wanted = {"raw-rows": 1, "instruct-rows": 1, "instruct_apart-rows": far, "variants_5-rows": far, "replay-rows": 1}
+    assert apart == wanted, "of what has one text a passage nothing changes"
+    with pytest.raises(RecipeError, match="steps_apart is -1"):
+        compared(corpus, arms=("instruct_apart",), steps_apart=-1)
+
+
 def test_cells_are_artifacts_that_are_made_once(corpus: str, tmp_path: Path) -> None:
     assert make(compared(corpus, arms=("raw",)), run(tmp_path)) > 0
     assert read(load_one(str(tmp_path / "comparison"))).arms == ("raw",)
