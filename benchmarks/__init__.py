@@ -28,6 +28,7 @@ BENCHMARKS = {
     "training": "benchmarks.training",
     "engine": "benchmarks.engine",
     "synthesis": "benchmarks.synthesis",
+    "plan": "benchmarks.plan",
     "storm": "benchmarks.storm",
     "vllm": "benchmarks.vllm",
 }

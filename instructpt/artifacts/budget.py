@@ -170,14 +170,17 @@ class Purse:
 
     def _read_others(self) -> Spent:
         """What other purses wrote, of other commands and other machines."""
-        total, folder = Spent(), self.root.child(FOLDER)
-        if not self.budget.is_watched:
-            return total
-        for name in folder.names():
-            if name != self._name and not name.startswith("."):
-                with damage_named(folder.join(name), remove=folder.join(name)):
-                    total += Spent(**orjson.loads(folder.read(name)))
-        return total
+        return spent_in(self.root, besides=self._name) if self.budget.is_watched else Spent()
+
+
+def spent_in(root: Folder, *, besides: str = "") -> Spent:
+    """What all purses of a folder wrote, but for one. Raises ArtifactError if it cannot be read."""
+    total, folder = Spent(), root.child(FOLDER)
+    for name in folder.names():
+        if name != besides and not name.startswith("."):
+            with damage_named(folder.join(name), remove=folder.join(name)):
+                total += Spent(**orjson.loads(folder.read(name)))
+    return total
 
 
 def watching(budget: Budget, purse: Purse) -> Callable[[], str | None] | None:

@@ -117,16 +117,15 @@ def run(words: list[str]) -> None:
 
 
 def plan(words: list[str]) -> None:
-    """Print what a recipe would do, which artifacts are there and which are missing; do nothing."""
-    from instructpt.artifacts.tally import Progress
+    """Try a recipe on some passages; print what is there, what is missing and what that will take. Writes nothing."""
     from instructpt.cli.flags import Planned, parse_words
-    from instructpt.cli.results import print_plan
+    from instructpt.cli.results import Told, print_plan
     from instructpt.recipes import open_recipe
     from instructpt.report.estimate import Wishes
 
     name, rest = _recipe_named(words, command="plan")
     parsed = parse_words(open_recipe(name), rest, prog=f"instructpt plan {name}", where=Planned, wishes=Wishes)
-    print_plan(parsed.make(), run_of(parsed.where, Progress()), parsed.wishes, console=_console(error=False))
+    print_plan(parsed.make(), run_of(parsed.where, Told(_console())), parsed.wishes, console=_console(error=False))
 
 
 @_of_arguments

@@ -186,8 +186,8 @@ _FLAGS = {
     Range(-math.inf): "seed",
     Range(0): (
         "examples guess_tokens held_back_pairs held_out_documents instructions_ratio lora_rank "
-        "many_pairs_weight measure number price_per_hour price_per_million_output_tokens "
-        "price_per_million_prompt_tokens warmup_steps"
+        "many_pairs_weight number price_per_hour price_per_million_output_tokens "
+        "price_per_million_prompt_tokens sample warmup_steps"
     ),
     Range(1): (
         "cache_gib chains_in_flight documents evaluation_items field_characters judge_pairs limit lora_layers "

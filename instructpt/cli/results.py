@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from instructpt.artifacts import Run, Stage, Table, differences, is_finished, may_be_replaced, tree
-from instructpt.artifacts.tally import Tally
+from instructpt.artifacts.tally import Progress, Tally
 from instructpt.errors import ArtifactError
 from instructpt.progress.view import summary
 from instructpt.report.estimate import Wishes, estimates
@@ -88,6 +88,17 @@ def write_report(root: str, *, title: str) -> str:
         raise ArtifactError(f"no folder {root}: give the one that --out named")
     folder.write("report.html", render(root, title=title).encode())
     return folder.join("report.html")
+
+
+class Told(Progress):
+    """Says which stage is tried on the sample."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def started(self, name: str, num_shards: int, num_sealed: int) -> None:
+        """A line for each stage, on standard error."""
+        self.console.print(f"trying {name} on the sample (--sample 0 does without)", markup=False, highlight=False)
 
 
 def print_plan(stage: Stage[Any], run: Run, wishes: Wishes, *, console: Console) -> None:

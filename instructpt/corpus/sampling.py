@@ -59,13 +59,21 @@ class Sampled:
         Places, not documents: those that stand together are alike. The usual error of a ratio (Cochran, Sampling
         Techniques, section 6.4).
         """
-        number = len(self.by_place)
-        if self.share >= 1 or number < 2 or not self.passages:
-            return 0.0
-        num_bytes = sum(size for _, size in self.by_place)
-        ratio = len(self.passages) / num_bytes
-        squares = sum((count - ratio * size) ** 2 for count, size in self.by_place)
-        return math.sqrt((1 - self.share) * squares * number / (number - 1)) / len(self.passages)
+        return relative_error(self.by_place, share=self.share) if len(self.by_place) > 1 else 0.0
+
+
+def relative_error(counts: Sequence[tuple[float, float]], *, share: float) -> float:
+    """Standard error of a total that is scaled up from a sample, as a share of it; infinite if one part says it all.
+
+    counts: of each part of the sample, what is counted and its size. share: of everything that was looked at.
+    """
+    number, counted, size = len(counts), sum(count for count, _ in counts), sum(size for _, size in counts)
+    if share >= 1 or not counted:
+        return 0.0
+    if number < 2:
+        return math.inf
+    squares = sum((count - counted / size * of) ** 2 for count, of in counts)
+    return math.sqrt((1 - share) * squares * number / (number - 1)) / counted
 
 
 def sample(passages: Stage[Document], run: Run, *, num_documents: int) -> Sampled:

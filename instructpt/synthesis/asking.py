@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -92,6 +93,8 @@ class Synthesis:
     """Asked before every request. Once it names a reason, no further one is sent, in any shard on `capacity`."""
     pay: Callable[..., None] | None = None
     """Told `prompt_tokens` and `output_tokens` of every answer that the engine gave, not of the ledger's."""
+    used: Counter[str] = field(default_factory=Counter)
+    """"requests" that were answered, "prompt_tokens" and "output_tokens", whether engine or ledger answered."""
 
     def __post_init__(self) -> None:
         find_checks(self.checks)
@@ -248,6 +251,7 @@ async def ask(session: Session, prompt: Prompt, *, drawn: Sampling | None = None
     else:
         completion = known
     session.num_answered += 1
+    synthesis.used.update(requests=1, prompt_tokens=prompt.num_tokens, output_tokens=completion.num_tokens)
     session.totals["prompt_tokens"] += prompt.num_tokens
     session.totals["output_tokens"] += completion.num_tokens
     return completion, known is not None

@@ -195,6 +195,8 @@ class ModelStage(Stage[Group]):
     ) -> Iterator[Synthesis]:
         """A shard's way to ask the model, its ledger open. sampling: by default the likeliest token each time.
 
+        What it asked is counted in the end: "requests", "prompt_tokens", "output_tokens".
+
         write: as in `Synthesis`.
         """
         from instructpt.engines import Sampling
@@ -206,7 +208,7 @@ class ModelStage(Stage[Group]):
         prompting = self.prompting(run)
         context = longest_text(self.model, run)  # of a remote model nobody knows: the server refuses what is too long
         with Ledger(run.workspace(self, index) / "ledger.sqlite") as ledger:
-            yield Synthesis(
+            synthesis = Synthesis(
                 engine=shared.engine,
                 capacity=shared.capacity,
                 dialect=open_dialect(prompting.dialect),
@@ -226,3 +228,6 @@ class ModelStage(Stage[Group]):
                 stop=watching(run.budget, shared.purse),
                 pay=shared.purse.pay,
             )
+            yield synthesis
+            for name, number in synthesis.used.items():
+                run.tally.count(name, number)

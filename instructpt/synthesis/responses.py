@@ -122,6 +122,7 @@ async def _respond(
 ) -> list[Completion | Reject]:
     session, capacity = Session(synthesis), synthesis.capacity
     num_done, last_news = 0, 0.0
+    num_waiting = len(prompts) - prompts.count(None)
 
     def tell(completion: Completion | None, *, at_once: bool = False) -> None:
         nonlocal num_done, last_news
@@ -131,9 +132,13 @@ async def _respond(
             on_progress(num_done, session.totals["output_tokens"])
 
     async def one(prompt: Prompt | None) -> Completion | Reject:
+        nonlocal num_waiting
         if prompt is None:
             return Reject("", TOO_LONG)
         await capacity.take(synthesis.rank)
+        num_waiting -= 1
+        if num_waiting == 0:
+            capacity.read_to_end(synthesis.rank)  # another shard may take what the last answers leave
         try:
             found, _ = await answered(session, prompt)
         finally:

@@ -22,6 +22,7 @@ from instructpt.records import Group, Text
 from instructpt.report.estimate import Wishes, estimates
 from instructpt.report.lineage import trace
 from instructpt.synthesis.forms import load_form
+from instructpt.templates.stages import Template
 
 FORMS = "pairs,facts=2,paraphrase:spoken,problem"
 
@@ -42,7 +43,7 @@ def test_a_corpus_is_written_about_in_forms(
     assert main(["plan", "augment", *words]) == 0
     planned = capsys.readouterr().out
     assert "paraphrase:spoken" in planned
-    assert "6" in next(line for line in planned.splitlines() if "facts" in line)
+    assert "6 texts" in next(line for line in planned.splitlines() if line.startswith("groups: facts"))
     assert main(["augment", *words, "--workers", "1", "--out", str(out)]) == 0
     counts = manifest(out, "groups")["tally"]["counts"]
     assert counts["writings"] == sum(n for name, n in counts.items() if name.startswith("writings/")) > 0
@@ -60,7 +61,7 @@ def test_a_corpus_is_written_about_in_forms(
     assert "[facts 0]" in capsys.readouterr().out
 
 
-def test_a_plan_counts_what_is_then_wanted(tmp_path: Path, chat_model: str) -> None:
+def test_a_plan_says_of_each_form_what_the_run_then_takes(tmp_path: Path, chat_model: str) -> None:
     """One passage of seven has no numbers: it is not asked for a problem."""
     rows = [
         *corpus_rows(6),
@@ -68,24 +69,30 @@ def test_a_plan_counts_what_is_then_wanted(tmp_path: Path, chat_model: str) -> N
     ]
     corpus = str(write_corpus(tmp_path / "my.jsonl", rows))
     target = augment(
-        (corpus,),
-        model=chat_model,
-        forms="facts=2,problem,relations",
-        variants=3,
-        window_tokens=9000,
-        max_new_tokens=2000,
+        (corpus,), model=chat_model, forms="facts=2,problem,relations", window_tokens=9000, max_new_tokens=2000
     )
     run = Run(root=str(tmp_path / "out"), workers=1, engine=SCRIPTED)
-    (table,) = estimates(target, run, Wishes())
-    planned = {label: [int(cell.strip("~").replace(",", "")) for cell in cells] for label, *cells in table.rows}
+    tried, guessed = (planned(target, run, sample=sample) for sample in (100, 0))
     make(target, run)
     counts = manifest(tmp_path / "out", "groups")["tally"]["counts"]
     num_passages = manifest(tmp_path / "out", "passages")["tally"]["made"]
-    assert planned["all"][0] == planned["facts"][0] == num_passages
-    assert planned["problem"][0] == num_passages - 1
-    for label, number_of_topics in (("facts", 0), ("problem", 0), ("relations", num_passages)):
-        assert planned[label][1] == counts[f"forms/{label}/wanted"] + number_of_topics
-    assert planned["facts"][3] == planned["facts"][1] * load_form("facts").tokens
+    for label in ("facts", "problem", "relations"):
+        told = dict(zip(("requests", "prompt_tokens", "output_tokens", "kept"), tried[f"groups: {label}"], strict=True))
+        for name, number in told.items():  # all seven were tried; what is drawn for them hangs on their shard
+            assert number == pytest.approx(counts[f"forms/{label}/{name}"], rel=0.3)
+    assert tried["groups"][0] == sum(tried[f"groups: {label}"][0] for label in ("facts", "problem", "relations"))
+    assert tried["groups: problem"][3] <= num_passages - 1
+    assert guessed["groups: facts"][0] == counts["forms/facts/wanted"]
+    assert guessed["groups: relations"][0] == counts["forms/relations/wanted"] + num_passages
+    assert guessed["groups: facts"][2] == guessed["groups: facts"][0] * load_form("facts").tokens
+
+
+def planned(target: Template, run: Run, *, sample: int) -> dict[str, list[float]]:
+    (table,) = estimates(target, run, Wishes(sample=sample))
+    return {
+        label: [float(cell.strip("~").split()[0].replace(",", "")) if cell else 0.0 for cell in cells[:4]]
+        for label, *cells in table.rows
+    }
 
 
 @pytest.mark.parametrize(

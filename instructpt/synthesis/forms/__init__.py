@@ -2,7 +2,7 @@
 
     reads = "lines"                        how the answer is read (`reading`)
     layout = "apart"                       a text of its own, or "pairs" among the passage's pairs
-    tokens = 180                           of an answer, about: what a plan counts with
+    tokens = 180                           of an answer, about: what a plan without a sample counts with
     checks = ["unsupported_number", ...]   what it must pass
     [english]
     request = '''{passage} Take this passage apart into single facts...'''

@@ -228,7 +228,11 @@ class FormTask:
         else:
             return Reject("", TOO_LONG)
         found, replayed = await answered(self.session, prompt, drawn=sampling)
-        self.num_asked_anew += isinstance(found, Completion) and not replayed
+        if isinstance(found, Completion):
+            self.num_asked_anew += not replayed
+            self._count("requests")
+            self._count("prompt_tokens", prompt.num_tokens)
+            self._count("output_tokens", found.num_tokens)
         return found
 
     def _take(self, failure: Reject) -> None:
