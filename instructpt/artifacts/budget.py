@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple, dataclass, field, replace
 from operator import add
 
@@ -26,6 +26,10 @@ SECONDS_BETWEEN_WRITES = 5.0
 """What a kill may forget of the money spent; writing more often would cost more than it tells."""
 SECONDS_BETWEEN_READS = 10.0
 """How old the news of what others spend may be."""
+MAX_TIMED = 10_000
+"""Answers whose time is kept: of more of them, start and end are a small part."""
+STEADY, MIN_STEADY = (0.1, 0.6), 8
+"""The part of the tokens by which a steady pace is known, and the least answers in it."""
 COMMAND_STARTED = time.monotonic()
 """When this process began, near enough: the command loads this module first."""
 
@@ -96,6 +100,8 @@ class Spent:
     """Of one accelerator: two of them that answer for an hour are two hours."""
     prompt_tokens: int = 0
     output_tokens: int = 0
+    steady_hours: float = 0.0
+    """The hours without what a start and the last answers waste: what the tokens take in the middle of a long run."""
 
     def __add__(self, other: Spent) -> Spent:
         return Spent(*map(add, astuple(self), astuple(other)))
@@ -111,6 +117,8 @@ class Purse:
     """That this engine answers with; each engine of a cluster has a purse of its own."""
     spent: Spent = field(default_factory=Spent)
     """On this engine, from when it was opened."""
+    _paid: list[tuple[float, int]] = field(default_factory=list)
+    """Hours and tokens up to each of the first answers."""
     _name: str = field(default_factory=lambda: f"{uuid.uuid4().hex}.json")
     _others: Spent = field(init=False)
     _began: float = field(default_factory=lambda: time.monotonic())
@@ -126,6 +134,8 @@ class Purse:
         """An engine answered."""
         with self._lock:
             self.spent += Spent(prompt_tokens=prompt_tokens, output_tokens=output_tokens)
+            if len(self._paid) < MAX_TIMED:
+                self._paid.append((self.hours, self.spent.output_tokens))
             if time.monotonic() - self._written >= SECONDS_BETWEEN_WRITES:
                 self._write()
 
@@ -165,12 +175,29 @@ class Purse:
     def _write(self) -> None:
         self._written = time.monotonic()
         if self.budget.is_watched:
-            row = asdict(self._spent_now)
+            steady = steady_hours(self._paid, self.hours) if len(self._paid) < MAX_TIMED else self.hours
+            row = asdict(replace(self._spent_now, steady_hours=round(steady * self.num_accelerators, 6)))
             self.root.child(FOLDER).write(self._name, orjson.dumps(row, option=orjson.OPT_INDENT_2))
 
     def _read_others(self) -> Spent:
         """What other purses wrote, of other commands and other machines."""
         return spent_in(self.root, besides=self._name) if self.budget.is_watched else Spent()
+
+
+def steady_hours(paid: Sequence[tuple[float, int]], hours: float) -> float:
+    """How long all tokens take at the pace of the middle, never longer than they took. paid: hours and tokens up to
+    each answer.
+
+    Before a tenth is answered an engine warms up; after six tenths of a small run it has less and less to do.
+    """
+    from statistics import linear_regression
+
+    total = paid[-1][1] if paid else 0
+    middle = [(when, tokens) for when, tokens in paid if STEADY[0] * total <= tokens <= STEADY[1] * total]
+    if len(middle) < MIN_STEADY or middle[0][0] == middle[-1][0]:
+        return hours
+    pace = linear_regression(*zip(*middle, strict=True)).slope
+    return min(hours, total / pace) if pace > 0 else hours
 
 
 def spent_in(root: Folder, *, besides: str = "") -> Spent:

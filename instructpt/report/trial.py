@@ -89,7 +89,7 @@ def tried(stages: Sequence[Stage[Any]], given: Given, run: Run, *, words: Vocabu
             fingerprints={},
         )
         for stage in stages:
-            trial, hours = _on(given, stage), spent_in(Folder.at(folder)).hours
+            trial, hours = _on(given, stage), spent_in(Folder.at(folder)).steady_hours
             assert trial is not None, stage.name
             if failed & {item.name for item in tree(trial)}:
                 continue
@@ -103,7 +103,7 @@ def tried(stages: Sequence[Stage[Any]], given: Given, run: Run, *, words: Vocabu
             except EngineError as error:
                 raise type(error)(f"{error} (instructpt plan --sample 0 asks no model)") from error
             if isinstance(stage, ModelStage):
-                found += _asked(stage, trial, given, own, hours=spent_in(Folder.at(folder)).hours - hours)
+                found += _asked(stage, trial, given, own, hours=spent_in(Folder.at(folder)).steady_hours - hours)
             else:
                 found.append(_texts(trial, given, own, words))
     return found, notes

@@ -136,3 +136,13 @@ def test_what_costs_nothing_is_not_written(tmp_path: Path) -> None:
     mine.pay(prompt_tokens=10, output_tokens=1)
     mine.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_steady_pace_leaves_out_the_start_and_the_last_answers() -> None:
+    """An engine of eight places: nothing for ten hours, then a token an hour, and at the end one answer at a time."""
+    steady = [(10.0 + number, number) for number in range(1, 81)]
+    tail = [(90.0 + 8 * number, 80 + number) for number in range(1, 21)]
+    assert budgets.steady_hours([*steady, *tail], 250.0) == pytest.approx(100.0)
+    assert budgets.steady_hours(steady[:5], 15.0) == 15.0, "too few answers to tell"
+    assert budgets.steady_hours([], 3.0) == 3.0
+    assert budgets.steady_hours([(1.0, 5)] * 20, 2.0) == 2.0, "all at once"
