@@ -66,6 +66,8 @@ class Settings:
     answers: str | None = None
     """A file of JSON strings, one a line, from which each prompt gets one; else the answers of the scripted engine."""
     delay_ms: float = 0.0
+    slower_ms: float = 0.0
+    """Each answer takes so much longer than the one before it."""
     max_running: int | None = None
     """Requests at once; more of them wait."""
     max_model_len: int | None = None
@@ -233,8 +235,8 @@ class Server:
 
     async def _answer(self, request: web.Request, question: Question, trouble: str | None) -> web.StreamResponse:
         num_cached_tokens = self._cached(question.ids)
-        if self.settings.delay_ms:
-            await asyncio.sleep(self.settings.delay_ms / 1000)
+        if delay_ms := self.settings.delay_ms + self.settings.slower_ms * self._outcomes.total():
+            await asyncio.sleep(delay_ms / 1000)
         self._outcomes[trouble or "answered"] += 1
         if trouble == "hang":
             await asyncio.Event().wait()

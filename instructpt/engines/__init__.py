@@ -6,8 +6,8 @@ together. Identity is the model, not the engine: which engine wrote a completion
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal, Protocol
 
@@ -89,6 +89,10 @@ class Endpoint:
     num_failed: int
     trouble: str = ""
     """Why it gives no answers at this moment; "" if it does."""
+    is_held_back: bool = False
+    """Whether it said "too many requests", and gets none until it is time."""
+    idle: Mapping[str, float] = field(default_factory=dict)
+    """Shares of the time for which it had nothing to do, by cause, where somebody looks (`synthesis.idleness`)."""
 
 
 @dataclass(frozen=True, slots=True)

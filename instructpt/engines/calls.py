@@ -44,6 +44,10 @@ class TooManyError(FailureError):
     """Status 429."""
 
 
+class LateError(FailureError):
+    """No whole answer in the time that was given."""
+
+
 def open_session() -> ClientSession:
     """Connections without bounds of their own (endpoints have theirs), no cookies, nothing read from ~/.netrc."""
     import aiohttp
@@ -61,7 +65,10 @@ async def get(place: Place, url: str, *, session: ClientSession, seconds: float)
 
 
 async def post(place: Place, path: str, body: Mapping[str, Any], *, session: ClientSession, seconds: float) -> bytes:
-    """The body of a good answer; for all others see above. Raises also what the flight is ended by."""
+    """The body of a good answer; for all others see above. Raises also what the flight is ended by.
+
+    seconds: for the whole answer; LateError after them.
+    """
     data = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
     url = place.address.name + path
     status, answer, headers = await _call(place, url, session=session, seconds=seconds, body=data)
@@ -129,7 +136,7 @@ async def _call(
             raise type(flight.ended_by)(*flight.ended_by.args) from error
         if flight is not None and flight.ended_by == "moved":
             raise MovedError from error
-        raise FailureError(f"no whole answer in {seconds:g} s") from error
+        raise LateError(f"no whole answer in {seconds:.3g} s") from error
     except aiohttp.ClientConnectorError as error:
         raise FailureError(f"cannot connect: {_reason(error)}", is_gone=True) from error
     except (aiohttp.ClientError, OSError) as error:

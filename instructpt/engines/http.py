@@ -18,13 +18,14 @@ import asyncio
 import logging
 import random
 import resource
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
 
 from instructpt.engines import Completion, Conversation, EngineState, Form, Prompt, Sampling
 from instructpt.engines.addresses import read_addresses
-from instructpt.engines.calls import MovedError, TooManyError, open_session, post
+from instructpt.engines.calls import LateError, MovedError, TooManyError, open_session, post
 from instructpt.engines.endpoints import Endpoints
 from instructpt.engines.health import Expected, watch
 from instructpt.engines.openai_format import (
@@ -40,6 +41,7 @@ from instructpt.engines.openai_format import (
     score_body,
     without,
 )
+from instructpt.engines.patience import Patience
 from instructpt.engines.places import Place
 from instructpt.errors import EngineError, EngineGoneError, PromptRefusedError, RecipeError
 from instructpt.words import vocabulary
@@ -71,6 +73,7 @@ class Question(Generic[T]):
     path: str
     body: Callable[[Manners], dict[str, Any]]
     read: Callable[[bytes], T]
+    max_new_tokens: int = 1
     form: Form | None = None
 
 
@@ -82,7 +85,8 @@ class HttpEngine:
     prompts: "ids", "text" (see above), or "auto": ids, and text once a server says that it takes no ids.
     structured: how a `Form` is said, as one kind of server has it; "auto" asks the server what it is, "off" leaves it
     out. A form that a server refuses is left out from then on.
-    timeout_seconds: for a whole answer. retries: of a request that failed, unless its endpoint was at fault for sure.
+    timeout_seconds: for a whole answer; None = by how long the endpoint's answers take (`patience`).
+    retries: of a request that failed, unless its endpoint was at fault for sure.
     retry_seconds: before the second try, doubled for each further one, with jitter.
     max_in_flight_per_endpoint: requests at once; None = as many as are asked for.
     api_key_variable: see `addresses.read_addresses`.
@@ -99,7 +103,7 @@ class HttpEngine:
         served_model: str | None = None,
         prompts: Prompts = "auto",
         structured: Structured = "auto",
-        timeout_seconds: float = 600.0,
+        timeout_seconds: float | None = None,
         retries: int = 8,
         retry_seconds: float = 0.5,
         max_in_flight_per_endpoint: int | None = None,
@@ -115,16 +119,18 @@ class HttpEngine:
         if max_in_flight_per_endpoint is not None and max_in_flight_per_endpoint < 1:
             raise RecipeError(f"max_in_flight_per_endpoint is {max_in_flight_per_endpoint}: give at least 1")
         for name, seconds in (("timeout", timeout_seconds), ("health", health_seconds), ("gone", gone_seconds)):
-            if seconds <= 0:
+            if seconds is not None and seconds <= 0:
                 raise RecipeError(f"{name}_seconds is {seconds}: give more than 0")
         addresses = read_addresses(endpoints, key_variable=api_key_variable)
         most = max_in_flight_per_endpoint or max(1, (_max_open_files() - _FILES_FOR_OTHERS) // len(addresses))
         is_bounded = max_in_flight_per_endpoint is not None
-        places = [Place(address, max_in_flight=most, is_bounded=is_bounded) for address in addresses]
+        places = [
+            Place(address, max_in_flight=most, is_bounded=is_bounded, patience=Patience(timeout_seconds))
+            for address in addresses
+        ]
         self._endpoints = Endpoints(places, gone_seconds=gone_seconds)
         self._wanted = Expected(model, served_model, structured)
         self._prompts = prompts
-        self._timeout_seconds = timeout_seconds
         self._retries = retries
         self._retry_seconds = retry_seconds
         self._health_seconds = health_seconds
@@ -149,7 +155,7 @@ class HttpEngine:
             return read_completion(data, max_new_tokens=sampling.max_new_tokens, is_chat=is_chat)
 
         path = "/chat/completions" if is_chat else "/completions"
-        answer = await self._ask(Question(prefix, path, body, read, sampling.form))
+        answer = await self._ask(Question(prefix, path, body, read, sampling.max_new_tokens, sampling.form))
         if answer.num_prompt_tokens is not None:
             self._num_prompt_tokens += answer.num_prompt_tokens
         elif not isinstance(prompt, Conversation):
@@ -255,8 +261,7 @@ class HttpEngine:
         while True:
             body = question.body(manners)
             try:
-                data = await post(place, question.path, body, session=session, seconds=self._timeout_seconds)
-                answer = question.read(data)
+                answer = question.read(await self._data(place, question, body, session))
             except RefusalError as refusal:
                 fewer = without(manners, body, form, refusal)
                 if fewer is None or (self._prompts == "ids" and "ids" in fewer.refused):
@@ -270,6 +275,21 @@ class HttpEngine:
             if learned:
                 place.manners = replace(place.manners, refused=place.manners.refused | learned)
             return answer
+
+    async def _data(
+        self, place: Place, question: Question[T], body: Mapping[str, Any], session: ClientSession
+    ) -> bytes:
+        """What one endpoint answers, while there is patience with it; how long that took is learnt from."""
+        patience, began = place.patience, monotonic()
+        seconds = patience.seconds(question.max_new_tokens)
+        try:
+            data = await post(place, question.path, body, session=session, seconds=seconds)
+        except LateError as error:
+            reason = patience.reason(question.max_new_tokens)
+            patience.expired()
+            raise LateError(f"{error}, {reason}") from error
+        patience.answered(monotonic() - began, question.max_new_tokens)
+        return data
 
     def _sendable(self, prompt: Sequence[int], manners: Manners) -> Sequence[int] | str:
         """Ids as they are, or their text without the begin of text that the server's tokenizer adds."""

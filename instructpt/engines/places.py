@@ -24,6 +24,7 @@ from typing import Literal
 from instructpt.engines import Endpoint
 from instructpt.engines.addresses import Address
 from instructpt.engines.openai_format import Manners
+from instructpt.engines.patience import Patience
 from instructpt.errors import EngineError
 
 FAILURES_TO_GO_DOWN = 3
@@ -90,6 +91,7 @@ class Place:
     takes: int | None = None
     """Requests at once beyond which it lets some wait, as far as it tells."""
     hits: CacheHits = field(default_factory=CacheHits)
+    patience: Patience = field(default_factory=Patience)
     limit: float | None = None
     """What "too many requests" left of the requests at once."""
     not_before: float = 0.0
@@ -216,7 +218,13 @@ class Place:
         """As people are told of it."""
         trouble = "" if self.is_usable and self.pushed_back_since is None else self.last_error
         return Endpoint(
-            self.address.name, self.is_usable, len(self.flights), self.num_answered, self.num_failed, trouble
+            self.address.name,
+            self.is_usable,
+            len(self.flights),
+            self.num_answered,
+            self.num_failed,
+            trouble,
+            is_held_back=self.not_before > monotonic(),
         )
 
 

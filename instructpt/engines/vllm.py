@@ -27,14 +27,14 @@ _GONE_SECONDS = 15.0
 class VllmEngine(HttpEngine):
     """The contract is `engines.Engine`. Constructing it starts the servers, which takes from half a minute on.
 
-    timeout_seconds: for a whole answer. settings: those of `presets.Settings`.
+    timeout_seconds: as of `HttpEngine`. settings: those of `presets.Settings`.
 
     Raises what `vllm.serve` does.
     """
 
     needs_weights = True
 
-    def __init__(self, model: str, *, timeout_seconds: float = 600.0, **settings: Any) -> None:
+    def __init__(self, model: str, *, timeout_seconds: float | None = None, **settings: Any) -> None:
         for name, kind in (("cores", str), ("log_folder", Path)):  # an option such as cores=0 comes as a number
             if settings.get(name) is not None:
                 settings[name] = kind(settings[name])

@@ -9,6 +9,7 @@
                         DOWN http://gpu3:8000/v1   0 under way   12 failed
                         ok   http://gpu1:8000/v1   48 under way   0 failed
                         ok   http://gpu2:8000/v1   48 under way   0 failed
+           idle         9% of the time: 7% for chains whose next turn waits for an answer, 2% for the disk
            spent        12.10 of 50   3.20 h of 24
 
 The pace is that of the last minute and not since the start, so that an hour of waiting for a server does not weigh on
@@ -41,7 +42,7 @@ from typing import TYPE_CHECKING
 from instructpt.artifacts.storage import Folder
 from instructpt.artifacts.tally import Progress, Tally
 from instructpt.errors import BudgetError
-from instructpt.progress.view import DOWN, View, details, duration, line, place, plain, summary
+from instructpt.progress.view import DOWN, View, details, duration, idle, line, place, plain, summary
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -108,9 +109,11 @@ class Panel(Progress):
 
     def finished(self, name: str, tally: Tally) -> None:
         self.close()
-        seconds = self.view().seconds
+        view = self.view()
         self._keep(name, "done", tally)
-        self._line(name, summary(tally), state="done", seconds=seconds)
+        self._line(name, summary(tally), state="done", seconds=view.seconds)
+        if words := idle(view):
+            self._line(name, f"endpoints stood idle {words}", state="idle")
 
     def view(self) -> View:
         """How things stand now."""

@@ -9,6 +9,7 @@ whatever else stands in them is shown as it is:
     prompt_tokens, output_tokens  of answers that an engine gave in this command
     capacity, under_way           chains that may be, and are, with the engine
     engine_prompt_tokens, cached_tokens, endpoints      see `engines.EngineState`
+    endpoint_seconds, idle/*      of all endpoints together; for how many of these they stood idle, by cause (`IDLE`)
     cost, max_cost, hours, max_hours                    see `artifacts.budget`
 """
 
@@ -22,6 +23,18 @@ from instructpt.artifacts.tally import NOT_READ, Tally
 
 DOWN = "DOWN"
 _NUM_ENDPOINTS = 4
+IDLE = {
+    "chain": "chains whose next turn waits for an answer",
+    "disk": "the disk",
+    "rate_limit": "a rate limit",
+    "down": "servers that are down",
+    "process": "this process, which reads and checks",
+    "nothing_left": "nothing (nothing is left to ask)",
+}
+"""What endpoints that stand idle wait for."""
+_LEAST_IDLE = 0.005
+_OFTEN_IDLE = 0.1
+"""Shares of the time below which nothing is said, of all endpoints and of one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,9 +129,28 @@ def details(view: View, *, num_reasons: int = 5) -> dict[str, str]:
         ),
         "rejects": _rejects(view, num_reasons),
         "endpoints": _endpoints(view.counts.get("endpoints")),
+        "idle": idle(view),
         "spent": _joined(_spent(view, "cost", ""), _spent(view, "hours", " h")),
     }
     return {name: words for name, words in found.items() if words}
+
+
+def idle(view: View) -> str:
+    """For how much of the time endpoints had nothing to do and what they waited for; "" where that is hardly any."""
+    seconds = view.number("endpoint_seconds")
+    shares = {why: view.number(f"idle/{why}") / seconds for why in IDLE} if seconds else {}
+    found = [(why, share) for why, share in shares.items() if share >= _LEAST_IDLE]
+    if not found:
+        return ""
+    if len(found) == 1:
+        return f"{found[0][1]:.0%} of the time, for {IDLE[found[0][0]]}"
+    words = ", ".join(f"{share:.0%} for {IDLE[why]}" for why, share in sorted(found, key=lambda item: -item[1]))
+    return f"{sum(share for _, share in found):.0%} of the time: {words}"
+
+
+def _idle_endpoint(shares: Mapping[str, float]) -> str:
+    share = sum(shares.values())
+    return f"idle {share:.0%}, for {IDLE[max(shares, key=shares.__getitem__)]}" if share >= _OFTEN_IDLE else ""
 
 
 def _joined(*parts: str, by: str = "   ") -> str:
@@ -152,12 +184,14 @@ def _endpoints(endpoints: object) -> str:
     """How many are well, and those that are not. endpoints: `engines.Endpoint`s, or how many are well of how many."""
     if not isinstance(endpoints, Sequence) or isinstance(endpoints, str) or not endpoints:
         return plain(endpoints) if endpoints else ""
-    worst = sorted(endpoints, key=lambda endpoint: (endpoint.is_healthy, -endpoint.num_failed))[:_NUM_ENDPOINTS]
+    worst = sorted(
+        endpoints, key=lambda endpoint: (endpoint.is_healthy, -endpoint.num_failed, -sum(endpoint.idle.values()))
+    )[:_NUM_ENDPOINTS]
     words = [f"{sum(endpoint.is_healthy for endpoint in endpoints)} of {len(endpoints)} ok"]
     for endpoint in worst:
         name = f"{'ok' if endpoint.is_healthy else DOWN:<4} {plain(endpoint.name)}"
         work = f"{endpoint.num_under_way:,} under way", f"{endpoint.num_failed:,} failed"
-        words.append(_joined(name, *work, plain(endpoint.trouble or "")))
+        words.append(_joined(name, *work, plain(endpoint.trouble or ""), _idle_endpoint(endpoint.idle)))
     return "\n".join(words + ([f"and {len(endpoints) - len(worst):,} more"] if len(worst) < len(endpoints) else []))
 
 

@@ -56,6 +56,9 @@ none."""
 _FACTORS = {"double": 2.0, "up": 1.25, "down": 0.8}
 
 Try = Literal["double", "up", "down"]
+WaitsFor = Literal["chain", "disk"]
+"""What the next chain of a shard waits for: one before it, or to be read, or for the groups of earlier ones to be
+written."""
 
 
 @dataclass(slots=True)
@@ -154,6 +157,7 @@ class Capacity:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_cancelled = False
         self._tell_read: Callable[[int], None] | None = None
+        self._readers: dict[int, Callable[[], WaitsFor]] = {}
 
     @property
     def limit(self) -> int:
@@ -205,6 +209,18 @@ class Capacity:
         """Have `tell` called with the rank of each shard that needs no further place, all its chains being let in."""
         self._tell_read = tell
 
+    def begin_to_read(self, rank: int, waits_for: Callable[[], WaitsFor]) -> None:
+        """Say that this shard needs places from now on. waits_for: for what it waits; cheap, from any thread."""
+        self._readers[rank] = waits_for
+
+    def end_reading(self, rank: int) -> None:
+        """Say that this shard needs no further place, because it is read or because it failed."""
+        self._readers.pop(rank, None)
+
+    def readers_wait_for(self) -> set[WaitsFor]:
+        """What the shards wait for that still need places; empty if none does. From any thread."""
+        return {waits_for() for waits_for in tuple(self._readers.values())}
+
     def read_to_end(self, rank: int) -> None:
         """Say that this shard needs no further place."""
         if self._tell_read is not None:
@@ -235,8 +251,13 @@ class Capacity:
         for task in self._tasks:
             task.cancel()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether as many chains are held as may be."""
+        return self._num_held >= 2 * READ_AHEAD * self.limit
+
     def _has_place(self) -> bool:
-        return self._num_taken < self.limit and self._num_held < 2 * READ_AHEAD * self.limit
+        return self._num_taken < self.limit and not self.is_full
 
     def _let_in(self) -> None:
         self._num_taken += 1

@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from instructpt.artifacts import Run, Stage
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from instructpt.engines import Engine, Sampling
     from instructpt.synthesis.asking import Progress, Session, Synthesis
     from instructpt.synthesis.capacity import Capacity
+    from instructpt.synthesis.idleness import Idleness
     from instructpt.words.vocabulary import Vocabulary
 
 
@@ -68,6 +69,7 @@ class Watch:
     engine: Engine
     capacity: Capacity
     purse: Purse
+    idleness: Idleness
     totals: dict[int, int] = field(default_factory=dict)
     """Units of each shard."""
     shards: dict[int, Progress] = field(default_factory=dict)
@@ -90,7 +92,8 @@ class Watch:
         for shard in self.shards.values():
             reasons.update(shard.reasons)
         news |= {f"rejects/{reason}": count for reason, count in reasons.items()}
-        self.run.progress.news(self.name, news | spending_news(self.purse) | engine_news(self.engine))
+        news |= spending_news(self.purse) | engine_news(self.engine, self.idleness)
+        self.run.progress.news(self.name, news)
 
     def _sum(self, name: str) -> int:
         return sum(getattr(progress, name) for progress in self.shards.values())
@@ -109,15 +112,15 @@ def spending_news(purse: Purse) -> dict[str, object]:
     return news
 
 
-def engine_news(engine: Engine) -> dict[str, object]:
-    """What an engine tells of itself: what its prefix cache saved, how its endpoints are."""
+def engine_news(engine: Engine, idleness: Idleness) -> dict[str, object]:
+    """What an engine tells of itself: what its prefix cache saved, how its endpoints are and for what they wait."""
     state = engine.state()
     news: dict[str, object] = {"engine_prompt_tokens": state.num_prompt_tokens}
     if state.num_cached_tokens is not None:
         news["cached_tokens"] = state.num_cached_tokens
     if state.endpoints:
-        news["endpoints"] = state.endpoints
-    return news
+        news["endpoints"] = tuple(replace(one, idle=idleness.shares(one)) for one in state.endpoints)
+    return news | idleness.news()
 
 
 def prompt_sources(model: Model, run: Run, *, dialect: str) -> Mapping[str, str]:
@@ -141,12 +144,14 @@ def _purse(engine: Engine, run: Run) -> Purse:
 def opened(model: Model, run: Run, *, name: str) -> Iterator[Opened]:
     """The run's engine with a model loaded, and what goes with it, for all shards of the stage `name`."""
     from instructpt.synthesis.capacity import Capacity
+    from instructpt.synthesis.idleness import Idleness
 
     with opened_engine(model, run) as engine:
         capacity, purse = Capacity(engine, most=run.chains_in_flight), _purse(engine, run)
         try:
             words = vocabulary.load(description_folder(model, run))
-            yield Opened(engine, capacity, words, Watch(name, run, engine, capacity, purse), purse)
+            with Idleness(engine, capacity) as idleness:
+                yield Opened(engine, capacity, words, Watch(name, run, engine, capacity, purse, idleness), purse)
         finally:
             purse.close()
 

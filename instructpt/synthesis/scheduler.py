@@ -25,7 +25,7 @@ from instructpt.engines.event_loop import event_loop
 from instructpt.errors import BudgetError
 from instructpt.records import Document, Group, Reject, Shot
 from instructpt.synthesis.asking import Progress, Session, Synthesis, answered, prompts_for, together
-from instructpt.synthesis.capacity import READ_AHEAD, Capacity
+from instructpt.synthesis.capacity import READ_AHEAD, Capacity, WaitsFor
 from instructpt.synthesis.chains import TOO_LONG, Prompt, joined
 from instructpt.verification.checks import apply_checks
 
@@ -126,6 +126,13 @@ class _Line:
         self.failure: BaseException | None = None
         self.num_held = 0
         self.has_room = asyncio.Event()
+        self.is_reading = False
+
+    def waits_for(self) -> WaitsFor:
+        """What the next chain waits for. Of those held back, the ones that were handed over are being written."""
+        capacity, num_written = self.session.synthesis.capacity, self.num_held - len(self.tasks)
+        is_full = self.num_held >= READ_AHEAD * capacity.limit or capacity.is_full
+        return "disk" if self.is_reading or (is_full and 2 * num_written > self.num_held) else "chain"
 
     async def read(self, chains: Iterable[tuple[Document, ...]]) -> None:
         """Start a chain for every place that the capacity gives, until there are no more of them."""
@@ -141,8 +148,10 @@ class _Line:
             try:
                 if capacity.stopped is not None:
                     raise BudgetError(capacity.stopped)
+                self.is_reading = True
                 index, chain = next(numbered, (0, None))
             finally:
+                self.is_reading = False
                 if chain is None:
                     capacity.leave()
             if chain is None:
@@ -183,7 +192,10 @@ class _Line:
 async def _batches(line: _Line, chains: Iterable[tuple[Document, ...]]) -> AsyncGenerator[list[Group], None]:
     """The groups in order, as many at once as are ready. Whoever takes them releases them from the line."""
     tasks, session = line.tasks, line.session
+    capacity, rank = session.synthesis.capacity, session.synthesis.rank
+    capacity.begin_to_read(rank, line.waits_for)
     reading = asyncio.create_task(line.read(chains))
+    reading.add_done_callback(lambda _: capacity.end_reading(rank))
     reading.add_done_callback(line.read_done)
     try:
         while tasks or not reading.done():

@@ -28,6 +28,7 @@ from instructpt.engines.openai_format import (
     read_scores,
     without,
 )
+from instructpt.engines.patience import LEAST_SECONDS, MOST_SECONDS, Patience
 from instructpt.engines.places import CacheHits, Flight, Place
 from instructpt.errors import EngineError, EngineGoneError, RecipeError
 
@@ -85,6 +86,42 @@ def test_keys_go_where_they_are_meant_to_and_are_shown_nowhere(monkeypatch: pyte
     with pytest.raises(RecipeError) as caught:
         read_addresses("http://me:word@host:port", key_variable=None)
     assert "word" not in str(caught.value)
+
+
+def test_what_an_answer_may_take_follows_what_answers_took() -> None:
+    patience = Patience()
+    assert (patience.seconds(400), patience.seconds(4000)) == (600, 4000)
+    patience.answered(2.0, 400)
+    assert patience.seconds(400) == LEAST_SECONDS
+    patience.answered(30.0, 400)
+    assert (patience.seconds(400), patience.seconds(100), patience.seconds(800)) == (150, 150, 300)
+    patience.answered(3000.0, 400)
+    assert patience.seconds(400) == MOST_SECONDS
+    for _ in range(64):
+        patience.answered(20.0, 400)
+    patience.answered(3000.0, 400)  # one alone
+    assert patience.seconds(400) == 100
+    assert Patience(7.0).seconds(400) == 7
+
+
+def test_there_is_patience_with_a_server_that_becomes_slow_by_and_by_or_at_once() -> None:
+    patience, took = Patience(), 10.0
+    for _ in range(500):
+        patience.answered(took, 400)
+        took = min(600.0, took * 1.05)
+        assert took < patience.seconds(400)
+    sudden = Patience()
+    sudden.answered(20.0, 400)
+    tries = 0
+    while sudden.seconds(400) < 600.0:
+        sudden.expired()
+        tries += 1
+    assert tries == 3
+    for _ in range(100):
+        sudden.expired()
+    assert sudden.seconds(400) == 1600
+    sudden.answered(20.0, 400)
+    assert sudden.seconds(400) == 100
 
 
 def test_the_least_loaded_gets_it_and_a_prefix_stays_where_it_is() -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from benchmarks.scripted_engine import ScriptedEngine
 from benchmarks.scripted_server import scripted_server, started_server
-from instructpt.engines import Completion, EngineState, Sampling
+from instructpt.engines import Completion, EngineState, Sampling, patience
 from instructpt.engines.http import HttpEngine
 from instructpt.errors import EngineError, EngineGoneError, PromptRefusedError
 
@@ -77,6 +77,45 @@ def test_troubles_that_pass_cost_no_answer(model: str, expected: list[Completion
     assert endpoint.num_answered == len(PROMPTS)
     assert (endpoint.num_failed > 0) == ("429" not in trouble)
     assert (state.capacity is not None) == ("429" in trouble)
+
+
+def test_a_server_that_gets_slower_by_and_by_is_waited_for(
+    model: str, expected: list[Completion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last answers take twice as long as is waited at the least, at each try."""
+    monkeypatch.setattr(patience, "LEAST_SECONDS", 0.6)
+    with scripted_server(model, slower_ms=20) as server:
+        results, _ = answers(model, server.url, timeout_seconds=None, retries=1, max_in_flight_per_endpoint=6)
+    assert results == expected
+
+
+def test_what_hangs_is_asked_elsewhere_and_nothing_is_lost_or_answered_twice(
+    model: str, expected: list[Completion], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(patience, "START_SECONDS", 1.0)
+    monkeypatch.setattr(patience, "LEAST_SECONDS", 0.3)
+    logs = tmp_path / "sick.log", tmp_path / "well.log"
+    with scripted_server(model, trouble="hang=0.4", log=logs[0]) as sick, scripted_server(model, log=logs[1]) as well:
+        options = {"timeout_seconds": None, "max_in_flight_per_endpoint": 8}
+        results, state = answers(model, [sick.url, well.url], **options)
+    assert results == expected
+    assert state.endpoints[0].num_failed > 0
+    assert sum(endpoint.num_answered for endpoint in state.endpoints) == len(PROMPTS)
+    asked = [tuple(orjson.loads(line)["body"]["prompt"]) for log in logs for line in log.read_bytes().splitlines()]
+    assert set(asked) == set(map(tuple, PROMPTS))
+    assert len(asked) <= len(PROMPTS) + sum(endpoint.num_failed for endpoint in state.endpoints)
+
+
+def test_a_time_out_says_what_was_waited_for_and_how_to_wait_longer(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "START_SECONDS", 0.2)
+    with scripted_server(model, trouble="hang=1") as server:
+        for given, says in ((None, "its first answer, of up to 40 tokens"), (0.2, "as the engine option")):
+            results, _ = answers(model, server.url, timeout_seconds=given, retries=0, gone_seconds=1.0)
+            (told,) = {str(result).partition(", ")[2] for result in results if "no answer after 1" in str(result)}
+            assert says in told
+            assert "timeout_seconds" in told
 
 
 def test_prompts_that_are_refused_fail_alone_and_are_asked_once(model: str, tmp_path: Path) -> None:

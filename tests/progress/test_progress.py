@@ -189,6 +189,21 @@ def test_of_many_endpoints_those_in_trouble_are_named() -> None:
     assert "and 57 more" in text
 
 
+def test_endpoints_that_stand_idle_are_named_with_the_cause_and_told_of_at_the_end() -> None:
+    idle_one = Endpoint("http://gpu3:8000/v1", True, 0, 9, 0, idle={"disk": 0.4, "chain": 0.02})
+    news = NEWS | {"endpoints": (*ENDPOINTS, idle_one), "endpoint_seconds": 90.0, "idle/disk": 12.0}
+    text = drawn(at_work((1.0, news)), width=120)
+    assert "http://gpu3:8000/v1   0 under way   0 failed   idle 42%, for the disk" in text
+    assert "13% of the time, for the disk" in text
+    file = StringIO()
+    panel = Panel(Console(file=file, width=200))
+    panel.plan(["groups"])
+    panel.started("groups", 1, 0)
+    panel.news("groups", news)
+    panel.finished("groups", Tally(taken=1000, made=1000))
+    assert "endpoints stood idle 13% of the time, for the disk" in file.getvalue().splitlines()[-1]
+
+
 def test_other_news_are_shown_as_they_are() -> None:
     view = at_work((1.0, {"step": "5/100", "loss": 2.345678, "tok/s": 4200.0, "left": "\x1b[31m3m05s"}))
     assert line(view) == "step 5/100  loss 2.346  tok/s 4,200  left [31m3m05s"

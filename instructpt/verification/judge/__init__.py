@@ -111,7 +111,7 @@ KEY_VARIABLE = "INSTRUCTPT_JUDGE_KEY"
 MAX_REPLY_TOKENS = 1_024
 """Room for a model that thinks aloud before it answers."""
 SAMPLING = Sampling(MAX_REPLY_TOKENS)
-_USUAL: Mapping[str, Any] = {"timeout_seconds": 120.0, "retries": 5, "max_in_flight_per_endpoint": 8}
+_USUAL: Mapping[str, Any] = {"retries": 5, "max_in_flight_per_endpoint": 8}
 
 
 @dataclass(frozen=True, slots=True)
