@@ -116,8 +116,14 @@ class ScriptedEngine:
         return EngineState(num_prompt_tokens=self._num_prompt_tokens)
 
     async def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> Sequence[float]:
-        """See `Engine.score`. Each is a function of all ids up to its own, between -20 and 0."""
+        """See `Engine.score`. Each is a function of all ids up to its own, between -20 and 0.
+
+        With a script, what it writes after the prompt is nearly certain, and all else nearly impossible.
+        """
         await self._wait(0.0)
+        if self._script is not None:
+            said, scored = self._script(self._vocabulary.decode(prompt)), self._vocabulary.decode(continuation)
+            return [-0.1 if said.startswith(scored) else -10.0] * len(continuation)
         state = hashlib.blake2b(_bytes(prompt), digest_size=8)
         scores = []
         for token in continuation:

@@ -201,7 +201,7 @@ _FLAGS = {
     ),
     Range(0, open=True): "epochs max_cost max_epochs max_hours speed start_seconds tuning_epochs wished_hours",
     Range(0, 1): (
-        "balance control_share held_out_share min_agreement min_f1 min_share mined_share raw_share "
+        "balance control_share held_out_share min_agreement min_f1 min_likelihood min_share mined_share raw_share "
         "replay_share swapped_share task_share unanswerable_share"
     ),
     Range(0, 1, open=True): "augmented_share budget_shares memory_share near_duplicates",

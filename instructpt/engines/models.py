@@ -101,6 +101,9 @@ class Prompting:
     nobody does."""
     unanswerable: str = ""
     """What a reader, which was tuned to answer questions, says where the passage holds no answer; "" of a writer."""
+    min_likelihood: float | None = None
+    """Of a reader: a pair is confirmed if it holds the pair's answer at least so likely (the geometric mean of the
+    tokens' probabilities); None: if it gives the same answer itself."""
     context_tokens: int | None = None
     """What it is to see of a passage where it is asked for one pair at a time, about a part of it; None: all."""
 
@@ -185,7 +188,13 @@ def read_prompting(folder: Path) -> Prompting:
         numbers = {name: found[name] for name in _NUMBERS if found.get(name) is not None}
         said = Prompting(str(found["dialect"]), categories, **numbers)
         said = replace(said, is_small=is_small, mix=str(found.get("mix", "")))
-        return replace(said, reader=str(found.get("reader", "")), unanswerable=str(found.get("unanswerable", "")))
+        likelihood = None if found.get("min_likelihood") is None else float(found["min_likelihood"])
+        return replace(
+            said,
+            reader=str(found.get("reader", "")),
+            unanswerable=str(found.get("unanswerable", "")),
+            min_likelihood=likelihood,
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} cannot be read ({type(error).__name__}: {error}): it needs a dialect, and of each category "

@@ -17,6 +17,7 @@ from instructpt.training.stages import Source
 DIALECT = "tags"
 """A reader writes no categories: it is asked as every dialect of tags asks."""
 UNANSWERABLE_SHARE = 0.5
+MIN_LIKELIHOOD = 0.5
 ANSWER_TOKENS = 64
 """The longest answer that is waited for: 48 words."""
 
@@ -28,6 +29,7 @@ def reader(
     tasks: tuple[str, ...],
     collecting: Collecting = Collecting(),
     swapped_share: float = 0.2,
+    min_likelihood: float = MIN_LIKELIHOOD,
     tuning: TaskTuning = TaskTuning(),
     card: Card = Card(title="A reader for instruction pairs"),
     seed: Seed = 0,
@@ -39,6 +41,8 @@ def reader(
         tasks: Task data in the neutral layout (docs/formats.md): files, folders or globs.
         swapped_share: Share of the questions that belong to another passage, so that the right answer is that the text
             does not say.
+        min_likelihood: How likely it is to hold the answer of a pair to confirm it: the geometric mean of the tokens'
+            probabilities. 0 writes down no such number: it then answers by itself, and the answers are compared.
     """
     from instructpt.recipes.synthesizer import check_names
 
@@ -75,5 +79,6 @@ def reader(
         max_new_tokens=ANSWER_TOKENS,
         field_characters=way.field_characters,
         unanswerable=UNANSWERABLE,
+        min_likelihood=min_likelihood or None,
         **vars(card),
     )

@@ -29,6 +29,7 @@ def verify(
     synthesizer: str | None = None,
     consistency: tuple[str, ...] | None = None,
     min_f1: float = MIN_F1,
+    min_likelihood: float | None = None,
     dialect: str = AUTO,
     judge: str | None = None,
     judge_model: str = "",
@@ -46,6 +47,9 @@ def verify(
         consistency: Ask each question again and leave out pairs that get another answer. Without a value the reader
             that ships is asked; or name a model: a folder, a Hub id or remote:NAME. Each of several must agree.
         min_f1: Two answers agree if they share this much of their words (F1).
+        min_likelihood: How likely a reader must hold an answer, instead of giving its own: the geometric mean of the
+            tokens' probabilities. By default what the reader's synthesizer.json says; the one that ships has such a
+            number.
         dialect: How the --consistency model is asked. auto takes what its synthesizer.json says, else tags.
         judge: URL of an OpenAI-compatible server (http://localhost:8000/v1) with a model that scores each pair, or
             several URLs with commas. The key is read from INSTRUCTPT_JUDGE_KEY and sent only over https or to this
@@ -62,7 +66,9 @@ def verify(
     if consistency is not None:
         for number, model in enumerate(consistency or (SHIPPED_READER,), 1):
             name = "consistent" if number == 1 else f"consistent-{number}"
-            found = Consistency(name=name, groups=found, model=model, min_f1=min_f1, dialect=dialect)
+            found = Consistency(
+                name=name, groups=found, model=model, min_f1=min_f1, min_likelihood=min_likelihood, dialect=dialect
+            )
     if judge:
         found = Judged(name="judged", groups=found, url=judge, model=judge_model, rubric=rubric, min_score=min_score)
     return found

@@ -62,6 +62,8 @@ class Release(Stage[Any]):
     """The model that is to confirm what it writes; "" for none."""
     unanswerable: str = field(default="", metadata={"later": True})
     """Of a reader: what it says where the passage holds no answer."""
+    min_likelihood: float | None = field(default=None, metadata={"later": True})
+    """Of a reader: how likely it must hold an answer to confirm it."""
     adapters_only: bool = field(default=False, metadata={"later": True})
     """Only what LoRA learned, for those who have the base."""
     mined: tuple[Stage[Group], ...] = ()
@@ -118,7 +120,9 @@ class Release(Stage[Any]):
             parse_mix(self.mix, known=categories)
             prompting |= {"mix": self.mix, "pairs": self.pairs}
         prompting |= {
-            name: said for name in ("context_tokens", "reader", "unanswerable") if (said := getattr(self, name))
+            name: said
+            for name in ("context_tokens", "reader", "unanswerable", "min_likelihood")
+            if (said := getattr(self, name))
         }
         (path / PROMPTING_FILE).write_bytes(orjson.dumps(prompting, option=orjson.OPT_INDENT_2))
         card = model_card(self, groups, run, path=path, parameters=parameters, categories=tuple(categories))

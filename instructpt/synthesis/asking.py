@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from instructpt.engines import Completion, Engine, Form, Sampling
+from instructpt.engines import Completion, Conversation, Engine, Form, Sampling
 from instructpt.errors import BudgetError, EngineError, EngineGoneError, PromptRefusedError, RecipeError
 from instructpt.records import Document, Reject, Shot
 from instructpt.synthesis import ledger as ledgers
@@ -242,7 +242,8 @@ async def ask(session: Session, prompt: Prompt, *, drawn: Sampling | None = None
     Raises BudgetError if no further request is to be sent, EngineError as the engine and `Session.fail` do.
     """
     synthesis, sampling = session.synthesis, drawn or session.sampling(prompt.form)
-    key = ledgers.key(prompt.content, model_identity=synthesis.model_identity, sampling=sampling)
+    identity = synthesis.model_identity
+    key = ledgers.key(prompt.content, model_identity=identity, sampling=sampling, scored=prompt.scored)
     while (asked := session.under_way.get(key)) is not None:
         await asked.wait()
     known = synthesis.ledger.get(key)
@@ -262,7 +263,7 @@ async def _ask_engine(session: Session, prompt: Prompt, *, key: bytes, sampling:
     session.check_stop()
     session.under_way[key] = asked = asyncio.Event()
     try:
-        completion = await synthesis.engine.complete(prompt.content, sampling)
+        completion = await _completion(synthesis.engine, prompt, sampling)
         session.succeed(prompt, completion)
         await synthesis.ledger.put(key, completion)
     except EngineError as error:
@@ -273,6 +274,15 @@ async def _ask_engine(session: Session, prompt: Prompt, *, key: bytes, sampling:
         session.asked_before_failures.discard(key)
         asked.set()
     return completion
+
+
+async def _completion(engine: Engine, prompt: Prompt, sampling: Sampling) -> Completion:
+    """What the model goes on with; of a prompt with an answer to be scored, the log-probabilities of its ids."""
+    if not prompt.scored:
+        return await engine.complete(prompt.content, sampling)
+    assert not isinstance(prompt.content, Conversation)
+    scores = await engine.score(prompt.content, prompt.scored)
+    return Completion(" ".join(f"{score:.4f}" for score in scores), len(scores), "stop")
 
 
 async def answered(

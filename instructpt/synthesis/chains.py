@@ -56,6 +56,9 @@ class Prompt:
     """How many earlier shots it holds."""
     form: Form | None = None
     """What an engine is to hold the answer to."""
+    scored: tuple[int, ...] = ()
+    """An answer: the model is not to go on, but to say how likely it holds each of these ids. They count to
+    `num_tokens`."""
 
 
 def chains(documents: Iterable[Document], *, shots: int) -> Iterator[tuple[Document, ...]]:

@@ -34,9 +34,13 @@ _VERSION = 1
 """Of the table, in the file's `user_version`; raise it when the table changes."""
 
 
-def key(prompt: Prompt, *, model_identity: str, sampling: Sampling) -> bytes:
+def key(prompt: Prompt, *, model_identity: str, sampling: Sampling, scored: Sequence[int] = ()) -> bytes:
     """32 bytes that name a question to a model: equal where model, prompt and sampling (with its form) are, on every
-    machine. Never to change: they name what lies in the folders of runs that are to go on."""
+    machine. Never to change: they name what lies in the folders of runs that are to go on.
+
+    scored: ids whose likelihood is asked for, and no answer."""
+    if scored:
+        return digest("likelihood", model_identity, *(struct.pack(f"<{len(ids)}i", *ids).hex() for ids in (prompt, scored)))
     drawn = f"Sampling(max_new_tokens={sampling.max_new_tokens}, temperature={sampling.temperature!r}, "
     drawn += f"seed={sampling.seed})"
     form = (sampling.form.kind, sampling.form.text) if sampling.form else ()

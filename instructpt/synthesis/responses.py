@@ -3,6 +3,7 @@
     passages    --fit---------->  prompts  --respond-->  completions  --read_pairs---->  shots with the model's pairs
     questions   --fit_question->  prompts  --respond-->  completions  --read_answers-->  shots with the model's answers
     questions   --answers_alone-------------------------------------------------------->  an answer or a reject each
+    answers     --likelihoods---------------------------------------------------------->  a probability or a reject each
 
 Unlike in `scheduler`, no prompt hangs on an earlier answer: the shots before a passage are given. Everything else is
 as there: the ledger is asked before the engine, equal prompts are asked once, a dead engine stops the run.
@@ -10,6 +11,7 @@ as there: the ledger is asked before the engine, equal prompts are asked once, a
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -20,6 +22,7 @@ from instructpt.records import Document, Pair, Reject, Shot
 from instructpt.synthesis.asking import SECONDS_BETWEEN_NEWS, Session, Synthesis, answered, together
 from instructpt.synthesis.chains import TOO_LONG, Prompt, measure
 from instructpt.synthesis.dialects import Dialect
+from instructpt.synthesis.tags import asked_and_answered
 from instructpt.words.vocabulary import Vocabulary
 
 CUT_OFF = "cut_off"
@@ -90,6 +93,36 @@ def answers_alone(
             yield Reject("", reason)
         else:
             yield response if isinstance(response, Reject) else dialect.answer(response.text, pair)
+
+
+def likelihoods(
+    asked: Sequence[tuple[Document, Pair]], *, synthesis: Synthesis, refused: Sequence[str | None]
+) -> Iterator[float | Reject]:
+    """How likely a reader holds the answer of each pair, in order: the geometric mean of its tokens' probabilities.
+
+    It sees what it sees in `answers_alone`, and nothing is written: it reads the passage and the question once and the
+    answer with them. Rejects, refused and errors as there.
+    """
+    prompts = [
+        None if reason else _likelihood_prompt(document.text, pair, synthesis=synthesis)
+        for (document, pair), reason in zip(asked, refused, strict=True)
+    ]
+    for reason, response in zip(refused, respond(prompts, synthesis=synthesis), strict=True):
+        if reason is not None:
+            yield Reject("", reason)
+        elif isinstance(response, Reject):
+            yield response
+        else:
+            scores = list(map(float, response.text.split()))
+            yield math.exp(math.fsum(scores) / len(scores))
+
+
+def _likelihood_prompt(passage: str, pair: Pair, *, synthesis: Synthesis) -> Prompt | None:
+    question, answer = asked_and_answered(passage, pair)
+    prompt = measure(question, vocabulary=synthesis.vocabulary, follows=0)
+    scored = tuple(synthesis.vocabulary.encode([answer])[0])
+    num_tokens = prompt.num_tokens + len(scored)
+    return replace(prompt, scored=scored, num_tokens=num_tokens) if num_tokens <= synthesis.window_tokens else None
 
 
 def read_pairs(document: Document, prompt: Prompt | None, response: Completion | Reject, *, dialect: Dialect) -> Shot:

@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from instructpt.engines import Form
 from instructpt.errors import RecipeError
-from instructpt.records import Group, Pair, Reject, Shot, Text
+from instructpt.records import Document, Group, Pair, Reject, Shot, Text
 from instructpt.synthesis.markup import NOTHING_KNOWN, Markup, read_pieces, trimmed, write_group
 
 _MARKS = ("<CON>", "</CON>", "<QUE>", "<ANS>", "</END>")
@@ -74,6 +74,14 @@ class Tags:
     def refuse(self, pair: Pair) -> str | None:
         """See `Dialect.refuse`. Written, read again, compared: what comes back different is never written."""
         return _refuse(pair)
+
+
+def asked_and_answered(passage: str, pair: Pair) -> tuple[list[str], str]:
+    """What a model goes on from to answer a pair's question (`Tags.ask`), and how it would write the pair's answer."""
+    tags = Tags()
+    asked = tags.ask([], passage, pair)
+    written = tags.write(Group("", (Shot(Document("", passage, ""), (pair,)),))).text
+    return asked, written.removeprefix("".join(asked)).removesuffix(" </END>")
 
 
 def _refuse_categories(categories: Sequence[str]) -> None:

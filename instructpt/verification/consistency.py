@@ -57,7 +57,12 @@ class Consistency(ModelStage):
     or another, best a reader (`recipes.reader`); what a model does not know it cannot confirm, so a weak one rejects
     much that is right. A reader is asked for answers without reasons, and its word that the passage does not say is
     another answer. It is not asked about categories that it was not tuned on, such as titles: these pairs are kept.
+
+    A reader whose folder names a `min_likelihood` writes no answer: it says how likely it holds the pair's own, which
+    tells more of right and wrong, and takes less time (docs/verification.md).
     """
+
+    version = 3
 
     groups: Stage[Group]
     model: Model
@@ -65,6 +70,8 @@ class Consistency(ModelStage):
     """How the model is talked with; "auto" asks the model's own folder (`synthesizer.json`)."""
     min_f1: float = MIN_F1
     """Word F1 of the two answers. Of a choice the options must be the same."""
+    min_likelihood: float | None = field(default=None, metadata={"later": True})
+    """Of a pair's answer; None for what the model's own folder names."""
     window_tokens: int = 4096
     """Prompt and answer together; the model's context, where that is less."""
     max_new_tokens: int = 64
@@ -72,8 +79,9 @@ class Consistency(ModelStage):
     """Whether answers are held to the dialect's form, by engines that can."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.min_f1 <= 1:
-            raise RecipeError(f"{self.name}: min_f1 is {self.min_f1:g}: give a share above 0, up to 1")
+        for name in ("min_f1", "min_likelihood"):
+            if (least := getattr(self, name)) is not None and not 0 < least <= 1:
+                raise RecipeError(f"{self.name}: {name} is {least:g}: give a share above 0, up to 1")
 
     def shard(self, index: int, run: Run) -> Iterator[Group]:
         """The same groups, doubtful pairs turned into rejects; what the open shard's ledger holds is not asked."""
@@ -94,8 +102,6 @@ class Consistency(ModelStage):
         self, asked: Sequence[tuple[Document, Pair]], synthesis: Synthesis, prompting: Prompting
     ) -> list[Pair | Reject]:
         """Each pair with its agreement, a reject if it is doubtful, or one `unanswered/...` if nothing can be said."""
-        from instructpt.synthesis.responses import answers_alone
-
         is_reader = bool(prompting.unanswerable)
         known = {None, *prompting.categories} if is_reader and prompting.categories else None
         questions = [(document, replace(pair, rationale=None) if is_reader else pair) for document, pair in asked]
@@ -103,23 +109,44 @@ class Consistency(ModelStage):
             synthesis.dialect.refuse(question) if known is None or question.category in known else UNKNOWN_CATEGORY
             for _, question in questions
         ]
+        found = _agreements(questions, synthesis, refused, is_scored=prompting.min_likelihood is not None)
+        least = self.min_f1 if prompting.min_likelihood is None else prompting.min_likelihood
         verdicts: list[Pair | Reject] = []
-        answers = answers_alone(questions, synthesis=synthesis, refused=refused)
-        for (document, pair), again in zip(asked, answers, strict=True):
-            if isinstance(again, Reject):
-                verdicts.append(Reject("", f"{_UNANSWERED}{again.reason}"))
-                continue
-            agreement = agree(pair, again.answer, kind=synthesis.answers.get(pair.category or "", ""))
-            if agreement >= self.min_f1:
+        for (document, pair), (agreement, said) in zip(asked, found, strict=True):
+            if agreement is None:
+                verdicts.append(Reject("", f"{_UNANSWERED}{said}"))
+            elif agreement >= least:
                 span = bearing(document.text, question=pair.question, answer=pair.answer)
                 verdicts.append(replace(pair, span=span, agreement=round(agreement, 4)))
             else:
-                verdicts.append(Reject(f"{pair.question}\n{pair.answer}\n{again.answer}", INCONSISTENT))
+                verdicts.append(Reject(f"{pair.question}\n{pair.answer}\n{said}", INCONSISTENT))
         return verdicts
 
     def prompting(self, run: Run) -> Prompting:
         """See `ModelStage`."""
-        return prompting_of(self.model, run).wished(dialect=self.dialect, mix="")
+        return prompting_of(self.model, run).wished(dialect=self.dialect, mix="", min_likelihood=self.min_likelihood)
+
+
+def _agreements(
+    asked: Sequence[tuple[Document, Pair]], synthesis: Synthesis, refused: Sequence[str | None], *, is_scored: bool
+) -> Iterator[tuple[float | None, str]]:
+    """How far a model agrees with each pair's answer, and its own answer, or how likely it holds the pair's; None, and
+    why, where it cannot say."""
+    from instructpt.synthesis.responses import answers_alone, likelihoods
+
+    if is_scored:
+        for likelihood in likelihoods(asked, synthesis=synthesis, refused=refused):
+            if isinstance(likelihood, Reject):
+                yield None, likelihood.reason
+            else:
+                yield likelihood, f"(held likely to {likelihood:.3f})"
+        return
+    answers = answers_alone(asked, synthesis=synthesis, refused=refused)
+    for (_, pair), again in zip(asked, answers, strict=True):
+        if isinstance(again, Reject):
+            yield None, again.reason
+        else:
+            yield agree(pair, again.answer, kind=synthesis.answers.get(pair.category or "", "")), again.answer
 
 
 def agree(pair: Pair, answer: str, *, kind: str = "") -> float:

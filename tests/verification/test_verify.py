@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from judge_server import serve
 from benchmarks.scripted_engine import SCRIPTED
 from instructpt.artifacts import Run, Stage
 from instructpt.cli.commands import main
-from instructpt.errors import EngineGoneError, RecipeError
+from instructpt.errors import EngineGoneError, NothingMadeError, RecipeError
 from instructpt.executors.make import make
 from instructpt.recipes.verify import verify
 from instructpt.records import Document, Group, Pair, Shot, Text
@@ -274,6 +275,35 @@ def test_a_reader_is_asked_for_the_answer_alone_and_may_say_that_there_is_none(
     assert {pair.rationale for pair in as_they_are(found)} == {"It says so."}
     assert {pair.agreement for pair in as_they_are(found)} == {1.0}
     assert not any("step by step" in prompt for prompt in asked)
+
+
+def test_a_reader_says_how_likely_it_holds_an_answer_where_its_folder_says_so(
+    corpus: Path, tmp_path: Path, vocabulary_folder: Path
+) -> None:
+    folder = tmp_path / "reader"
+    shutil.copytree(vocabulary_folder, folder)
+    said = {"dialect": "tags", "categories": {}, "unanswerable": "The text does not say.", "min_likelihood": 0.5}
+    (folder / "synthesizer.json").write_text(json.dumps(said))
+    stage = Consistency(name="consistent", groups=Written(name="groups", kind="same"), model=str(folder), guided=False)
+
+    def run(root: Path) -> Run:
+        options = {"script": lambda _: " Ada Brekke </END>"}
+        return Run(root=str(root), workers=1, engine=SCRIPTED, engine_options=options)
+
+    make(stage, run(tmp_path))
+    found = load_one(str(tmp_path / "consistent"))
+    kept = as_they_are(found)
+    assert {pair.answer for pair in kept} == {"Ada Brekke"}
+    assert {pair.agreement for pair in kept} == {round(math.exp(-0.1), 4)}
+    assert all(pair.span for pair in kept)
+    rejects = [reject for group in found.records(Group) for shot in group.shots for reject in shot.rejects]
+    doubtful = [reject.text for reject in rejects if reject.reason == INCONSISTENT]
+    assert doubtful
+    assert all(text.endswith("(held likely to 0.000)") for text in doubtful)
+    with pytest.raises(NothingMadeError):
+        make(replace(stage, min_likelihood=0.95), run(tmp_path / "strict"))
+    with pytest.raises(RecipeError, match=r"min_likelihood is 1.5: give a share above 0"):
+        replace(stage, min_likelihood=1.5)
 
 
 def test_a_reader_is_not_asked_about_kinds_of_pairs_that_it_was_not_tuned_on(
