@@ -96,8 +96,10 @@ class Forward:
         rows.advance()
         return logits_R1V[:, -1]
 
-    def prefill(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, DynamicCache]:
-        """Logits [R, vocabulary] after each sequence, and their keys and values, padded on the left.
+    def prefill(self, sequences: Sequence[Sequence[int]], *, num_last: int = 1) -> tuple[Tensor, DynamicCache]:
+        """Logits [R, num_last, vocabulary] after the last tokens of each sequence, and keys and values of all tokens.
+
+        Shorter sequences are padded on the left.
 
         Tokens with which all of them begin are read once, if they are the larger part (`shared_tokens`):
 
@@ -106,19 +108,19 @@ class Forward:
             row 1       . p p p p p d e         b   read for each row: the last columns, in the short rows also
             row 2       p p p p p p f g             the end of the beginning
         """
-        num_shared = shared_tokens(sequences)
+        num_shared = max(0, min(shared_tokens(sequences), max(map(len, sequences)) - num_last))
         # Without a configuration all layers keep all keys, also those with a sliding window.
         past = self._repeated(sequences, num_shared) if num_shared else DynamicCache()
         inputs_RT, attended_RT, positions_RT = self._pad(sequences)
-        logits_R1V = self._call(
+        logits_RTV = self._call(
             inputs_RT[:, num_shared:],
             attended_RT,
             positions_RT[:, num_shared:],
             past_key_values=past,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=num_last,
         )
-        return logits_R1V[:, -1], past
+        return logits_RTV[:, -num_last:], past
 
     def _repeated(self, sequences: Sequence[Sequence[int]], num_columns: int) -> DynamicCache:
         """Keys and values of the first columns of the padded sequences, from one reading of their common beginning."""
@@ -134,11 +136,6 @@ class Forward:
                 parts.append(part)
             past.update(*parts, number)
         return past
-
-    def read(self, sequences: Sequence[Sequence[int]], *, num_last: int) -> Tensor:
-        """Logits [R, num_last, vocabulary] after each of the last tokens of each sequence."""
-        logits_RTV = self._call(*self._pad(sequences), use_cache=False, logits_to_keep=num_last)
-        return logits_RTV[:, -num_last:]
 
     def _pad(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
         longest = max(map(len, sequences))
@@ -173,8 +170,8 @@ class DecodingBatch:
 
     def join(self, requests: Sequence[Request]) -> list[Request]:
         """Read what `requests` hold and write a token each; those that go on join. Returns those that are done."""
-        logits_RV, past = self._forward.prefill([request.tokens for request in requests])
-        tokens = _choose(requests, logits_RV, forms=self._forms)
+        logits_R1V, past = self._forward.prefill([request.tokens for request in requests])
+        tokens = _choose(requests, logits_R1V[:, -1], forms=self._forms)
         staying = [row for row, request in enumerate(requests) if not self._is_last(token=tokens[row], of=request)]
         if staying:
             self._rows.add(past, rows=staying, lengths=[len(requests[row].tokens) for row in staying])
@@ -246,7 +243,7 @@ def _choose(requests: Sequence[Request], logits: Tensor, *, forms: Forms) -> lis
 def score(forward: Forward, scorings: Sequence[ScoreRequest]) -> list[list[float]]:
     """Natural-log probabilities of each continuation; not finite where the model's output is not."""
     num_last = max(len(scoring.continuation) for scoring in scorings)
-    logits_RTV = forward.read([scoring.tokens for scoring in scorings], num_last=num_last)
+    logits_RTV, _ = forward.prefill([scoring.tokens for scoring in scorings], num_last=num_last)
     scores = []
     for scoring, logits_TV in zip(scorings, logits_RTV, strict=True):
         targets_T1 = torch.tensor(scoring.continuation, device=forward.device)[:, None]
@@ -269,12 +266,12 @@ def shared_tokens(sequences: Sequence[Sequence[int]]) -> int:
     return num_shared if is_worth_it else 0
 
 
-def group_to_read(waiting: Sequence[Request], *, max_tokens: int) -> list[list[Request]]:
+def group_to_read(waiting: Sequence[Waiting], *, max_tokens: int) -> list[list[Waiting]]:
     """Cut `waiting` into groups to be read at once: those that begin alike, and others by `group_by_length`."""
-    alike: dict[tuple[int, ...], list[Request]] = {}
+    alike: dict[tuple[int, ...], list[Waiting]] = {}
     for request in waiting:
         alike.setdefault(tuple(request.tokens[:MIN_SHARED_TOKENS]), []).append(request)
-    groups, alone = [], list[Request]()
+    groups, alone = [], list[Waiting]()
     for group in alike.values():
         num_shared = shared_tokens([request.tokens for request in group])
         longest = max(len(request.tokens) for request in group)

@@ -24,7 +24,6 @@ from instructpt.engines.batching import (
     Forward,
     Request,
     ScoreRequest,
-    group_by_length,
     group_to_read,
     score,
 )
@@ -170,7 +169,7 @@ class Worker:
     def _score(self) -> None:
         """Score one group of those that wait; the others come in the next rounds, between steps."""
         if not self._groups:
-            self._groups += group_by_length(self._scorings, max_tokens=self._max_scored_tokens)
+            self._groups += group_to_read(self._scorings, max_tokens=self._max_scored_tokens)
             self._scorings = []
         if not self._groups:
             return

@@ -200,9 +200,11 @@ def test_tokens_are_drawn_as_often_as_the_model_says(tiny_model: str) -> None:
         assert abs(texts.count(words.decode([token])) / num_draws - share) < 4 * deviation
 
 
-def test_scores_are_the_log_probabilities_of_a_plain_forward(make_model: Any) -> None:
+@pytest.mark.parametrize("is_shared", [False, True], ids=["apart", "after one beginning"])
+def test_scores_are_the_log_probabilities_of_a_plain_forward(make_model: Any, is_shared: bool) -> None:
     folder = make_model("mistral with a window")
-    pairs = list(zip(prompts(9), prompts(10, longest=20)[1:], strict=True))
+    asked = beginnings_shared(9) if is_shared else prompts(9)
+    pairs = list(zip(asked, prompts(len(asked) + 1, longest=20)[1:], strict=True))
 
     async def run() -> tuple[list[Any], Any]:
         engine = TransformersEngine(folder, precision="float32", max_prefill_tokens=100)
