@@ -103,7 +103,7 @@ class Tag(Stage[Text]):
     min_pairs: int = 1
     """Passages with fewer are left out: a synthesizer writes as many pairs as it was shown (paper, section 1)."""
     loss: Literal["pairs", "answers"] = field(default="pairs", metadata={"later": True})
-    """What is learnt: to write pairs, or to answer questions (`synthesis.reading`; the dialect is `tags` then)."""
+    """What is learnt: to write pairs, or to answer questions (then the dialect is `tags`)."""
     swapped_share: float = field(default=0.0, metadata={"later": True})
     """Of the questions, how many come from other passages and are answered by `reading.UNANSWERABLE`."""
     seed: int = field(default=0, metadata={"later": True})
