@@ -40,9 +40,8 @@ def key(prompt: Prompt, *, model_identity: str, sampling: Sampling, scored: Sequ
 
     scored: ids whose likelihood is asked for, and no answer."""
     if scored:
-        return digest(
-            "likelihood", model_identity, *(struct.pack(f"<{len(ids)}i", *ids).hex() for ids in (prompt, scored))
-        )
+        assert not isinstance(prompt, Conversation), "the likelihood of ids after a conversation is not asked for"
+        return digest("likelihood", model_identity, *(struct.pack(f"<{len(i)}i", *i).hex() for i in (prompt, scored)))
     drawn = f"Sampling(max_new_tokens={sampling.max_new_tokens}, temperature={sampling.temperature!r}, "
     drawn += f"seed={sampling.seed})"
     form = (sampling.form.kind, sampling.form.text) if sampling.form else ()
