@@ -69,6 +69,39 @@ def test_an_arm_of_variants(corpus: str, small_model: str, tmp_path: Path) -> No
         assert len({passages[name] for name in there.values()}) == len(there), "two texts of a passage share a row"
 
 
+def test_a_run_reads_texts_of_one_passage_as_many_steps_apart_as_is_said(
+    corpus: str, small_model: str, tmp_path: Path
+) -> None:
+    stage = compared(
+        corpus,
+        recipe="domain",
+        base=small_model,
+        synthesizer=small_model,
+        arms=("instruct_apart",),
+        seeds=1,
+        limit=30,
+        augmented_share=1.0,
+        steps_apart=2,
+        row_tokens=128,
+        pretraining_tokens=40_000,
+        replay_share=0.0,
+    )
+    model = stage.cells[0].model
+    (pack,) = stages_of(model, Pack)
+    make(pack, run(tmp_path))
+    assert run(tmp_path).manifest(pack)["tally"]["counts"]["texts_too_near"] == 0
+    passages = {text.id: text.passage for text in run(tmp_path).records(pack.texts)}
+    order = model.order(run(tmp_path))
+    assert order.num_steps * order.batch_rows > len(order.sources[pack.name]), "more than one pass"
+    last: dict[str, tuple[int, str]] = {}
+    for step in range(order.num_steps):
+        for _, row in order.rows(step):
+            for name in {origin.id for origin in order.sources[pack.name].documents_in([row])}:
+                before, other = last.get(passages[name], (-9, name))
+                assert step - before >= 2 or other == name
+                last[passages[name]] = step, name
+
+
 def test_variants_of_the_flag_and_of_an_arm(corpus: str, small_model: str) -> None:
     settings = {"recipe": "domain", "base": small_model, "synthesizer": small_model, "seeds": 1}
     by_flag = compared(corpus, arms=("instruct",), variants=5, **settings).cells[0].model
