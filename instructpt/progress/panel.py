@@ -42,7 +42,7 @@ from typing import TYPE_CHECKING
 from instructpt.artifacts.storage import Folder
 from instructpt.artifacts.tally import Progress, Tally
 from instructpt.errors import BudgetError
-from instructpt.progress.view import DOWN, View, details, duration, idle, line, place, plain, summary
+from instructpt.progress.view import DOWN, View, details, duration, idle, idle_shares, line, place, plain, summary
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -110,10 +110,10 @@ class Panel(Progress):
     def finished(self, name: str, tally: Tally) -> None:
         self.close()
         view = self.view()
-        self._keep(name, "done", tally)
+        self._keep(name, "done", tally, **({"idle": shares} if (shares := idle_shares(view)) else {}))
         self._line(name, summary(tally), state="done", seconds=view.seconds)
         if words := idle(view):
-            self._line(name, f"endpoints stood idle {words}", state="idle")
+            self._line(name, f"endpoints stood idle {words}")
 
     def view(self) -> View:
         """How things stand now."""
@@ -131,11 +131,11 @@ class Panel(Progress):
         """A line of its own."""
         self._console.print(plain(words), soft_wrap=True, markup=False, highlight=False)
 
-    def _keep(self, name: str, state: str, tally: Tally) -> None:
+    def _keep(self, name: str, state: str, tally: Tally, **more: object) -> None:
         with self._lock:
             counted = {"taken": tally.taken, "made": tally.made, "dropped": tally.dropped, "counts": tally.counts}
             stage = None if name == self._view.stage else self._view.stage
-            stages = {**self._view.stages, name: {"state": state, **counted}}
+            stages = {**self._view.stages, name: {"state": state, **counted, **more}}
             self._view = replace(self._view, stages=stages, stage=stage)
 
     def _mark(self) -> None:

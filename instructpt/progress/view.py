@@ -27,7 +27,7 @@ IDLE = {
     "chain": "chains whose next turn waits for an answer",
     "disk": "the disk",
     "rate_limit": "a rate limit",
-    "down": "servers that are down",
+    "down": "servers that do not answer",
     "process": "this process, which reads and checks",
     "nothing_left": "nothing (nothing is left to ask)",
 }
@@ -135,11 +135,16 @@ def details(view: View, *, num_reasons: int = 5) -> dict[str, str]:
     return {name: words for name, words in found.items() if words}
 
 
-def idle(view: View) -> str:
-    """For how much of the time endpoints had nothing to do and what they waited for; "" where that is hardly any."""
+def idle_shares(view: View) -> dict[str, float]:
+    """Shares of the time for which endpoints had nothing to do, by what they waited for, in the order of `IDLE`."""
     seconds = view.number("endpoint_seconds")
     shares = {why: view.number(f"idle/{why}") / seconds for why in IDLE} if seconds else {}
-    found = [(why, share) for why, share in shares.items() if share >= _LEAST_IDLE]
+    return {why: round(share, 4) for why, share in shares.items() if share >= _LEAST_IDLE}
+
+
+def idle(view: View) -> str:
+    """The same in words; "" where that is hardly any."""
+    found = [*idle_shares(view).items()]
     if not found:
         return ""
     if len(found) == 1:

@@ -202,6 +202,7 @@ def test_endpoints_that_stand_idle_are_named_with_the_cause_and_told_of_at_the_e
     panel.news("groups", news)
     panel.finished("groups", Tally(taken=1000, made=1000))
     assert "endpoints stood idle 13% of the time, for the disk" in file.getvalue().splitlines()[-1]
+    assert panel.view().stages["groups"]["idle"] == {"disk": 0.1333}
 
 
 def test_other_news_are_shown_as_they_are() -> None:
