@@ -17,9 +17,21 @@ sealed. Partitions of a run build shards of their own and wait for those of othe
 
 from __future__ import annotations
 
-from instructpt.artifacts.identity import changes, describe, differences, fingerprint, is_finished, may_be_replaced
 from instructpt.artifacts.run import Run, read_manifest, read_tally
-from instructpt.artifacts.stage import Product, Stage, Table, inputs, num_units, tree
+from instructpt.artifacts.stage import (
+    Product,
+    Stage,
+    Table,
+    changes,
+    describe,
+    differences,
+    fingerprint,
+    inputs,
+    is_finished,
+    may_be_replaced,
+    num_units,
+    tree,
+)
 
 __all__ = [
     "Product",

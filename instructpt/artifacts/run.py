@@ -12,9 +12,8 @@ from typing import Any
 import orjson
 
 from instructpt.artifacts.budget import Budget
-from instructpt.artifacts.identity import fingerprint
 from instructpt.artifacts.locking import alone
-from instructpt.artifacts.stage import R_co, Stage, num_units
+from instructpt.artifacts.stage import R_co, Stage, fingerprint, num_units
 from instructpt.artifacts.storage import Folder, damage_named, read_shard, refusals_named
 from instructpt.artifacts.tally import Progress, Tally
 from instructpt.errors import ArtifactError

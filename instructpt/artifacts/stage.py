@@ -3,8 +3,9 @@
     Read --> Filter --> Split --> Synthesize          each a frozen dataclass: its settings, and its inputs among them
       `-------> Duplicates --^                        `tree` puts them in order, inputs first
 
-A stage knows how its shards come about, a run (`run`) where things lie. What the stage is, is its fingerprint
-(`identity`). `artifacts` makes them.
+A stage knows how its shards come about, a run (`run`) where things lie; `executors` make them. What the stage is, is
+its fingerprint: its settings, what it reads from outside, and what its inputs are; never where or how it runs. By that
+its artifact is told from one that was made with other settings.
 """
 
 from __future__ import annotations
@@ -16,16 +17,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, get_args, get_origin
 
-from instructpt.artifacts.storage import write_parquet
+import orjson
+
+from instructpt.artifacts.storage import damage_named, write_parquet
 from instructpt.artifacts.tally import Tally
 from instructpt.errors import RecipeError
-from instructpt.records import Group, Record
+from instructpt.records import Document, Group, Item, Match, Record, Score, Text
+from instructpt.seeds import digest
 
 if TYPE_CHECKING:
     from instructpt.artifacts.run import Run
 
 R_co = TypeVar("R_co", covariant=True)
 Product = Literal["records", "folder"]
+UNITS: dict[Any, str] = {
+    Document: "documents",
+    Group: "passages",
+    Text: "texts",
+    Item: "items",
+    Score: "scores",
+    Match: "matches",
+}
+"""What people count of a record: of a group its passages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +74,8 @@ class Stage(Generic[R_co]):
     product: ClassVar[Product] = "records"
     takes: ClassVar[str] = "documents"
     makes: ClassVar[str] = "documents"
-    """Units that go in and come out. Where they are the same word, what comes out is counted as kept by itself;
-    elsewhere the stage calls `run.tally.keep` for each unit."""
+    """Units that go in and come out: by default those of the record. Where they are the same word, what comes out is
+    counted as kept by itself; elsewhere the stage calls `run.tally.keep` for each unit."""
     placement: ClassVar[Literal["workers", "driver", "engine"]] = "workers"
     """"driver": shards run one after another in the main process, which holds the model. "engine": they share the
     engine that `opened` gives, and overlap, so that the last answers of one never leave it idle."""
@@ -84,6 +97,8 @@ class Stage(Generic[R_co]):
         for base in cls.__dict__.get("__orig_bases__", ()):
             if get_origin(base) is Stage and dataclasses.is_dataclass(kind := get_args(base)[0]):
                 cls.record = kind
+                for name in {"takes", "makes"}.difference(cls.__dict__):
+                    setattr(cls, name, UNITS.get(kind, "records"))
 
     def shard_name(self, index: int) -> str:
         """What a finished shard is called in the artifact's folder."""
@@ -181,3 +196,78 @@ def _counted(records: Iterator[R_co], tally: Tally) -> Iterator[R_co]:
     for record in records:
         tally.made += num_units(record)  # type: ignore[arg-type]
         yield record
+
+
+Settings = dict[str, Any]
+UNUSED = ".unused"
+"""A file in the folder of an artifact that a run made and came to nothing with."""
+
+
+def describe(stage: Stage[Any], run: Run) -> Settings:
+    """What a stage is, as JSON: its settings, its inputs by name and fingerprint, what it reads from outside."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Stage):
+            return {"artifact": value.name, "fingerprint": fingerprint(value, run)}
+        if isinstance(value, tuple | list):
+            return [plain(item) for item in value]
+        if isinstance(value, Mapping):
+            return {str(key): plain(item) for key, item in sorted(value.items())}
+        if dataclasses.is_dataclass(value):
+            return settings(value)
+        assert value is None or isinstance(value, str | int | float | bool), f"{value!r} cannot be a setting"
+        return value
+
+    def settings(value: Any) -> Settings:
+        return {
+            f.name: plain(getattr(value, f.name))
+            for f in dataclasses.fields(value)
+            if not (f.metadata.get("later") and getattr(value, f.name) == f.default) and not f.metadata.get("note")
+        }
+
+    own = settings(stage)
+    del own["name"]
+    return {
+        "stage": type(stage).__name__,
+        "version": stage.version,
+        "settings": own,
+        "sources": dict(sorted(stage.sources(run).items())),
+    }
+
+
+def fingerprint(stage: Stage[Any], run: Run) -> str:
+    """32 hex digits of what a stage is, its inputs included, its name not."""
+    if stage not in run.fingerprints:
+        description = orjson.dumps(describe(stage, run), option=orjson.OPT_SORT_KEYS)
+        run.fingerprints[stage] = digest(description.decode())[:16].hex()
+    return run.fingerprints[stage]
+
+
+def changes(old: Any, new: Any, path: str = "") -> list[str]:
+    """The places where two descriptions differ, one line each: "settings.seed: 1 -> 2"."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(old.keys() | new.keys())
+        return [line for key in keys for line in changes(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))]
+    if old == new:
+        return []
+    return [f"{path}: {orjson.dumps(old).decode()} -> {orjson.dumps(new).decode()}"]
+
+
+def is_finished(stage: Stage[Any], run: Run) -> bool:
+    """Whether the artifact is complete."""
+    return run.folder(stage).exists("manifest.json")
+
+
+def may_be_replaced(stage: Stage[Any], run: Run) -> bool:
+    """Whether other settings make the artifact anew under its name: a summary, or one that nothing came of."""
+    return stage.is_summary or run.folder(stage).exists(UNUSED)
+
+
+def differences(stage: Stage[Any], run: Run) -> list[str]:
+    """Where the stage is not what its folder was begun with, one line each; none if nothing is begun."""
+    folder = run.folder(stage)
+    if not folder.exists("recipe.json"):
+        return []
+    with damage_named(folder.join("recipe.json"), remove=folder.path):
+        begun = orjson.loads(folder.read("recipe.json"))
+    return changes(begun, orjson.loads(orjson.dumps(describe(stage, run))))

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 from instructpt.artifacts import Run, Stage
 from instructpt.errors import RecipeError
@@ -23,9 +22,6 @@ from instructpt.records import Kind, Text
 @dataclass(frozen=True, kw_only=True)
 class OfKind(Stage[Text]):
     """The texts of one kind, so that a mixture can say how many tokens are of it."""
-
-    takes: ClassVar[str] = "texts"
-    makes: ClassVar[str] = "texts"
 
     texts: Stage[Text]
     kind: Kind
@@ -54,9 +50,6 @@ class BlendPart:
 @dataclass(frozen=True, kw_only=True)
 class Blend(Stage[Text]):
     """The texts of all parts, one part after the other; where they go in a run is the order's business."""
-
-    takes: ClassVar[str] = "texts"
-    makes: ClassVar[str] = "texts"
 
     parts: tuple[BlendPart, ...]
 

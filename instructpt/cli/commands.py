@@ -162,7 +162,7 @@ def sheet(artifact: tyro.conf.Positional[str], /, *, out: str, pairs: int = 150,
         pairs: how many; the sources of the passages take turns.
         seed: of the draw.
     """
-    from instructpt.report.sheet import write_sheet
+    from instructpt.report.show import write_sheet
 
     flags.check({"pairs": pairs})
     num_drawn = write_sheet(artifact, Path(out), pairs=pairs, seed=seed)
@@ -177,7 +177,7 @@ def verdicts(sheet: tyro.conf.Positional[str], /) -> None:
     Args:
         sheet: a file that `instructpt sheet` wrote, with verdicts.
     """
-    from instructpt.report.sheet import sum_up
+    from instructpt.report.show import sum_up
     from instructpt.report.tables import print_table
 
     print_table(sum_up(Path(sheet)), console=_console(error=False))

@@ -88,7 +88,7 @@ class OfQuestions(Stage[Group]):
     """What stages have in common that read files of questions on documents: a group a document, its questions as
     pairs."""
 
-    makes: ClassVar[str] = "passages"
+    takes: ClassVar[str] = "documents"
     is_single = True
 
     files: tuple[str, ...]

@@ -15,14 +15,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from instructpt import files
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.tally import Tally, count_pairs
 from instructpt.collection import catalog, hub
 from instructpt.collection.balance import balance, parse_weights
-from instructpt.collection.catalog import Choice
 from instructpt.collection.neutral import TaskRecord, read_records
 from instructpt.collection.windows import LengthLimits, in_characters, in_tokens
 from instructpt.engines.models import Model, description_folder, model_sources
@@ -38,14 +37,13 @@ DEFAULT_SHOTS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Convert(Stage[Group]):
+class Convert(catalog.Choice, Stage[Group]):
     """Annotated task data in the neutral layout (docs/formats.md) as groups of several contexts of the same data sets.
 
     Counted without a vocabulary in characters, in groups of a few shots; with one in tokens, groups filled up.
     """
 
     takes: ClassVar[str] = "task records"
-    makes: ClassVar[str] = "passages"
     version: ClassVar[int] = 4
     is_single = True  # records of one context are gathered across files
 
@@ -56,14 +54,6 @@ class Convert(Stage[Group]):
     stage's identity, not the rows: a catalog that is to give the same rows next year names their `revision`."""
     catalog: str | None = None
     """Path of a catalog of data sets (docs/formats.md); None: the one that ships."""
-    sets: tuple[str, ...] = ()
-    """Names of data sets, categories or groups; none: all."""
-    part: Literal["seen", "unseen", "all"] = "seen"
-    """Which sets: those to tune on, those kept to measure what was learnt, or both."""
-    benchmarks: bool = False
-    """Whether to take parts of scored benchmarks."""
-    redistributable: bool = False
-    """Only sets whose licence lets weights trained on them be passed on."""
     evaluation: tuple[str, ...] = ()
     """Files of test items, JSON lines: what shares 13 words in a row with one is left out."""
     max_contexts: int = 10_000
@@ -72,8 +62,6 @@ class Convert(Stage[Group]):
     """Which part of the questions that their text does not answer is kept."""
     unanswerable: str = field(default="", metadata={"later": True})
     """Their answer; "" leaves the words to the catalog."""
-    suits: Literal["", "writer", "reader"] = field(default="", metadata={"later": True})
-    """Only sets that the catalog says suit a writer of questions, or a reader that answers them."""
     shots: int | None = None
     """A group, at most. None: 2, or with `group_tokens` as many as fit."""
     context_characters: int | None = None
@@ -110,11 +98,6 @@ class Convert(Stage[Group]):
             raise RecipeError(f"{self.name}: contexts of {longest} leave no room for pairs in {room}: give less")
         if self.shots is not None and self.shots < 1:
             raise RecipeError(f"{self.name}: shots is {self.shots}: give 1 or more")
-
-    @property
-    def choice(self) -> Choice:
-        """Which sets are taken."""
-        return Choice(self.sets, self.part, self.benchmarks, self.redistributable, self.suits)
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """Files, test items and catalog by content, and the vocabulary, if no stage makes it.
@@ -179,7 +162,7 @@ class Convert(Stage[Group]):
         return Conversion(
             catalog=catalog.load(self.catalog),
             limits=self._limits(run),
-            choice=self.choice,
+            choice=self,
             test_items=testitems.load({url: testitems.file_rows([url]) for url in items}).index if items else None,
             unanswerable_share=self.unanswerable_share,
             unanswerable=self.unanswerable,
@@ -194,7 +177,7 @@ class Convert(Stage[Group]):
                 yield record
         if not self.hub:
             return
-        left_out = how.choice.reasons(how.catalog)
+        left_out = self.reasons(how.catalog)
         for name, entry in how.catalog.entries.items():
             if entry.hub and name not in left_out:
                 for record in hub.read(name, entry):

@@ -33,8 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instructpt.records import Document
-from instructpt.words.runs import blocks, pieces, runs_of, sums_of
-from instructpt.words.wordforms import Unsigned, find_words, mixed
+from instructpt.words.wordforms import Unsigned, blocks, find_words, mixed, pieces, runs_of, sums_of
 
 _DIGEST_BYTES = 16
 RUN_WORDS = 5

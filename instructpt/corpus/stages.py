@@ -30,19 +30,31 @@ hundreds."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Read(Stage[Document]):
+class Reading:
+    """How files of raw text are read."""
+
+    text_field: str = "text"
+    """Field or column that holds the text. Use dots for nested fields: content.text."""
+    id_field: str = "id"
+    """Field or column that holds the id."""
+    limit: int | None = None
+    """Read only this many rows, from the beginning."""
+    shard_bytes: int = SHARD_BYTES
+    """Size of a shard. Runs resume, and machines share work, shard by shard."""
+
+    def read(self, files: tuple[str, ...], *, name: str = "documents") -> Read:
+        """Their documents."""
+        return Read(name=name, files=files, **vars(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read(Reading, Stage[Document]):
     """Documents from files, folders or data sets."""
 
     takes: ClassVar[str] = "rows"
 
     files: tuple[str, ...]
     """Paths, globs or URLs; see `corpus.readers`."""
-    text_field: str = "text"
-    id_field: str = "id"
-    shard_bytes: int = SHARD_BYTES
-    """Text a shard; a file of many times this size is worked on by many processes."""
-    limit: int | None = None
-    """Only so many rows, all in one shard."""
     skip: int = 0
     """Rows at the start of each file that are left out: what another `Read` takes with `limit`, to test on."""
 

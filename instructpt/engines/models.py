@@ -16,7 +16,7 @@ from instructpt import files
 from instructpt import models as shipped
 from instructpt.artifacts import Run, Stage, fingerprint
 from instructpt.errors import InputError, RecipeError
-from instructpt.models import loading, open_models
+from instructpt.models import folders, loading
 from instructpt.models.folders import base_folder, is_local, local_folder
 from instructpt.models.inspection import context_tokens, has_chat_template, inspect, num_parameters, parameters_in_name
 from instructpt.words import vocabulary
@@ -63,16 +63,6 @@ def model_folder(model: Model, run: Run, *, files: Sequence[str] | None = None) 
 
 
 @dataclass(frozen=True, slots=True)
-class Category:
-    """A kind of pair that a synthesizer was tuned on."""
-
-    share: float
-    """Of the pairs it was shown."""
-    answers: str
-    """"span": answers stand in the passage as a rule; "label": out of a fixed set or options; "free" otherwise."""
-
-
-@dataclass(frozen=True, slots=True)
 class Prompting:
     """How a model is asked for pairs: what `synthesizer.json` in its folder says, and the usual where it says nothing.
 
@@ -80,8 +70,9 @@ class Prompting:
     """
 
     dialect: str = "tags"
-    categories: Mapping[str, Category] = field(default_factory=dict)
-    """Those that it knows; none where its dialect does not name them."""
+    answers: Mapping[str, str] = field(default_factory=dict)
+    """Category that it knows -> what its answers are: "span", in the passage as a rule; "label", out of a fixed set or
+    options; "free" otherwise. None where its dialect does not name categories."""
     passage_tokens: int = 512
     """The longest passage that it saw."""
     window_tokens: int = 4096
@@ -106,11 +97,6 @@ class Prompting:
     tokens' probabilities); None: if it gives the same answer itself."""
     context_tokens: int | None = None
     """What it is to see of a passage where it is asked for one pair at a time, about a part of it; None: all."""
-
-    @property
-    def answers(self) -> dict[str, str]:
-        """Category -> what its answers are, for `checks.Passage`."""
-        return {name: category.answers for name, category in self.categories.items()}
 
     def wished(self, *, dialect: str = AUTO, **wishes: Any) -> Prompting:
         """With what a user asks for instead; None, and the dialect `AUTO`, leave it as the model says.
@@ -181,12 +167,9 @@ def read_prompting(folder: Path) -> Prompting:
         return _instruct_prompting(is_small=is_small) if has_chat_template(folder) else Prompting(is_small=is_small)
     try:
         found = orjson.loads(path.read_bytes())
-        categories = {
-            name: Category(float(category["share"]), str(category["answers"]))
-            for name, category in found.get("categories", {}).items()
-        }
+        answers = {name: str(category["answers"]) for name, category in found.get("categories", {}).items()}
         numbers = {name: found[name] for name in _NUMBERS if found.get(name) is not None}
-        said = Prompting(str(found["dialect"]), categories, **numbers)
+        said = Prompting(str(found["dialect"]), answers, **numbers)
         said = replace(said, is_small=is_small, mix=str(found.get("mix", "")))
         likelihood = None if found.get("min_likelihood") is None else float(found["min_likelihood"])
         return replace(
@@ -198,7 +181,7 @@ def read_prompting(folder: Path) -> Prompting:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} cannot be read ({type(error).__name__}: {error}): it needs a dialect, and of each category "
-            "share and answers; take the file from where the model came from"
+            "its answers; take the file from where the model came from"
         ) from error
 
 
@@ -242,8 +225,8 @@ def model_sources(model: Model, run: Run) -> Mapping[str, str]:
 def _base_sources(folder: Path) -> Mapping[str, str]:
     """What the adapters in a folder stand beside, without the work of converting it."""
     base = loading.base_of(folder)
-    if base.startswith(open_models.SCHEME):
-        return {"model": open_models.identity(base)}
+    if base.startswith(folders.SCHEME):
+        return {"model": folders.identity(base)}
     return {path.name: _digest(path) for path in sorted(base_folder(folder).glob("*.safetensors"))}
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.tally import count_pairs
-from instructpt.engines.models import AUTO, Model, Prompting, prompting_of
+from instructpt.engines.models import Model, Prompting, prompting_of
 from instructpt.errors import RecipeError
 from instructpt.evaluation import drawing
 from instructpt.progress.view import time_left
@@ -56,16 +56,10 @@ class Attempt(ModelStage):
     """So many of the exam's examples at most, as many of them as fit; 0 = zero-shot."""
     max_questions: int = 4
     """A context in mode "answers", evenly spaced."""
-    dialect: str = AUTO
     categories: str = ""
     """What to ask for in mode "pairs", as in `Synthesize`."""
     pairs: int = 5
     """A passage, where categories are asked for."""
-    window_tokens: int = 4096
-    """Prompt and answer together; the model's context, where that is less."""
-    max_new_tokens: int = 400
-    guided: bool = True
-    """Whether pairs are held to the dialect's form, by engines that can."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -171,7 +165,6 @@ class Judge(AsksJudge, Stage[Score]):
     """The share of pairs that a judge calls accurate, and relevant. Pairs without a verdict are counted, by reason."""
 
     takes: ClassVar[str] = "pairs"
-    makes: ClassVar[str] = "scores"
     placement = "driver"
     is_single = True  # a mean over all
 
@@ -245,7 +238,6 @@ class Quality(Stage[Score]):
     """Everything that is measured of some models in some exams, a shard a trial: `evaluation.quality.METRICS`."""
 
     takes: ClassVar[str] = "passages"
-    makes: ClassVar[str] = "scores"
 
     trials: tuple[Trial, ...]
     synthesizer: Model | None = None

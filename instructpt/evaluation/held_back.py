@@ -45,7 +45,6 @@ class HeldBack(Stage[Group]):
     """
 
     takes: ClassVar[str] = "pairs"
-    makes: ClassVar[str] = "passages"
     is_single = True
 
     groups: Stage[Group]
@@ -109,9 +108,6 @@ class HeldBack(Stage[Group]):
 @dataclass(frozen=True, kw_only=True)
 class Remainder(Stage[Group]):
     """What is left to train on beside an exam from the same groups."""
-
-    takes: ClassVar[str] = "passages"
-    makes: ClassVar[str] = "passages"
 
     groups: Stage[Group]
     exam: Stage[Group]

@@ -37,7 +37,6 @@ class Named(Stage[Match]):
     """
 
     takes: ClassVar[str] = "passages"
-    makes: ClassVar[str] = "matches"
 
     groups: Stage[Group]
     """What is trained on."""

@@ -45,7 +45,7 @@ class Overlap(Stage[Match]):
     """Where test items stand in texts, passages and pairs: a shard of matches for each shard of texts."""
 
     version: ClassVar[int] = 2
-    makes: ClassVar[str] = "matches"
+    takes: ClassVar[str] = "documents"
 
     texts: Stage[Any]
     """Of documents, groups or texts."""

@@ -39,7 +39,6 @@ class Questioned(OfModel, Stage[Item]):
     """A model that is asked: what the stages below have in common."""
 
     takes: ClassVar[str] = "questions"
-    makes: ClassVar[str] = "items"
     placement = "driver"
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
 

@@ -13,7 +13,6 @@ import orjson
 
 from instructpt import devices, files
 from instructpt.artifacts import Product, Run, Stage
-from instructpt.artifacts.storage import read_parquet
 from instructpt.engines.models import Model, model_folder, model_name, quiet_loading
 from instructpt.errors import InputError
 from instructpt.evaluation.questioning import Answering, Examine, OfModel
@@ -24,8 +23,6 @@ from instructpt.records import Document, Item, Match, Score
 class Evaluate(OfModel, Stage[Item]):
     """Benchmarks by lm-eval, answer by answer; a shard a task, so that an evaluation that was killed goes on."""
 
-    takes: ClassVar[str] = "items"
-    makes: ClassVar[str] = "items"
     placement = "driver"
     version = 2
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "lm-eval")
@@ -86,7 +83,6 @@ class Rate(Stage[Score]):
     """The scores of answered items, task by task; also without the items that stand in the training text."""
 
     takes: ClassVar[str] = "items"
-    makes: ClassVar[str] = "scores"
     is_summary = True
     is_single = True
 
@@ -168,7 +164,7 @@ class Rate(Stage[Score]):
 class HeldOut(OfModel, Stage[Score]):
     """Bits per byte on documents that no model saw."""
 
-    makes: ClassVar[str] = "scores"
+    takes: ClassVar[str] = "documents"
     placement = "driver"
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
     is_single = True  # a mean over all documents
@@ -197,8 +193,6 @@ class HeldOut(OfModel, Stage[Score]):
 class Collect(Stage[Score]):
     """The scores of several models in one place: where a comparison of models ends."""
 
-    takes: ClassVar[str] = "scores"
-    makes: ClassVar[str] = "scores"
     is_summary = True
     is_single = True
 
@@ -210,32 +204,6 @@ class Collect(Stage[Score]):
         """All scores, in the order of the results."""
         for stage in self.results:
             yield from run.take(stage)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recorded(Stage[Score]):
-    """Scores that another run made and left in a folder."""
-
-    takes: ClassVar[str] = "scores"
-    makes: ClassVar[str] = "scores"
-    is_single = True
-
-    folder: str
-    """A finished artifact of scores, such as runs/quality/quality."""
-
-    def sources(self, run: Run) -> dict[str, str]:
-        """The files by content."""
-        found = files.find(f"{self.folder}/*.parquet")
-        return {Path(file.url).name: files.content_digest(file) for file in found}
-
-    def shard(self, index: int, run: Run) -> Iterator[Score]:
-        """All scores, in order."""
-        for file in files.find(f"{self.folder}/*.parquet"):
-            with Path(file.url).open("rb") as opened:
-                for score in read_parquet(opened, Score):
-                    run.tally.take()
-                    run.tally.keep()
-                    yield score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,23 +8,20 @@ from typing import Any, Literal
 
 from instructpt import files
 from instructpt.artifacts import Run, Stage, num_units, read_manifest
+from instructpt.artifacts.stage import UNITS
 from instructpt.artifacts.storage import Folder, read_parquet
 from instructpt.errors import RecipeError
 from instructpt.files.streams import opened
-from instructpt.records import Document, Group, Text
+from instructpt.records import Document, Group, Score, Text
 
-Kind = Literal["Document", "Group", "Text"]
-KINDS: dict[Kind, tuple[Any, str]] = {
-    "Document": (Document, "documents"),
-    "Group": (Group, "passages"),
-    "Text": (Text, "texts"),
-}
-"""Name in a manifest -> the record, and its units."""
+Kind = Literal["Document", "Group", "Text", "Score"]
+KINDS: dict[Kind, Any] = {"Document": Document, "Group": Group, "Text": Text, "Score": Score}
+"""Name in a manifest -> the record."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stored(Stage[Any]):
-    """Documents, groups or texts that another run made."""
+    """Documents, groups, texts or scores that another run made."""
 
     folder: str
     """A finished artifact, such as runs/mine/texts."""
@@ -33,7 +30,7 @@ class Stored(Stage[Any]):
     @property
     def record(self) -> Any:
         """What `kind` names."""
-        return KINDS[self.kind][0]
+        return KINDS[self.kind]
 
     @property
     def takes(self) -> str:  # type: ignore[override]
@@ -43,7 +40,7 @@ class Stored(Stage[Any]):
     @property
     def makes(self) -> str:  # type: ignore[override]
         """Units of the kind."""
-        return KINDS[self.kind][1]
+        return UNITS[self.record]
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The files by content."""

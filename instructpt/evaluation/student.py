@@ -35,8 +35,6 @@ class Quiz(Stage[Group]):
     it did not see: rules find gaps to fill, which nobody can without the sentence.
     """
 
-    takes: ClassVar[str] = "passages"
-    makes: ClassVar[str] = "passages"
     may_leave_nothing = True
 
     groups: Stage[Group]

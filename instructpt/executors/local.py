@@ -27,11 +27,11 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from instructpt.artifacts.tally import Progress
 from instructpt.errors import BudgetError, RunError
@@ -89,25 +89,13 @@ _MAX_UNREAD = 2
 """Open shards that still have work to start: the one that is read, and the one that is to follow."""
 
 
-class Shared(Protocol):
-    """What `Stage.opened` of a stage with placement "engine" gives."""
-
-    def when_read(self, tell: Callable[[int], None]) -> None:
-        """Have `tell` called, from any thread, with the index of each shard that has nothing left to start."""
-        ...
-
-    def cancel(self) -> None:
-        """From any thread: end what all shards are at. `Stage.shard` raises an error then."""
-        ...
-
-
 def run_together(work: Work, stage: Stage[Any], indices: Sequence[int], run: Run) -> Iterator[tuple[int, float]]:
     """Run the shards in threads, in order, as many at once as keep the engine busy.
 
     The first error ends all others; after a BudgetError they are waited for, since they end by themselves and what they
     have under way is paid for.
     """
-    shared: Shared = run.shared
+    shared: Any = run.shared
     events: SimpleQueue[tuple[int, float | BaseException | None]] = SimpleQueue()
     waiting, threads, unread = deque(indices), dict[int, threading.Thread](), set[int]()
 

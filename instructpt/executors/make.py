@@ -17,11 +17,20 @@ from typing import Any
 import orjson
 
 from instructpt import devices
-from instructpt.artifacts.identity import UNUSED, describe, differences, fingerprint, is_finished, may_be_replaced
 from instructpt.artifacts.locking import claimed, drop_claim, locked, locked_together, own_shards, pauses
 from instructpt.artifacts.losses import nothing_left
 from instructpt.artifacts.run import Run, read_tally
-from instructpt.artifacts.stage import Stage, inputs, tree
+from instructpt.artifacts.stage import (
+    UNUSED,
+    Stage,
+    describe,
+    differences,
+    fingerprint,
+    inputs,
+    is_finished,
+    may_be_replaced,
+    tree,
+)
 from instructpt.artifacts.storage import Folder, refusals_named
 from instructpt.artifacts.tally import Progress, Tally
 from instructpt.errors import ArtifactError, NothingMadeError, UserError

@@ -18,8 +18,6 @@ class Mine(Stage[Group]):
     """Pairs for every passage by rules, without a model: the paper's baseline (its table 4)."""
 
     version: ClassVar[int] = 3
-    takes: ClassVar[str] = "passages"
-    makes: ClassVar[str] = "passages"
 
     passages: Stage[Document]
     shots: int = 2
@@ -62,9 +60,6 @@ class Fill(Stage[Group]):
     Counted are pairs that rules added ("pairs_mined"), passages that still hold fewer than are wanted
     ("passages_short") and how many pairs they lack ("pairs_missing").
     """
-
-    takes: ClassVar[str] = "passages"
-    makes: ClassVar[str] = "passages"
 
     groups: Stage[Group]
     pairs: int

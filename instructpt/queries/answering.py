@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.tally import Tally
-from instructpt.engines.models import AUTO, Model, Prompting, prompting_of
+from instructpt.engines.models import Model
 from instructpt.queries.stages import Match
 from instructpt.records import Document, Group, Pair, Reject, Shot
 from instructpt.synthesis.opening import ModelStage
@@ -49,13 +49,7 @@ class Answer(ModelStage):
     passages: Stage[Document]
     matched: Match
     model: Model
-    dialect: str = AUTO
-    """How the model is talked with; "auto" asks the model's own folder (`synthesizer.json`)."""
-    window_tokens: int = 4096
-    """Prompt and answer together; the model's context, where that is less."""
     max_new_tokens: int = 64
-    guided: bool = True
-    """Whether answers are held to the dialect's form, by engines that can."""
 
     def shard(self, index: int, run: Run) -> Iterator[Group]:
         """A group for each of the shard's passages with queries; what the open shard's ledger holds is not asked."""
@@ -94,10 +88,6 @@ class Answer(ModelStage):
                 yield row, document, own[:MAX_A_PASSAGE], own[MAX_A_PASSAGE:]
             if waiting is None:
                 return
-
-    def prompting(self, run: Run) -> Prompting:
-        """See `ModelStage`."""
-        return prompting_of(self.model, run).wished(dialect=self.dialect, mix="")
 
 
 def _answers(batch: Sequence[Asked], synthesis: Synthesis, *, unanswerable: str) -> Iterator[Pair | Reject]:

@@ -104,7 +104,7 @@ def build(passages: Iterable[str], folder: Path) -> int:
         documents.append(own)
         starts.append(len(stems))
         is_looked_at = len(documents) <= LANGUAGES_OF_FIRST or len(documents) % LANGUAGE_OF_EVERY == 0
-        if is_looked_at and (language := identify(passage).language):
+        if is_looked_at and (language := identify(passage)):
             languages[language] += 1
     folder.mkdir(exist_ok=True)
     (folder / "about.json").write_bytes(

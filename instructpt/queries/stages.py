@@ -126,7 +126,7 @@ class Match(Stage[Document]):
             yield replace(query, meta=meta)
 
     def _place(self, query: str, search: Search, spoken: set[str]) -> dict[str, Any]:
-        language = languages.identify(query).language
+        language = languages.identify(query)
         if spoken and language is not None and language not in spoken:
             return {"reason": OTHER_LANGUAGE, "language": language}
         hits = search.find(query, most=1)

@@ -11,7 +11,7 @@ from instructpt.errors import RecipeError
 from instructpt.evaluation.benchmarks import HUB
 from instructpt.evaluation.decontamination import Decontaminate
 from instructpt.evaluation.overlap import Overlap
-from instructpt.evaluation.stored import KINDS, is_artifact, stored
+from instructpt.evaluation.stored import is_artifact, stored
 from instructpt.recipes.flags import Reading, recipe
 from instructpt.words.overlap import CONTAMINATION_GRAM
 
@@ -47,7 +47,7 @@ def decontaminate(
     """
     texts: Stage[Any]
     if len(files) == 1 and "*" not in files[0] and not files[0].startswith("hf://") and is_artifact(files[0]):
-        texts = stored(files[0], kinds=tuple(KINDS))
+        texts = stored(files[0], kinds=("Document", "Group", "Text"))
         if reading.limit is not None:
             raise RecipeError(f"--limit is for files, and {files[0]} is an artifact: leave it out")
     else:

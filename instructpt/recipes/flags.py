@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from tyro.conf import arg
 
-from instructpt.corpus.stages import SHARD_BYTES, Read
+from instructpt.corpus.stages import Reading as Reading
 from instructpt.engines.models import AUTO, SHIPPED, Prompting
 from instructpt.errors import RecipeError
 
@@ -103,31 +103,6 @@ def recipe(function: Callable[..., R]) -> Callable[..., R]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """How files of raw text are read."""
-
-    text_field: str = "text"
-    """Field or column that holds the text. Use dots for nested fields: content.text."""
-    id_field: str = "id"
-    """Field or column that holds the id."""
-    limit: int | None = None
-    """Read only this many rows, from the beginning."""
-    shard_bytes: int = SHARD_BYTES
-    """Size of a shard. Runs resume, and machines share work, shard by shard."""
-
-    def read(self, files: tuple[str, ...], *, name: str = "documents") -> Read:
-        """Their documents."""
-        return Read(
-            name=name,
-            files=files,
-            text_field=self.text_field,
-            id_field=self.id_field,
-            limit=self.limit,
-            shard_bytes=self.shard_bytes,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
 class Asking:
     """How the model is asked. The defaults come from the model's synthesizer.json, if it has one."""
 
@@ -151,15 +126,7 @@ class Asking:
 
         Raises RecipeError for lengths that do not fit each other.
         """
-        found = own.wished(
-            dialect=self.dialect,
-            mix=mix,
-            reader=reader,
-            pairs=self.pairs,
-            passage_tokens=self.passage_tokens,
-            window_tokens=self.window_tokens,
-            max_new_tokens=self.max_new_tokens,
-        )
+        found = own.wished(**vars(self), mix=mix, reader=reader)
         if found.passage_tokens > found.window_tokens - found.max_new_tokens:
             raise RecipeError(
                 f"a passage of {found.passage_tokens} tokens and an answer of {found.max_new_tokens} do not fit a "
@@ -341,19 +308,3 @@ class TaskTuning:
     reader and for a base with answers first, else 0."""
     lora_layers: LoraLayers = None
     precision: PrecisionFlag = "auto"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Card:
-    """What the finished model's card says."""
-
-    title: str = "An instruction synthesizer"
-    """Title of the model card."""
-    note: str = ""
-    """A paragraph for the card, for example on how the base was made."""
-    licence: str | None = None
-    """Licence of the weights, as the Hub spells it; by default what the data require."""
-    max_bytes: int | None = None
-    """Fail if the finished folder is larger than this."""
-    adapters_only: bool = False
-    """Write only the LoRA adapters, a few megabytes. Their users need the base, under the same name."""

@@ -8,9 +8,9 @@ question again.
 
 from __future__ import annotations
 
-from instructpt.recipes.flags import Card, Collecting, Seed, TaskTuning, recipe
+from instructpt.recipes.flags import Collecting, Seed, TaskTuning, recipe
 from instructpt.recipes.tuning import OPEN_LORA_RANK, rows_of, tuned, way_for
-from instructpt.report.release import Release
+from instructpt.report.release import Card, Release
 from instructpt.synthesis.tagging import UNANSWERABLE, Tag
 from instructpt.training.stages import Source
 

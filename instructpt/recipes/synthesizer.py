@@ -24,14 +24,14 @@ from instructpt.collection.stages import Convert
 from instructpt.corpus.stages import BuildVocabulary, Read, Split
 from instructpt.engines.models import Model
 from instructpt.errors import RecipeError
-from instructpt.evaluation.stages import Recorded
+from instructpt.evaluation.stored import Stored
 from instructpt.mining import RULES
 from instructpt.mining.stages import Mine
 from instructpt.recipes.augment import clean
-from instructpt.recipes.flags import SAMPLE_PASSAGES, SAMPLE_TASKS, Card, Collecting, Seed, TaskTuning, recipe
+from instructpt.recipes.flags import SAMPLE_PASSAGES, SAMPLE_TASKS, Collecting, Seed, TaskTuning, recipe
 from instructpt.recipes.tuning import OPEN_LORA_RANK, Way, rows_of, tuned, way_for
 from instructpt.records import Document
-from instructpt.report.release import Release
+from instructpt.report.release import Card, Release
 from instructpt.synthesis.tagging import Tag
 from instructpt.templates.stages import Template
 from instructpt.training.settings import TrainSettings
@@ -207,7 +207,7 @@ def synthesizer(
         mined=tuple(mined.values()),
         mined_share=raw.mined_share,
         corpora=tuple(texts.values()),
-        scores=Recorded(name="recorded-scores", folder=scores) if scores else None,
+        scores=Stored(name="recorded-scores", folder=scores, kind="Score") if scores else None,
         **vars(card),
     )
 

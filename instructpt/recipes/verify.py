@@ -81,4 +81,4 @@ def _writer(folder: Folder) -> str | None:
     model = orjson.loads(folder.read("recipe.json"))["settings"].get("model")
     if not isinstance(model, str) or not is_local(model):
         return None
-    return model if read_prompting(local_folder(model, files=DESCRIPTION)).categories else None
+    return model if read_prompting(local_folder(model, files=DESCRIPTION)).answers else None

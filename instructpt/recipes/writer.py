@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from instructpt.artifacts import Stage
 from instructpt.engines.models import AUTO, DESCRIPTION, Prompting, read_prompting, remote_prompting
@@ -83,32 +84,25 @@ class Writer:
 
     def _written(self, name: str, passages: Stage[Document]) -> Synthesize | Write:
         asked = self.prompting
+        shared: dict[str, Any] = {
+            "name": name,
+            "passages": passages,
+            "model": self.model,
+            "shots": self.num_shots,
+            "window_tokens": asked.window_tokens,
+            "max_new_tokens": asked.max_new_tokens,
+            "seed": self.seed,
+        }
         if self.forms:
-            return Write(
-                name=name,
-                passages=passages,
-                model=self.model,
-                forms=self.forms,
-                variants=self.variants,
-                shots=self.num_shots,
-                window_tokens=asked.window_tokens,
-                max_new_tokens=asked.max_new_tokens,
-                seed=self.seed,
-            )
+            return Write(forms=self.forms, variants=self.variants, **shared)
         return Synthesize(
-            name=name,
-            passages=passages,
-            model=self.model,
             dialect=self.dialect,
             categories=asked.mix,
             pairs=math.ceil(WRITTEN_PER_PAIR * asked.pairs) if asked.reader else asked.pairs,
             pairs_per_sentence=PAIRS_PER_SENTENCE if asked.reader else None,
-            shots=self.num_shots,
             checks=default_checks(asked) if self.checks is None else self.checks,
-            window_tokens=asked.window_tokens,
-            max_new_tokens=asked.max_new_tokens,
             temperature=self.temperature,
-            seed=self.seed,
+            **shared,
         )
 
 

@@ -48,7 +48,7 @@ def outline(convert: Convert, run: Run) -> Table:
     from instructpt.collection.catalog import load
 
     catalog = load(convert.catalog)
-    left_out = convert.choice.reasons(catalog)
+    left_out = convert.reasons(catalog)
     words = _at_hand(convert.vocabulary, run)
     groups = _groups(convert, run, measured=words is not None)
     counts, num_tokens = count_sets(groups, vocabulary=words)

@@ -238,8 +238,7 @@ def _flops_per_token(shape: str, vocabulary_size: int, row_tokens: int) -> float
     import torch
     from transformers import MistralForCausalLM
 
-    from instructpt.training.flops import flops_per_token
-    from instructpt.training.shapes import configuration, shape_named
+    from instructpt.training.shapes import configuration, flops_per_token, shape_named
 
     sizes = {"vocabulary_size": vocabulary_size, "max_positions": row_tokens}
     with torch.device("meta"):

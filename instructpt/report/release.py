@@ -30,7 +30,23 @@ from instructpt.training.stages import Train
 
 
 @dataclass(frozen=True, kw_only=True)
-class Release(Stage[Any]):
+class Card:
+    """What the finished model's card says."""
+
+    title: str = "An instruction synthesizer"
+    """Title of the model card."""
+    note: str = ""
+    """A paragraph for the card, for example on how the base was made."""
+    licence: str | None = None
+    """Licence of the weights, as the Hub spells it; by default what the data require."""
+    max_bytes: int | None = None
+    """Fail if the finished folder is larger than this."""
+    adapters_only: bool = field(default=False, metadata={"later": True})
+    """Write only the LoRA adapters, a few megabytes. Their users need the base, under the same name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release(Card, Stage[Any]):
     """A trained synthesizer as a folder that needs nothing else; or its adapters, which need the base."""
 
     product: ClassVar[Product] = "folder"
@@ -64,8 +80,6 @@ class Release(Stage[Any]):
     """Of a reader: what it says where the passage holds no answer."""
     min_likelihood: float | None = field(default=None, metadata={"later": True})
     """Of a reader: how likely it must hold an answer to confirm it."""
-    adapters_only: bool = field(default=False, metadata={"later": True})
-    """Only what LoRA learned, for those who have the base."""
     mined: tuple[Stage[Group], ...] = ()
     """Passages with pairs mined by rules that it was tuned on too."""
     mined_share: float = 0.0
@@ -74,14 +88,6 @@ class Release(Stage[Any]):
     """Raw text that it was trained on."""
     scores: Stage[Score] | None = None
     """Its quality, measured; None leaves the card's table out."""
-    title: str = "An instruction synthesizer"
-    note: str = ""
-    """A paragraph of the user's own on the card: how the base was made, say."""
-    licence: str | None = None
-    """Of the weights, as the Hub spells it. None: apache-2.0, or what the data ask for: cc-by-sa-4.0 where some are
-    share-alike, other where a licence is unclear or a base model has its own."""
-    max_bytes: int | None = None
-    """The whole folder may not be larger."""
 
     def __post_init__(self) -> None:
         if self.adapters_only and (self.model.settings.lora is None or not isinstance(self.model.base, str)):

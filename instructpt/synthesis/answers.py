@@ -33,8 +33,7 @@ from typing import ClassVar
 
 from instructpt.engines import Form
 from instructpt.records import Pair, Reject, Shot
-from instructpt.synthesis.markup import NOTHING_KNOWN, Markup
-from instructpt.synthesis.patterns import literal
+from instructpt.synthesis.markup import NOTHING_KNOWN, Markup, literal
 from instructpt.synthesis.spans import CHUNK
 from instructpt.synthesis.steered import ASK_LINE_FORM, MARKS, NAME, Steered, check_categories, counts
 from instructpt.synthesis.tags import Tags

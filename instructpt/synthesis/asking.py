@@ -34,7 +34,7 @@ waited for: what fails fails at once (a prompt too long), while good answers tak
 SECONDS_BETWEEN_NEWS = 0.25
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Progress:
     """How far a run of `synthesize` is."""
 
@@ -51,7 +51,7 @@ class Progress:
     """Passages whose answer was in the ledger."""
     failed: int = 0
     """Passages that the engine gave no answer for."""
-    reasons: Mapping[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
     """Rejects by reason."""
 
 
@@ -114,17 +114,13 @@ class Synthesis:
         return self.window_tokens - self.sampling.max_new_tokens
 
 
-_COUNTS = ("passages", "pairs", "writings", "rejects", "prompt_tokens", "output_tokens", "replayed", "failed")
-
-
 @dataclass(slots=True)
 class Session:
     """What the requests of one shard share."""
 
     synthesis: Synthesis
     on_progress: Callable[[Progress], None] | None = None
-    totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTS, 0))
-    reasons: dict[str, int] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
     last_news: float = 0.0
     failures_in_a_row: int = 0
     last_failure: EngineError | None = None
@@ -142,30 +138,25 @@ class Session:
             self.last_sampling = replace(self.synthesis.sampling, form=form)
         return self.last_sampling
 
-    @property
-    def progress(self) -> Progress:
-        """The totals so far."""
-        return Progress(**self.totals, reasons=dict(self.reasons))
-
     def count(self, shot: Shot, *, replayed: bool = False, failed: bool = False) -> None:
         """Add a finished passage to the totals and tell the caller, unless that was told a moment ago."""
-        totals = self.totals
-        totals["passages"] += 1
-        totals["pairs"] += len(shot.pairs)
-        totals["writings"] += len(shot.writings)
-        totals["rejects"] += len(shot.rejects)
-        totals["replayed"] += replayed
-        totals["failed"] += failed
+        progress = self.progress
+        progress.passages += 1
+        progress.pairs += len(shot.pairs)
+        progress.writings += len(shot.writings)
+        progress.rejects += len(shot.rejects)
+        progress.replayed += replayed
+        progress.failed += failed
         for reject in shot.rejects:
-            self.reasons[reject.reason] = self.reasons.get(reject.reason, 0) + 1
-        if self.on_progress is not None and (now := time.monotonic()) - self.last_news >= SECONDS_BETWEEN_NEWS:
+            progress.reasons[reject.reason] = progress.reasons.get(reject.reason, 0) + 1
+        if (now := time.monotonic()) - self.last_news >= SECONDS_BETWEEN_NEWS:
             self.last_news = now
-            self.on_progress(self.progress)
+            self.tell()
 
     def tell(self) -> None:
         """Tell the caller the totals now."""
         if self.on_progress is not None:
-            self.on_progress(self.progress)
+            self.on_progress(replace(self.progress, reasons=dict(self.progress.reasons)))
 
     def check_stop(self) -> None:
         """Raise BudgetError if no further request is to be sent."""
@@ -204,7 +195,7 @@ class Session:
         """Raise EngineError if there were requests and no answer: a dead engine must not look like a finished run."""
         if self.num_broken and not self.num_answered:
             raise EngineGoneError(
-                f"the engine answered none of {self.totals['failed']} requests: see that it works, then run again"
+                f"the engine answered none of {self.progress.failed} requests: see that it works, then run again"
                 f" (the last error: {self.last_failure})"
             )
 
@@ -253,8 +244,8 @@ async def ask(session: Session, prompt: Prompt, *, drawn: Sampling | None = None
         completion = known
     session.num_answered += 1
     synthesis.used.update(requests=1, prompt_tokens=prompt.num_tokens, output_tokens=completion.num_tokens)
-    session.totals["prompt_tokens"] += prompt.num_tokens
-    session.totals["output_tokens"] += completion.num_tokens
+    session.progress.prompt_tokens += prompt.num_tokens
+    session.progress.output_tokens += completion.num_tokens
     return completion, known is not None
 
 

@@ -39,7 +39,7 @@ from instructpt.synthesis.json_replies import JsonReplies
 from instructpt.synthesis.line_replies import LineReplies
 from instructpt.synthesis.markup import NOTHING_KNOWN, trimmed, write_group
 from instructpt.synthesis.prompts import Wording, fill
-from instructpt.synthesis.replies import MAX_PAIRS, Replies, hide, refuse_category, restore
+from instructpt.synthesis.replies import MAX_PAIRS, hide, refuse_category, restore
 
 _JSON_BEGINS = ("{", "[", "```")
 
@@ -61,7 +61,7 @@ class Chat:
         layout, language = (first, rest if colon else "english") if first in prompts.LAYOUTS else ("json", variant)
         self.wording: Wording = prompts.load(language, layout=layout)
         words = self.wording.reply_words
-        self._replies: Replies = JsonReplies() if words is None else LineReplies(words)
+        self._replies: JsonReplies | LineReplies = JsonReplies() if words is None else LineReplies(words)
         self._system = fill(self.wording.system, fence=fence_line(self.wording.fence, ""), most=MAX_PAIRS)
         self._examples = list(self._shots(self.wording.examples))
         conclusion = re.escape(self.wording.conclusion.rstrip(":： "))

@@ -72,7 +72,7 @@ class Dialect(Protocol):
         lets a `<` through only where the passage has one). field_characters: about how long a question, an option, a
         reason or an answer may get, so that a model in a loop comes to an end; a form may be unable to say it. spans:
         what answers that are spans are to be chosen from; by default anything in the passage. answers: of categories,
-        what `Category.answers` says; a form may hold those that are spans to what the passage says.
+        what `Prompting.answers` says; a form may hold those that are spans to what the passage says.
         """
         ...
 

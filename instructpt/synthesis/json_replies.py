@@ -28,14 +28,16 @@ from instructpt.synthesis.replies import MAX_OPTIONS, MAX_PAIRS, hide, refuse_ca
 
 
 class JsonReplies:
-    """The contract is `replies.Replies`. Stateless."""
+    """One layout of replies, see `replies`. Stateless."""
 
     def write(self, pairs: Sequence[Pair]) -> str:
-        """See `Replies.write`."""
+        """The reply that holds these pairs."""
         return json.dumps({"pairs": [_fields(pair) for pair in pairs]}, ensure_ascii=False)
 
     def read(self, reply: str) -> tuple[list[Pair], list[Reject]]:
-        """See `Replies.read`. Whole pairs are kept, also out of a reply that was cut off or is not quite JSON.
+        """The pairs in a reply, in order, and what was no pair, each with a reason.
+
+        Whole pairs are kept, also out of a reply that was cut off or is not quite JSON.
 
         Reasons: those of `loose_json.read_objects`; `no_` or `empty_question`, `no_` or `empty_answer`,
         `broken_options`, `broken_rationale`, `broken_category` for fields; `not_unicode`.
@@ -51,7 +53,7 @@ class JsonReplies:
         return pairs, rejects
 
     def form(self, categories: Sequence[str] = (), *, field_characters: int | None = None) -> Form:
-        """See `Replies.form`. A JSON schema: as many pairs as `categories`, their order left free; else 1 to 8.
+        """A JSON schema of a reply: as many pairs as `categories`, their order left free; else 1 to 8.
 
         So there are few forms, whatever is asked for. It keeps to what all servers know of schemas (strict modes refuse
         lengths and patterns of strings), so a text in a whole reply may still be empty, and `read` says so.
@@ -74,7 +76,7 @@ class JsonReplies:
         return Form("json", json.dumps(_object_of({"pairs": pairs}), ensure_ascii=False))
 
     def refuse(self, pair: Pair) -> str | None:
-        """See `Replies.refuse`. What JSON carries and reading would drop has reasons of its own."""
+        """Why `read` would not give this pair back; None if it does. What reading drops has reasons of its own."""
         if pair.rationale is not None and not pair.rationale.strip():
             return "empty_rationale"
         if pair.category is not None and (reason := refuse_category(pair.category)):

@@ -19,8 +19,7 @@ from dataclasses import dataclass, field
 
 from instructpt.engines import Form
 from instructpt.records import Pair, Reject
-from instructpt.synthesis.markup import trimmed
-from instructpt.synthesis.patterns import literal
+from instructpt.synthesis.markup import literal, trimmed
 from instructpt.synthesis.prompts import ReplyWords
 from instructpt.synthesis.replies import MAX_OPTIONS, MAX_PAIRS, hide, refuse_category, restore
 
@@ -49,7 +48,7 @@ class _Open:
 
 
 class LineReplies:
-    """The contract is `replies.Replies`."""
+    """The other layout of replies, see `replies`."""
 
     def __init__(self, words: ReplyWords) -> None:
         """`words`: what stands before the colons."""
@@ -62,11 +61,13 @@ class LineReplies:
         )
 
     def write(self, pairs: Sequence[Pair]) -> str:
-        """See `Replies.write`."""
+        """The reply that holds these pairs."""
         return "\n\n".join(map(self._written, pairs))
 
     def read(self, reply: str) -> tuple[list[Pair], list[Reject]]:
-        """See `Replies.read`. A line without a mark goes on with the line before it; before the first it is no reject.
+        """The pairs in a reply, in order, and what was no pair, each with a reason.
+
+        A line without a mark goes on with the line before it; before the first it is no reject.
 
         Reasons: `no_question`, `no_answer`, `cut_off` (the last pair, without an answer), `empty_question`,
         `empty_answer`, `broken_options`, `broken_rationale`, `broken_category`.
@@ -83,7 +84,7 @@ class LineReplies:
         return pairs, rejects
 
     def form(self, categories: Sequence[str] = (), *, field_characters: int | None = None) -> Form:
-        """See `Replies.form`. A regular expression: pairs in the order of `categories`, else 1 to 8 of any kind."""
+        """A regular expression of a reply: pairs in the order of `categories`, else 1 to 8 of any kind."""
         names = [f"{literal(self._heads['category'])} {literal(name.strip())}\n" for name in categories]
         text = r"[^\s*_]" + (r"[^\n]*" if field_characters is None else rf"[^\n]{{0,{field_characters}}}")
         option = rf"\n- {text}"
@@ -95,7 +96,7 @@ class LineReplies:
         return Form("regex", rf"{pair}(?:\n\n{pair}){{0,{MAX_PAIRS - 1}}}")
 
     def refuse(self, pair: Pair) -> str | None:
-        """See `Replies.refuse`. `several_lines` for a text with line breaks or blanks that a line would not keep."""
+        """Why `read` would not give this pair back; None if it does. `several_lines`: a line keeps no such blanks."""
         short = trimmed(pair)
         if pair.rationale is not None and not pair.rationale.strip():
             return "empty_rationale"

@@ -53,7 +53,7 @@ def mix_of(prompting: Prompting) -> Mix | None:
             f"the dialect {prompting.dialect} cannot ask for categories (asked: {mix}): leave them out, or use a model "
             "that was tuned on one that can, such as steered"
         )
-    found = parse_mix(mix, known=prompting.categories or None)
+    found = parse_mix(mix, known=prompting.answers or None)
     dialect.prompt([], "", categories=[name for name, _ in found.shares])  # refuses a name that it cannot write
     return found
 

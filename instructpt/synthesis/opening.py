@@ -1,6 +1,6 @@
 """What the shards of a stage that asks a model share, and what each has for itself.
 
-opened    engine, capacity, vocabulary, watch            once a stage
+opened    engine, capacity, vocabulary, what is spent    once a stage
 begun     those, and a ledger and a place in line        once a shard
 """
 
@@ -39,40 +39,33 @@ if TYPE_CHECKING:
     from instructpt.words.vocabulary import Vocabulary
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """What the shards of a stage share while they ask one engine: an `executors.local.Shared`."""
-
-    engine: Engine
-    capacity: Capacity
-    vocabulary: Vocabulary
-    watch: Watch
-    purse: Purse
-
-    def when_read(self, tell: Callable[[int], None]) -> None:
-        """See `executors.local.Shared.when_read`."""
-        self.capacity.when_read(tell)
-
-    def cancel(self) -> None:
-        """See `executors.local.Shared.cancel`."""
-        from instructpt.synthesis.scheduler import cancel
-
-        cancel(self.capacity)
-
-
 @dataclass(slots=True)
-class Watch:
-    """How far the shards of a stage are that were begun since it was opened, as the numbers of `progress`."""
+class Opened:
+    """What the shards of a stage share while they ask one engine, and how far they are.
+
+    What it tells are the numbers of `progress`, of all shards that were begun since it was opened.
+    """
 
     name: str
     run: Run
     engine: Engine
     capacity: Capacity
+    vocabulary: Vocabulary
     purse: Purse
     idleness: Idleness
     totals: dict[int, int] = field(default_factory=dict)
     """Units of each shard."""
     shards: dict[int, Progress] = field(default_factory=dict)
+
+    def when_read(self, tell: Callable[[int], None]) -> None:
+        """Have `tell` called, from any thread, with the index of each shard that has nothing left to start."""
+        self.capacity.when_read(tell)
+
+    def cancel(self) -> None:
+        """From any thread: end what all shards are at. `Stage.shard` raises an error then."""
+        from instructpt.synthesis.scheduler import cancel
+
+        cancel(self.capacity)
 
     def begin(self, index: int, *, total: int) -> None:
         """A shard of `total` units is begun."""
@@ -151,32 +144,32 @@ def opened(model: Model, run: Run, *, name: str) -> Iterator[Opened]:
         try:
             words = vocabulary.load(description_folder(model, run))
             with Idleness(engine, capacity) as idleness:
-                yield Opened(engine, capacity, words, Watch(name, run, engine, capacity, purse, idleness), purse)
+                yield Opened(name, run, engine, capacity, words, purse, idleness)
         finally:
             purse.close()
 
 
+@dataclass(frozen=True, kw_only=True)
 class ModelStage(Stage[Group]):
-    """A stage that asks a model about passages, the same way in all its shards. Each declares the fields named here."""
+    """A stage that asks a model about passages, the same way in all its shards."""
 
-    takes: ClassVar[str] = "passages"
-    makes: ClassVar[str] = "passages"
     placement = "engine"
     version = 2
     packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
 
-    model: Model
-    dialect: str
+    if TYPE_CHECKING:
+        model: Model  # each declares it behind what it is asked about, whose shards are the stage's own
+    dialect: str = AUTO
     """How the model is talked with; "auto" asks the model's own folder (`synthesizer.json`)."""
-    window_tokens: int
+    window_tokens: int = 4096
     """Prompt and answer together; the model's context, where that is less."""
-    max_new_tokens: int
-    guided: bool
+    max_new_tokens: int = 400
+    guided: bool = True
     """Whether answers are held to the dialect's form, by engines that can."""
 
     def prompting(self, run: Run) -> Prompting:
         """How the model is asked: as it says itself, with these settings in their place."""
-        raise NotImplementedError
+        return prompting_of(self.model, run).wished(dialect=self.dialect, mix="")
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The model, if no stage makes it, and the dialect's wording."""

@@ -162,7 +162,7 @@ async def _respond(
         num_done += completion is not None
         if on_progress is not None and (at_once or time.monotonic() - last_news >= SECONDS_BETWEEN_NEWS):
             last_news = time.monotonic()
-            on_progress(num_done, session.totals["output_tokens"])
+            on_progress(num_done, session.progress.output_tokens)
 
     async def one(prompt: Prompt | None) -> Completion | Reject:
         nonlocal num_waiting
@@ -177,7 +177,7 @@ async def _respond(
         finally:
             capacity.leave()
         if isinstance(found, Reject):
-            session.totals["failed"] += 1
+            session.progress.failed += 1
         else:
             tell(found)
         return found

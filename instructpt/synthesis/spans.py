@@ -89,7 +89,7 @@ def shares(passage: str, number: int) -> list[Share]:
     In English names and numbers, if the passage has any. Every sentence with some gets its turn before one gets a
     second; where there are more sentences than pairs, those with the most.
     """
-    language = identify(passage).language
+    language = identify(passage)
     if language != "english":
         bare = common_words(language)
         found = ((tuple(_runs(passage, part, bare=bare)), part) for part in _parts(passage, number))

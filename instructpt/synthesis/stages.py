@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from instructpt.artifacts import Run, Stage, Table, is_finished
 from instructpt.artifacts.tally import count_pairs
 from instructpt.corpus.stages import Split
-from instructpt.engines.models import AUTO, DESCRIPTION, Model, Prompting, check_model, model_sources, prompting_of
+from instructpt.engines.models import DESCRIPTION, Model, Prompting, check_model, model_sources, prompting_of
 from instructpt.errors import RecipeError
 from instructpt.models.folders import is_local, local_folder
 from instructpt.models.inspection import context_tokens
@@ -22,6 +22,7 @@ from instructpt.verification.checks import MODEL_CHECKS
 from instructpt.words.evidence import sentences
 
 if TYPE_CHECKING:
+    from instructpt.synthesis.asking import Synthesis
     from instructpt.synthesis.forms import AskedForm
 
 
@@ -31,7 +32,7 @@ def default_checks(prompting: Prompting) -> tuple[str, ...]:
     Of a model that does not say, short answers would be taken for spans: 23 % of the annotated answers about tables
     are counts, and would be lost.
     """
-    return (*MODEL_CHECKS, "grounded") if prompting.categories else MODEL_CHECKS
+    return (*MODEL_CHECKS, "grounded") if prompting.answers else MODEL_CHECKS
 
 
 def _check(stage: Synthesize | Write, run: Run) -> None:
@@ -48,6 +49,17 @@ def _check(stage: Synthesize | Write, run: Run) -> None:
         )
 
 
+def _groups(stage: Synthesize | Write, index: int, run: Run, synthesis: Synthesis) -> Iterator[Group]:
+    """A group for each chain of a shard's passages; how far it is, is told as they come."""
+    from instructpt.synthesis.chains import chains
+    from instructpt.synthesis.scheduler import run_chains
+
+    run.shared.begin(index, total=run.num_made(stage.passages, index))
+    passages = chains(run.take(stage.passages, index), shots=stage.shots)
+    tell = functools.partial(run.shared.tell, index)
+    yield from run_chains(passages, synthesis=synthesis, id_prefix=f"{index:05d}-", on_progress=tell)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Synthesize(ModelStage):
     """Pairs for every passage, written by a model in chains of several shots (paper, section 2)."""
@@ -56,8 +68,6 @@ class Synthesize(ModelStage):
 
     passages: Stage[Document]
     model: Model
-    dialect: str = AUTO
-    """How the model is talked with; "auto" asks the model's own folder (`synthesizer.json`)."""
     categories: str = ""
     """What to ask for, as "name=weight,name=weight"; empty leaves the choice to the model."""
     pairs: int = 5
@@ -67,12 +77,7 @@ class Synthesize(ModelStage):
     shots: int = 2
     """M, passages a chain. The paper has 2 from scratch and 3 for continual pre-training."""
     checks: tuple[str, ...] = MODEL_CHECKS
-    window_tokens: int = 4096
-    """Prompt and answer together; the model's context, where that is less."""
-    max_new_tokens: int = 400
     temperature: float = 0.0
-    guided: bool = True
-    """Whether answers are held to the dialect's form, by engines that can."""
     seed: int = 0
 
     def check(self, run: Run) -> None:
@@ -82,12 +87,9 @@ class Synthesize(ModelStage):
     def shard(self, index: int, run: Run) -> Iterator[Group]:
         """A group a chain; what the open shard's ledger holds is not asked again."""
         from instructpt.engines import Sampling
-        from instructpt.synthesis.chains import chains
         from instructpt.synthesis.mix import draw
-        from instructpt.synthesis.scheduler import run_chains
 
-        mix, watch = mix_of(self.prompting(run)), run.shared.watch
-        watch.begin(index, total=run.num_made(self.passages, index))
+        mix = mix_of(self.prompting(run))
 
         def asked(number: int, passage: str) -> tuple[str, ...]:
             assert mix is not None
@@ -100,10 +102,7 @@ class Synthesize(ModelStage):
         with self.begun(
             index, run, sampling=sampling, checks=self.checks, categories=asked if mix else None
         ) as synthesis:
-            passages = chains(run.take(self.passages, index), shots=self.shots)
-            tell = functools.partial(watch.tell, index)
-            groups = run_chains(passages, synthesis=synthesis, id_prefix=f"{index:05d}-", on_progress=tell)
-            for group in groups:
+            for group in _groups(self, index, run, synthesis):
                 yield count_pairs(group, run.tally)
 
     def prompting(self, run: Run) -> Prompting:
@@ -130,7 +129,6 @@ class Write(ModelStage):
     """Passages a group. They are asked about one by one; only relations look back."""
     dialect: str = "chat"
     """How the model is talked with: always in conversations."""
-    window_tokens: int = 4096
     max_new_tokens: int = 800
     temperature: float = 0.8
     """Of all variants but the first."""
@@ -163,19 +161,13 @@ class Write(ModelStage):
     def shard(self, index: int, run: Run) -> Iterator[Group]:
         """A group a chain; what the open shard's ledger holds is not asked again."""
         from instructpt.engines import Sampling
-        from instructpt.synthesis.chains import chains
         from instructpt.synthesis.forms.writer import Writer
-        from instructpt.synthesis.scheduler import run_chains
 
-        watch = run.shared.watch
-        watch.begin(index, total=run.num_made(self.passages, index))
         writer = Writer(self.asked(), self.variants, self.temperature, self.seed, index)
         sampling = Sampling(self.max_new_tokens, 0.0, self.seed)
         with self.begun(index, run, sampling=sampling, write=writer.shot) as synthesis:
-            passages = chains(run.take(self.passages, index), shots=self.shots)
-            tell = functools.partial(watch.tell, index)
             numbers = itertools.count()
-            for group in run_chains(passages, synthesis=synthesis, id_prefix=f"{index:05d}-", on_progress=tell):
+            for group in _groups(self, index, run, synthesis):
                 for _ in group.shots:
                     for name, count in sorted(writer.counts.pop(next(numbers)).items()):
                         run.tally.count(name, count)

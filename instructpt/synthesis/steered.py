@@ -26,8 +26,7 @@ from typing import ClassVar
 from instructpt.engines import Form
 from instructpt.errors import RecipeError
 from instructpt.records import Group, Pair, Reject, Shot, Text
-from instructpt.synthesis.markup import NO_TAG, NOTHING_KNOWN, Markup, read_pieces, trimmed, write_group
-from instructpt.synthesis.patterns import literal
+from instructpt.synthesis.markup import NO_TAG, NOTHING_KNOWN, Markup, literal, read_pieces, trimmed, write_group
 
 MARKS = ("<CON>", "</CON>", "<ASK>", "</ASK>", "<CAT>", "<QUE>", "<ANS>", "</END>")
 _ASK_LINE = re.compile(r"\s*<ASK>[^<]*(?:</ASK>)?")

@@ -96,7 +96,6 @@ class Tag(Stage[Text]):
     """Synthesizer markup, with loss on what the synthesizer is to write (paper, section 1)."""
 
     takes: ClassVar[str] = "passages"
-    makes: ClassVar[str] = "texts"
 
     groups: Stage[Group]
     dialect: str = "tags"

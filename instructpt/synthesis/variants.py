@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.tally import count_pairs
@@ -28,9 +27,6 @@ class Variants(Stage[Group]):
 
     A passage is there once a set, so that all passages count alike, even where a set says nothing new about it.
     """
-
-    takes: ClassVar[str] = "passages"
-    makes: ClassVar[str] = "passages"
 
     sets: tuple[Stage[Group], ...]
     """Of the same passages in the same chains."""

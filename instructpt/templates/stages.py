@@ -31,7 +31,6 @@ class Template(Stage[Text]):
     """Natural text: a group laid out in one drawn style, a passage without pairs as it is (paper, section 3)."""
 
     takes: ClassVar[str] = "passages"
-    makes: ClassVar[str] = "texts"
 
     groups: Stage[Group] | Stage[Document]
     language: str = languages.FALLBACK

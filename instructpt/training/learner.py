@@ -18,10 +18,10 @@ from transformers import PreTrainedModel
 from instructpt.records import Batch
 from instructpt.seeds import digest
 from instructpt.training import attention, parallel
-from instructpt.training.flops import utilisation
 from instructpt.training.guard import memory_named
 from instructpt.training.parallel import World
 from instructpt.training.settings import Execution, TrainSettings, multiplier
+from instructpt.training.shapes import utilisation
 
 # Tensors: R rows, T tokens a row, H hidden width.
 

@@ -21,17 +21,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol
 
 import orjson
 import torch
 from transformers import PreTrainedModel
 
 from instructpt.artifacts.storage import Folder
+from instructpt.assembly.order import Order
 from instructpt.errors import ArtifactError, RecipeError
 from instructpt.records import Batch, Step
 from instructpt.training import adapters, attention, checkpoints, guard, metrics, parallel
@@ -41,23 +41,11 @@ from instructpt.training.parallel import World
 from instructpt.training.settings import ADAPTERS, Execution, TrainSettings
 
 
-class BatchOrder(Protocol):
-    """What is trained on at which step: pure functions of the step, so that resuming needs one integer."""
-
-    def batch(self, step: int, *, rank: int = 0, world_size: int = 1) -> Batch:
-        """The rows of a step that belong to a process. step: 0 for the first (`Step.step` is one more)."""
-        ...
-
-    def documents(self, step: int) -> Sequence[str]:
-        """Names of the texts in all rows of a step, for a person who looks for the one that broke the loss."""
-        ...
-
-
 def train(
     settings: TrainSettings,
     *,
     model: PreTrainedModel,
-    order: BatchOrder,
+    order: Order,
     vocabulary_folder: Path,
     folder: Path,
     execution: Execution | None = None,
@@ -97,7 +85,7 @@ def train(
 def _steps(
     settings: TrainSettings,
     model: PreTrainedModel,
-    order: BatchOrder,
+    order: Order,
     vocabulary_folder: Path,
     folder: Path,
     execution: Execution,
@@ -113,7 +101,7 @@ def _steps(
         attention.within_documents(model),
         keeper,
         closing(_read_ahead(order, range(len(steps), settings.steps), world)) as batches,
-        metrics.appending(folder if world.is_first else None) as appender,
+        metrics.Appender(folder if world.is_first else None) as appender,
     ):
         for index, began, batch in batches:
             is_last = index + 1 == settings.steps
@@ -156,7 +144,7 @@ def _steps(
     _export(folder, model, settings, world, vocabulary_folder=vocabulary_folder)
 
 
-def _read_ahead(order: BatchOrder, indices: range, world: World) -> Generator[tuple[int, float, Batch], None, None]:
+def _read_ahead(order: Order, indices: range, world: World) -> Generator[tuple[int, float, Batch], None, None]:
     """This process's rows of each step, with when it was asked for; the next ones are read meanwhile."""
     read = functools.partial(order.batch, rank=world.rank, world_size=world.size) if world.size > 1 else order.batch
     with ThreadPoolExecutor(1) as reader:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 import orjson
 
@@ -20,53 +19,34 @@ from instructpt.records import Step, from_row, to_row
 NAME = "metrics.jsonl"
 
 
-def appending(folder: Path | None) -> Appender | Nowhere:
-    """The file in `folder`, open for the steps to come; None for a process that writes none."""
-    return Nowhere() if folder is None else Appender(folder)
-
-
-class Nowhere:
-    """Takes steps and writes nothing."""
-
-    def __enter__(self) -> Nowhere:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing."""
-
-    def append(self, step: Step) -> None:
-        """Nothing."""
-
-    def flush_to_disk(self) -> None:
-        """Nothing."""
-
-
 class Appender:
-    """The file, open for the steps to come."""
+    """The file in a folder, open for the steps to come; without a folder, for a process that writes none."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / NAME
-        with refusals_named(self._path):
-            self._file = self._path.open("ab")
+    def __init__(self, folder: Path | None) -> None:
+        self._path, self._file = folder and folder / NAME, None
+        if self._path is not None:
+            with refusals_named(self._path):
+                self._file = self._path.open("ab")
 
     def __enter__(self) -> Appender:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
 
     def append(self, step: Step) -> None:
         """Add a line; it outlives this process from here on."""
-        with refusals_named(self._path):
-            self._file.write(_line(step))
-            self._file.flush()
+        if self._file is not None:
+            with refusals_named(self._path):
+                self._file.write(_line(step))
+                self._file.flush()
 
     def flush_to_disk(self) -> None:
         """Let the lines outlive the machine: a checkpoint must never be ahead of them."""
-        with refusals_named(self._path):
-            os.fsync(self._file.fileno())
+        if self._file is not None:
+            with refusals_named(self._path):
+                os.fsync(self._file.fileno())
 
 
 def read(folder: Path) -> list[Step]:

@@ -1,4 +1,4 @@
-"""Where people watch a training besides `metrics.jsonl`, which is always written: one class a service, one table line.
+"""Where people watch a training besides `metrics.jsonl`, which is always written: a function a service, a table line.
 
 A tracker is asked for by name, never by default, and its package is loaded only then. What it says goes to that service
 alone: losses, rates and settings, no text of the corpus and no paths. A tracker that fails never stops the training:
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from instructpt.errors import InputError, RecipeError
 from instructpt.records import Step
@@ -35,83 +35,44 @@ class Subject:
     """The first step that is to come; a resumed run goes on from there, and what a killed one said beyond it goes."""
 
 
-class Tracker(Protocol):
-    """The contract: made from a `Subject`."""
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        """The numbers of a step."""
-        ...
-
-    def close(self) -> None:
-        """No more steps come."""
-        ...
+Tracker = tuple[Callable[[int, Mapping[str, float]], object], Callable[[], object]]
+"""What takes the numbers of a step, and what is called when no more steps come."""
 
 
-class TensorBoard:
+def tensorboard(subject: Subject) -> Tracker:
     """Event files under `folder/tensorboard`."""
+    from torch.utils.tensorboard import SummaryWriter  # needs the package tensorboard
 
-    def __init__(self, subject: Subject) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # needs the package tensorboard
+    writer: Any = SummaryWriter
+    opened = writer(str(subject.folder / "tensorboard"), purge_step=subject.first_step)
 
-        writer: Any = SummaryWriter
-        self._writer = writer(str(subject.folder / "tensorboard"), purge_step=subject.first_step)
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        """See `Tracker.log`."""
+    def log(step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
+            opened.add_scalar(name, value, step)
 
-    def close(self) -> None:
-        """See `Tracker.close`."""
-        self._writer.close()
+    return log, opened.close
 
 
-class WeightsAndBiases:
+def wandb(subject: Subject) -> Tracker:
     """A run of wandb; where it goes and its key come from wandb's own environment variables."""
+    import wandb
 
-    def __init__(self, subject: Subject) -> None:
-        import wandb
-
-        self._run: Any = wandb.init(
-            project=subject.project,
-            name=subject.name,
-            dir=str(subject.folder),
-            config=dict(subject.settings),
-            settings=wandb.Settings(console="off", silent=True),
-        )
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        """See `Tracker.log`."""
-        self._run.log(dict(values), step=step)
-
-    def close(self) -> None:
-        """See `Tracker.close`."""
-        self._run.finish()
+    quiet = wandb.Settings(console="off", silent=True)
+    where = {"project": subject.project, "name": subject.name, "dir": str(subject.folder)}
+    run: Any = wandb.init(**where, config=dict(subject.settings), settings=quiet)
+    return lambda step, values: run.log(dict(values), step=step), run.finish
 
 
-class Trackio:
+def trackio(subject: Subject) -> Tracker:
     """A run of trackio, which keeps its data on this machine unless its own settings say otherwise."""
+    import trackio
 
-    def __init__(self, subject: Subject) -> None:
-        import trackio
-
-        self._run: Any = trackio.init(project=subject.project, name=subject.name, config=dict(subject.settings))
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        """See `Tracker.log`."""
-        self._run.log(dict(values), step=step)
-
-    def close(self) -> None:
-        """See `Tracker.close`."""
-        self._run.finish()
+    run: Any = trackio.init(project=subject.project, name=subject.name, config=dict(subject.settings))
+    return lambda step, values: run.log(dict(values), step=step), run.finish
 
 
-TRACKERS = {
-    "tensorboard": ("tensorboard", "instructpt.training.trackers:TensorBoard"),
-    "wandb": ("wandb", "instructpt.training.trackers:WeightsAndBiases"),
-    "trackio": ("trackio", "instructpt.training.trackers:Trackio"),
-}
-"""Name -> the package it needs, module:Class."""
+TRACKERS: dict[str, Callable[[Subject], Tracker]] = {"tensorboard": tensorboard, "wandb": wandb, "trackio": trackio}
+"""Name of a tracker and of the package that it needs -> what opens it."""
 
 
 def check_trackers(names: Sequence[str]) -> None:
@@ -119,11 +80,10 @@ def check_trackers(names: Sequence[str]) -> None:
     for name in names:
         if name not in TRACKERS:
             raise RecipeError(f"no tracker is called {name!r}: choose from {', '.join(sorted(TRACKERS))}")
-        package = TRACKERS[name][0]
         try:
-            import_module(package)
+            import_module(name)
         except ImportError as error:
-            raise InputError(f"the tracker {name} needs a package: pip install {package}") from error
+            raise InputError(f"the tracker {name} needs a package: pip install {name}") from error
 
 
 @contextmanager
@@ -133,9 +93,8 @@ def tracking(names: Sequence[str], subject: Subject) -> Iterator[Callable[[Step]
     watched = _Watched()
     opened: dict[str, Tracker] = {}
     for name in names:
-        module, _, attribute = TRACKERS[name][1].partition(":")
         with watched.failures_of(name):
-            opened[name] = getattr(import_module(module), attribute)(subject)
+            opened[name] = TRACKERS[name](subject)
 
     def log(step: Step) -> None:
         if step.step < subject.first_step:
@@ -148,16 +107,16 @@ def tracking(names: Sequence[str], subject: Subject) -> Iterator[Callable[[Step]
             "tokens_per_second": step.tokens_per_second,
             **({} if step.mfu is None else {"mfu": step.mfu}),
         }
-        for name, tracker in opened.items():
+        for name, (take, _) in opened.items():
             with watched.failures_of(name):
-                tracker.log(step.step, values)
+                take(step.step, values)
 
     try:
         yield log
     finally:
-        for name, tracker in opened.items():
+        for name, (_, close) in opened.items():
             with watched.failures_of(name):
-                tracker.close()
+                close()
         watched.tell()
 
 

@@ -17,11 +17,11 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.tally import count_left_out, count_pairs
-from instructpt.engines.models import AUTO, Model, Prompting, prompting_of
+from instructpt.engines.models import Model, Prompting
 from instructpt.errors import RecipeError
 from instructpt.records import Document, Group, Pair, Reject
 from instructpt.seeds import digest
@@ -66,17 +66,11 @@ class Consistency(ModelStage):
 
     groups: Stage[Group]
     model: Model
-    dialect: str = AUTO
-    """How the model is talked with; "auto" asks the model's own folder (`synthesizer.json`)."""
     min_f1: float = MIN_F1
     """Word F1 of the two answers. Of a choice the options must be the same."""
     min_likelihood: float | None = field(default=None, metadata={"later": True})
     """Of a pair's answer; None for what the model's own folder names."""
-    window_tokens: int = 4096
-    """Prompt and answer together; the model's context, where that is less."""
     max_new_tokens: int = 64
-    guided: bool = True
-    """Whether answers are held to the dialect's form, by engines that can."""
 
     def __post_init__(self) -> None:
         for name in ("min_f1", "min_likelihood"):
@@ -103,7 +97,7 @@ class Consistency(ModelStage):
     ) -> list[Pair | Reject]:
         """Each pair with its agreement, a reject if it is doubtful, or one `unanswered/...` if nothing can be said."""
         is_reader = bool(prompting.unanswerable)
-        known = {None, *prompting.categories} if is_reader and prompting.categories else None
+        known = {None, *prompting.answers} if is_reader and prompting.answers else None
         questions = [(document, replace(pair, rationale=None) if is_reader else pair) for document, pair in asked]
         refused = [
             synthesis.dialect.refuse(question) if known is None or question.category in known else UNKNOWN_CATEGORY
@@ -124,7 +118,7 @@ class Consistency(ModelStage):
 
     def prompting(self, run: Run) -> Prompting:
         """See `ModelStage`."""
-        return prompting_of(self.model, run).wished(dialect=self.dialect, mix="", min_likelihood=self.min_likelihood)
+        return super().prompting(run).wished(min_likelihood=self.min_likelihood)
 
 
 def _agreements(
@@ -189,8 +183,6 @@ class AsksJudge:
 class Judged(AsksJudge, Stage[Group]):
     """Groups without the pairs that a judge, asked with a rubric, scores below a threshold."""
 
-    takes: ClassVar[str] = "passages"
-    makes: ClassVar[str] = "passages"
     placement = "driver"
 
     groups: Stage[Group]

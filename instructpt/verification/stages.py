@@ -39,8 +39,6 @@ class Verify(Stage[Group]):
     """
 
     version: ClassVar[int] = 3
-    takes: ClassVar[str] = "passages"
-    makes: ClassVar[str] = "passages"
 
     groups: Stage[Group]
     checks: tuple[str, ...] = DEFAULT_CHECKS
@@ -70,7 +68,7 @@ class Verify(Stage[Group]):
         for name, number in failed.items():
             run.tally.count(f"failed/{name}", number)
 
-    def _answers(self, run: Run) -> dict[str, str]:
+    def _answers(self, run: Run) -> Mapping[str, str]:
         return prompting_of(self.synthesizer, run).answers if self.synthesizer is not None else {}
 
 
@@ -81,9 +79,6 @@ SURPLUS = "surplus"
 @dataclass(frozen=True, kw_only=True)
 class Best(Stage[Group]):
     """Groups with at most so many pairs a passage: those about sentences that no better pair is about come first."""
-
-    takes: ClassVar[str] = "passages"
-    makes: ClassVar[str] = "passages"
 
     groups: Stage[Group]
     pairs: int
@@ -108,9 +103,6 @@ class Attach(Stage[Group]):
     Counted are added pairs ("pairs_added"), pairs that asked the same as an added one and are gone ("asked_again"), and
     all pairs of passages to which some were added ("pairs_there").
     """
-
-    takes: ClassVar[str] = "passages"
-    makes: ClassVar[str] = "passages"
 
     groups: Stage[Group]
     added: Stage[Group]

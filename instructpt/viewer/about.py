@@ -16,9 +16,8 @@ from instructpt.assembly.rows import Rows
 from instructpt.errors import InputError
 from instructpt.report.artifacts import Artifact, road
 from instructpt.report.lineage import TRACED, trace_at
-from instructpt.viewer.library import Library, OpenArtifact, shelf_of
 from instructpt.viewer.search import filters_of
-from instructpt.viewer.shelf import Shelf
+from instructpt.viewer.shelf import Library, OpenArtifact, Shelf, shelf_of
 from instructpt.viewer.shown import sources_of
 
 SAMPLE_CHUNKS = 8

@@ -32,7 +32,7 @@ from instructpt.assembly.rows import Rows
 from instructpt.engines.addresses import is_loopback
 from instructpt.errors import InputError, InstructptError
 from instructpt.viewer import about, packed, search, shown
-from instructpt.viewer.library import Library, OpenArtifact, shelf_of
+from instructpt.viewer.shelf import Library, OpenArtifact, shelf_of
 
 MAX_HITS = 50
 """Of one search; the page asks for more."""
@@ -256,8 +256,8 @@ def view_until_stopped(
     from aiohttp import web
 
     from instructpt.engines.addresses import is_loopback
-    from instructpt.viewer.library import Library
     from instructpt.viewer.server import application
+    from instructpt.viewer.shelf import Library
 
     library = Library(artifact)
     try:

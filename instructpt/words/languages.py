@@ -77,16 +77,6 @@ _WORD = re.compile(r"[^\W\d_]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Guess:
-    """What a text seems to be in."""
-
-    language: str | None
-    """A name in `CODES`; None where no language is likely enough."""
-    confidence: float
-    """From 0 to 1. Of scripts the share of the letters; of words, how far the best language leads the next."""
-
-
-@dataclass(frozen=True, slots=True)
 class WordingLanguage:
     """What a group is worded in."""
 
@@ -95,8 +85,8 @@ class WordingLanguage:
     """What is to be counted of it: "language_mixed", "language_unknown", "language_without_templates"."""
 
 
-def identify(text: str) -> Guess:
-    """The language of a text, by its first `LOOKED_AT_CHARACTERS`. An empty text has none."""
+def identify(text: str) -> str | None:
+    """The language of a text by its first `LOOKED_AT_CHARACTERS`: a name in `CODES`; None where none is likely."""
     text = unicodedata.normalize("NFC", text[:LOOKED_AT_CHARACTERS])
     counts = {name: len(letters.findall(text)) for name, letters in _LETTERS.items()}
     han, kana = counts.pop("han"), counts.pop("kana")
@@ -104,7 +94,7 @@ def identify(text: str) -> Guess:
     script, most = max(counts.items(), key=lambda item: item[1])
     total = sum(counts.values())
     if not most or most < MIN_SCRIPT_SHARE * total:
-        return Guess(None, 0.0)
+        return None
     if script == "latin":
         return _by_words(text)
     if script == "east_asian":
@@ -115,7 +105,7 @@ def identify(text: str) -> Guess:
         language = "ukrainian" if len(_UKRAINIAN.findall(text)) >= MIN_FOREIGN_SHARE * most else "russian"
     else:
         language = _ONE_LANGUAGE[script]
-    return Guess(language, most / total)
+    return language
 
 
 def named(value: object) -> str | None:
@@ -162,8 +152,8 @@ def _of_shot(shot: Shot) -> str | None:
     meta = shot.document.meta
     return (
         next((language for field in FIELDS if (language := named(meta.get(field))) is not None), None)
-        or identify(shot.document.text).language
-        or identify("\n".join(f"{pair.question}\n{pair.answer}" for pair in shot.pairs)).language
+        or identify(shot.document.text)
+        or identify("\n".join(f"{pair.question}\n{pair.answer}" for pair in shot.pairs))
     )
 
 
@@ -173,7 +163,7 @@ def _of_arabic_script(text: str, num_letters: int) -> str:
     return "persian" if len(_PERSIAN.findall(text)) >= MIN_FOREIGN_SHARE * num_letters else "arabic"
 
 
-def _by_words(text: str) -> Guess:
+def _by_words(text: str) -> str | None:
     """A word counts for each language that has it, the less the more have it: "de" says little, "wurde" much."""
     words: list[str] = _WORD.findall(text.casefold())
     scores: Counter[str] = Counter()
@@ -187,12 +177,10 @@ def _by_words(text: str) -> Guess:
             num_different[language] += 1
     ranked = sorted(scores, key=lambda language: (-scores[language], language))
     if not ranked or num_different[ranked[0]] < MIN_COMMON_WORDS:
-        return Guess(None, 0.0)
-    if num_common[ranked[0]] < MIN_COMMON_SHARE * len(words):
-        return Guess(None, 0.0)
+        return None
     best = scores[ranked[0]]
-    lead = 1.0 if len(ranked) == 1 else (best - scores[ranked[1]]) / best
-    return Guess(ranked[0] if lead >= MIN_LEAD else None, lead)
+    leads = len(ranked) == 1 or (best - scores[ranked[1]]) / best >= MIN_LEAD
+    return ranked[0] if leads and num_common[ranked[0]] >= MIN_COMMON_SHARE * len(words) else None
 
 
 @cache

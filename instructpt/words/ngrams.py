@@ -30,8 +30,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instructpt.words.overlap import CONTAMINATION_GRAM
-from instructpt.words.runs import Piece, blocks, counted_up, pieces, runs_of, sums_of
-from instructpt.words.wordforms import Unsigned, Words, find_words, folded_words
+from instructpt.words.wordforms import (
+    Piece,
+    Unsigned,
+    Words,
+    blocks,
+    counted_up,
+    find_words,
+    folded_words,
+    pieces,
+    runs_of,
+    sums_of,
+)
 
 MIN_WORDS = 8
 """Items of fewer words are not looked for inside a text: choices, labels and names, which any may hold (GPT-3's floor,

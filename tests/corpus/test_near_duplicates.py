@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from instructpt.corpus.duplicates import bands, near_copies, signatures
 from instructpt.seeds import rng
-from instructpt.words import runs
+from instructpt.words import wordforms
 
 WORDS = [f"{a}{b}{c}" for a in "bdfgklmn" for b in "aeiou" for c in "rstvz"]
 
@@ -63,7 +63,7 @@ def test_short_texts_and_texts_without_words() -> None:
 def test_a_long_text_has_the_signature_of_its_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [document(seed, num_words=2_000) for seed in range(3)]
     whole = signatures(texts)
-    monkeypatch.setattr(runs, "BLOCK_CHARACTERS", 500)
+    monkeypatch.setattr(wordforms, "BLOCK_CHARACTERS", 500)
     assert np.array_equal(signatures(texts), whole)
 
 

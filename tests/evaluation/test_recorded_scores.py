@@ -10,7 +10,7 @@ import pytest
 from instructpt.artifacts import Run
 from instructpt.artifacts.storage import write_parquet
 from instructpt.errors import InputError
-from instructpt.evaluation.stages import Recorded
+from instructpt.evaluation.stored import Stored
 from instructpt.executors.make import make
 from instructpt.records import Score
 
@@ -23,7 +23,7 @@ SCORES = [
 def test_they_come_as_they_were(tmp_path: Path) -> None:
     (tmp_path / "quality").mkdir()
     write_parquet(tmp_path / "quality" / "00000.parquet", SCORES, Score)
-    recorded = Recorded(name="recorded", folder=str(tmp_path / "quality"))
+    recorded = Stored(name="recorded", folder=str(tmp_path / "quality"), kind="Score")
     run = Run(root=str(tmp_path / "out"), workers=1)
     make(recorded, run)
     assert list(run.records(recorded, 0)) == SCORES
@@ -33,7 +33,10 @@ def test_other_scores_in_the_folder_are_noticed(tmp_path: Path) -> None:
     folder = tmp_path / "quality"
     folder.mkdir()
     write_parquet(folder / "00000.parquet", SCORES, Score)
-    recorded, run = Recorded(name="recorded", folder=str(folder)), Run(root=str(tmp_path / "out"), workers=1)
+    recorded, run = (
+        Stored(name="recorded", folder=str(folder), kind="Score"),
+        Run(root=str(tmp_path / "out"), workers=1),
+    )
     before = recorded.sources(run)
     shutil.rmtree(folder)
     folder.mkdir()
@@ -43,4 +46,6 @@ def test_other_scores_in_the_folder_are_noticed(tmp_path: Path) -> None:
 
 def test_a_folder_without_scores_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing-here"):
-        Recorded(name="recorded", folder=str(tmp_path / "nothing-here")).sources(Run(root=str(tmp_path), workers=1))
+        Stored(name="recorded", folder=str(tmp_path / "nothing-here"), kind="Score").sources(
+            Run(root=str(tmp_path), workers=1)
+        )

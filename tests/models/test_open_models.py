@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from instructpt.errors import InputError
-from instructpt.models import open_models
+from instructpt.models import folders
 from instructpt.models.folders import is_local, local_folder
 from instructpt.words import vocabulary
 
 NAME = "open:smollm2-135m"
-MODEL = open_models.OPEN_MODELS["smollm2-135m"]
+MODEL = folders.OPEN_MODELS["smollm2-135m"]
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     own = replace(MODEL, module="weights_of_a_test")
-    monkeypatch.setitem(open_models.OPEN_MODELS, "smollm2-135m", own)
+    monkeypatch.setitem(folders.OPEN_MODELS, "smollm2-135m", own)
     packages = tmp_path / "packages"
     packages.mkdir()
     monkeypatch.setattr(sys, "path", [str(packages), *sys.path])
@@ -50,7 +50,7 @@ def test_a_model_that_is_not_to_be_had_names_the_command_that_installs_it(elsewh
 def test_an_installed_package_is_found_and_not_run(elsewhere: Path) -> None:
     path = install(elsewhere, b"GGUF")
     assert is_local(NAME)
-    assert open_models.packaged_file(open_models.open_model(NAME)) == path
+    assert folders.packaged_file(folders.open_model(NAME)) == path
 
 
 def test_a_file_with_another_checksum_is_refused(elsewhere: Path) -> None:
@@ -69,7 +69,7 @@ def test_the_hub_cache_comes_first_if_it_is_whole(elsewhere: Path, tmp_path: Pat
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("0" * 40)
     (snapshot / "config.json").write_text("{}")
-    assert open_models.cached_folder(open_models.open_model(NAME)) is None
+    assert folders.cached_folder(folders.open_model(NAME)) is None
     for name in ("tokenizer.json", "model.safetensors"):
         (snapshot / name).write_text("{}")
     assert local_folder(NAME) == snapshot
@@ -90,7 +90,7 @@ def test_the_installed_base_reads_and_writes(tmp_path: Path, monkeypatch: pytest
     """
     from transformers import AutoModelForCausalLM
 
-    if open_models.packaged_file(MODEL) is None:
+    if folders.packaged_file(MODEL) is None:
         pytest.skip(f"the weights are not installed: {MODEL.pip_command}")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     folder = local_folder(NAME)

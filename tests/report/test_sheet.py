@@ -10,7 +10,7 @@ import pytest
 
 from instructpt.cli.commands import main
 from instructpt.records import Document, Group, Pair, Shot
-from instructpt.report.sheet import COLUMNS, draw, interval
+from instructpt.report.show import COLUMNS, draw, interval
 
 
 @pytest.fixture

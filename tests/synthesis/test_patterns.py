@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instructpt.synthesis.patterns import literal, text_without
+from instructpt.synthesis.markup import literal, text_without
 
 SETS = [["</", "<Q", "<A"], ["<Q", "\n"], ["<Q", "\nab", "\nba"], ["abb", "acc", "< b"], ["x-]y", "x^"], ["\\n"]]
 

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from instructpt.artifacts import Product, Run, Stage
-from instructpt.engines.models import Category, Prompting, prompting_of, read_prompting, remote_prompting
+from instructpt.engines.models import Prompting, prompting_of, read_prompting, remote_prompting
 from instructpt.errors import InputError, RecipeError
 from instructpt.executors.make import make
 from instructpt.synthesis.dialects import open_dialect
@@ -28,9 +28,7 @@ WORDS = {
     "window_tokens": 1024,
     "max_new_tokens": 400,
 }
-PROMPTING = Prompting(
-    "steered", {"narrative QA": Category(0.75, "span"), "maths": Category(0.25, "free")}, 384, 1024, 400
-)
+PROMPTING = Prompting("steered", {"narrative QA": "span", "maths": "free"}, 384, 1024, 400)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,7 @@ import pytest
 import torch
 from toy_training import SHAPE, toy_model
 
-from instructpt.training.flops import flops_per_token, peak_flops, peak_flops_named, utilisation
-from instructpt.training.shapes import Shape, new_model
+from instructpt.training.shapes import Shape, flops_per_token, new_model, peak_flops, peak_flops_named, utilisation
 
 
 def test_a_token_costs_six_operations_a_weight_and_twelve_a_place_it_could_see():

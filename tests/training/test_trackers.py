@@ -49,8 +49,12 @@ class Noted:
 
 @pytest.fixture
 def noted(monkeypatch):
-    monkeypatch.setitem(TRACKERS, "noted", ("json", f"{__name__}:Noted"))
-    monkeypatch.setattr(trackers, "import_module", lambda name: __import__("sys").modules[name])
+    def opened(subject):
+        tracker = Noted(subject)
+        return tracker.log, tracker.close
+
+    monkeypatch.setitem(TRACKERS, "noted", opened)
+    monkeypatch.setattr(trackers, "import_module", lambda name: None)
     monkeypatch.setattr(Noted, "fails", False)
     return Noted
 
@@ -87,7 +91,7 @@ def test_a_missing_package_says_how_to_get_it(name, monkeypatch):
         raise ImportError(package)
 
     monkeypatch.setattr(trackers, "import_module", missing)
-    with pytest.raises(InputError, match=f"pip install {TRACKERS[name][0]}"):
+    with pytest.raises(InputError, match=f"pip install {name}"):
         check_trackers([name])
 
 

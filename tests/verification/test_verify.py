@@ -21,7 +21,7 @@ from instructpt.executors.make import make
 from instructpt.recipes.verify import verify
 from instructpt.records import Document, Group, Pair, Shot, Text
 from instructpt.report.artifacts import Artifact, load_one
-from instructpt.verification.checks.nearness import Seen, signature
+from instructpt.verification.checks.passage import Seen, signature
 from instructpt.verification.consistency import INCONSISTENT, JUDGED_WRONG, Consistency, agree
 
 BRIDGE = "The bridge at Aldham was built by Ada Brekke. In 1921 its western pillar sank by 4 centimetres."

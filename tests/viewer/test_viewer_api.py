@@ -24,9 +24,8 @@ from instructpt.errors import ArtifactError, InputError
 from instructpt.executors.make import make
 from instructpt.recipes.augment import augment
 from instructpt.records import Document, Group, Item, Match, Pair, Reject, Score, Shot, Text
-from instructpt.viewer.library import Library
 from instructpt.viewer.server import MAX_HITS, SECURITY, is_loopback, is_ours
-from instructpt.viewer.shelf import Shelf
+from instructpt.viewer.shelf import Library, Shelf
 
 NUM_MANY = 1_000_000
 

@@ -20,7 +20,7 @@ from instructpt.assembly.stages import Pack
 from instructpt.executors.make import make
 from instructpt.recipes.augment import augment
 from instructpt.records import Document, Group, Item, Pair, Reject, Score, Shot, Text
-from instructpt.viewer.library import Library
+from instructpt.viewer.shelf import Library
 
 pytestmark = pytest.mark.skipif(
     find_chromium() is None, reason="no Chromium here: install it, or set INSTRUCTPT_CHROMIUM"

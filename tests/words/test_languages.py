@@ -47,9 +47,7 @@ SENTENCES = {
 
 @pytest.mark.parametrize("language", SENTENCES)
 def test_one_sentence_is_enough(language: str) -> None:
-    guess = identify(SENTENCES[language])
-    assert guess.language == language
-    assert 0.15 <= guess.confidence <= 1
+    assert identify(SENTENCES[language]) == language
 
 
 @pytest.mark.parametrize(
@@ -66,17 +64,17 @@ def test_one_sentence_is_enough(language: str) -> None:
     ],
 )
 def test_what_cannot_be_told_is_left_open(text: str) -> None:
-    assert identify(text).language is None
+    assert identify(text) is None
 
 
 def test_a_few_foreign_words_change_nothing() -> None:
-    assert identify(SENTENCES["english"] + " He called it 大海 and мир.").language == "english"
-    assert identify(SENTENCES["chinese"] + "他说：OK。").language == "chinese"
-    assert identify(SENTENCES["german"] + ' Er sagte: "the end".').language == "german"
+    assert identify(SENTENCES["english"] + " He called it 大海 and мир.") == "english"
+    assert identify(SENTENCES["chinese"] + "他说：OK。") == "chinese"
+    assert identify(SENTENCES["german"] + ' Er sagte: "the end".') == "german"
 
 
 def test_half_one_script_and_half_others_is_open() -> None:
-    assert identify("abcd гдеж αβγδ").language is None
+    assert identify("abcd гдеж αβγδ") is None
 
 
 @pytest.mark.parametrize(
@@ -130,5 +128,4 @@ def test_what_a_document_says_comes_first_and_pairs_come_last() -> None:
 def test_any_text_has_one_guess(text: str) -> None:
     guess = identify(text)
     assert guess == identify(text)
-    assert guess.language is None or guess.language in CODES
-    assert 0 <= guess.confidence <= 1
+    assert guess is None or guess in CODES

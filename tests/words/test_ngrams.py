@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from instructpt.seeds import rng
-from instructpt.words import ngrams, runs
+from instructpt.words import ngrams, wordforms
 from instructpt.words.ngrams import MAX_SAME, MAX_SHARING, Index, Occurrence, index, union
 from instructpt.words.wordforms import find_words, folded_words
 
@@ -87,7 +87,7 @@ def test_two_texts_side_by_side_are_not_one() -> None:
 
 @pytest.mark.parametrize("place", range(-90, 30, 7))
 def test_an_item_is_found_across_the_cuts_of_a_long_text(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "BLOCK_CHARACTERS", 1000)
+    monkeypatch.setattr(wordforms, "BLOCK_CHARACTERS", 1000)
     text = filler("long", num_words=1500)
     at = text.index(" ", 2000 + place)
     long = f"{text[:at]} {ITEM} {text[at:]}"
@@ -133,7 +133,7 @@ def test_a_text_without_an_index_holds_nothing() -> None:
 
 
 def test_a_text_that_cannot_be_cut_is_searched_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "BLOCK_CHARACTERS", 100)
+    monkeypatch.setattr(wordforms, "BLOCK_CHARACTERS", 100)
     # Half a block without 12 words is cut between two of them.
     assert len(index([ITEM]).search(["x" * 5000 + f" {ITEM} " + "y" * 5000])) == 1
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeGuard, get_args
@@ -118,7 +118,7 @@ class Catalog:
         return Catalog(chosen, self.unanswerable)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Choice:
     """Which sets are taken: by name, by part, apart from what is scored, and by licence.
 
@@ -128,11 +128,12 @@ class Choice:
     sets: tuple[str, ...] = ()
     """Names of sets, categories or groups; none: all."""
     part: Literal["seen", "unseen", "all"] = "seen"
+    """Those to tune on, those kept to measure what was learnt, or both."""
     benchmarks: bool = False
     """Whether parts of scored benchmarks are taken."""
     redistributable: bool = False
     """Only sets whose licence lets weights trained on them be passed on."""
-    suits: Literal["", "writer", "reader"] = ""
+    suits: Literal["", "writer", "reader"] = field(default="", metadata={"later": True})
     """Only sets that the catalog says suit it; sets that it does not know are taken."""
 
     def reasons(self, catalog: Catalog) -> dict[str, str]:

@@ -54,7 +54,7 @@ class Material:
 
 def material_of(form: WritingForm, document: Document, before: Document | None = None) -> Material:
     """A passage, and the one before it if a text is to be about both, in the wording of its language."""
-    spoken = languages.named(document.meta.get("language")) or languages.identify(document.text).language
+    spoken = languages.named(document.meta.get("language")) or languages.identify(document.text)
     name = spoken if spoken is not None and spoken in form.wordings else languages.FALLBACK
     texts = (document.text,) if before is None else (before.text, document.text)
     whole = replace(document, text="\n\n".join(texts))

@@ -51,8 +51,7 @@ from instructpt.verification.checks.grounding import (
     unsupported_name,
     unsupported_number,
 )
-from instructpt.verification.checks.nearness import Seen
-from instructpt.verification.checks.passage import Check, Passage, question_key
+from instructpt.verification.checks.passage import Check, Passage, Seen, question_key
 
 __all__ = ["CHECKS", "Check", "Passage", "Seen", "apply_checks", "find_checks", "question_key"]
 

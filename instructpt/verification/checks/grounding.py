@@ -135,7 +135,7 @@ def language_mismatch(pair: Pair, passage: Passage) -> str | None:
         if found != passage.script:
             return "language_mismatch"
         if found == "LATIN" and passage.language and len(overlap.words(text)) >= MIN_LANGUAGE_WORDS:
-            language = languages.identify(text).language
+            language = languages.identify(text)
             if language is not None and language != passage.language:
                 return "language_mismatch"
     return None
