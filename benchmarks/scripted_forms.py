@@ -75,7 +75,8 @@ def _filled(sentence: str, language: Language, stream: Random) -> str:
 
 
 def _text(sentences: Sequence[str], language: Language, stream: Random) -> str:
-    return " ".join(_filled(sentence, language, stream) for sentence in sentences)
+    end = "。" if language.name == "chinese" else "."
+    return " ".join(f"{_filled(sentence, language, stream)}{end}" for sentence in sentences)
 
 
 def _lines(sentences: Sequence[str], language: Language, stream: Random) -> str:

@@ -69,6 +69,10 @@ class Writing:
     variant: Annotated[int, "int32"]
     """Which of the passage's texts of this form it is, counted from 0 in the order in which they were asked for."""
     text: LongText
+    beside: LongText = ""
+    """Another passage of the same document that the text is about too; "" where it is about one."""
+    agreement: float | None = None
+    """How much a second model's answers say the same as the text, 0 to 1; None where nobody was asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from instructpt.records import (
 
 DOCUMENT = Document("a", "text \x00 ünï 🙂", "here", {"licence": "CC0", "n": [1, None, {"x": 0.5}]})
 PAIRS = (Pair("q", "a"), Pair("q?", "yes", ("yes", "no"), "since", "boolean QA", (0, 4), 0.5, ("yes, it is",)))
-WRITINGS = (Writing("facts", 0, "One.\nTwo."), Writing("paraphrase:spoken", 2, "Well, ünï"))
+WRITINGS = (Writing("facts", 0, "One.\nTwo."), Writing("paraphrase:spoken", 2, "Well, ünï", "Before.", 0.5))
 EXAMPLES: dict[type[Record], Record] = {
     Document: DOCUMENT,
     Group: Group("g", (Shot(DOCUMENT, PAIRS, 1, (Reject("<QUE>", "no_end_tag"),), WRITINGS), Shot(DOCUMENT))),

@@ -207,7 +207,7 @@ _FLAGS = {
     Range(0, 1, open=True): "augmented_share budget_shares memory_share near_duplicates",
     Range(0, 10, open=True): "learning_rate pretraining_learning_rate",
     Range(0, 5): "min_score",
-    Range(0, 1_000): "num_fewshot",
+    Range(0, 1_000): "num_fewshot query_templates",
     Range(0, 65_535): "port",
     Range(1, 4): "questions",
     Range(2, 2**24): "row_tokens",

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from instructpt.evaluation.assignment import best_assignment
 from instructpt.evaluation.bootstrap import Measure, measure
 from instructpt.records import Pair, Reject, Shot
-from instructpt.verification.consistency import INCONSISTENT
+from instructpt.verification.texts import INCONSISTENT
 from instructpt.words.evidence import bearing, coverage, sentences
 from instructpt.words.overlap import VERDICTS, exact_match, f1, grams, is_span, looks_extractive, supported, words
 

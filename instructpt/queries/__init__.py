@@ -3,6 +3,7 @@
     files --ReadQueries--> queries                                search logs, tickets: one question a line, or a field
     passages --Index--> what words stand where
     queries, index --Match--> queries, each with its passage      or with a reason why none
+    matched, passages --Spread--> queries                         as templates, about other passages too (if wanted)
     passages, matched --Answer--> passages with pairs             a model answers from the passage
                       --Confirmed, Checked--> the same            a reader agrees, checks pass
     groups, those --Attach--> groups                              beside the pairs that were written anyway

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, ClassVar
 from instructpt.artifacts import Run, Stage
 from instructpt.artifacts.tally import Tally
 from instructpt.engines.models import Model
-from instructpt.queries.stages import Match
 from instructpt.records import Document, Group, Pair, Reject, Shot
 from instructpt.synthesis.opening import ModelStage
 from instructpt.words.batches import batches
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from instructpt.synthesis.asking import Synthesis
 
 MAX_A_PASSAGE = 16
-"""Queries of one passage that are asked, those that it matches best; the others are `surplus`."""
+"""Queries of one passage that are asked, those that it matches best, templates last; the others are `surplus`."""
 SURPLUS, SAYS_NOT = "surplus", "passage_does_not_say"
 _BATCH_QUERIES = 4_096
 _NO_ANSWER_YET = "?"
@@ -47,7 +46,8 @@ class Answer(ModelStage):
     may_leave_nothing = True
 
     passages: Stage[Document]
-    matched: Match
+    matched: Stage[Document]
+    """Queries as `Match` or `Spread` leaves them."""
     model: Model
     max_new_tokens: int = 64
 
@@ -70,14 +70,15 @@ class Answer(ModelStage):
 
     def _asked(self, index: int, run: Run) -> Iterator[Asked]:
         """The shard's passages that have queries, in order. Memory: about 130 bytes a query of the shard."""
-        rows, scores, queries = array("q"), array("d"), list[str]()
+        rows, scores, queries, filled = array("q"), array("d"), list[str](), array("b")
         for query in run.records(self.matched):
             if query.meta.get("shard") == index:
                 run.tally.take()
                 rows.append(query.meta["row"])
                 scores.append(-query.meta["score"])
+                filled.append("template" in query.meta)
                 queries.append(query.text)
-        order = iter(sorted(range(len(queries)), key=lambda i: (rows[i], scores[i], i)))
+        order = iter(sorted(range(len(queries)), key=lambda i: (rows[i], filled[i], scores[i], i)))
         waiting = next(order, None)
         for row, document in enumerate(run.records(self.passages, index)):
             own = list[str]()

@@ -15,7 +15,7 @@ from instructpt.evaluation.questioning import Examine
 from instructpt.evaluation.student import Quiz, Unknown
 from instructpt.models import is_remote
 from instructpt.queries.answering import Answer
-from instructpt.queries.stages import Checked, Confirmed, Index, Match, ReadQueries, Unanswered
+from instructpt.queries.stages import Checked, Confirmed, Embed, Index, Match, ReadQueries, Spread, Unanswered
 from instructpt.recipes.writer import Writer
 from instructpt.records import Document, Group
 from instructpt.synthesis.dialects import open_dialect
@@ -51,19 +51,33 @@ def with_more(groups: Stage[Group], passages: Stage[Document], student: str, *, 
 
 
 def with_queries(
-    groups: Stage[Group], passages: Stage[Document], files: tuple[str, ...], *, query_field: str, writer: Writer
+    groups: Stage[Group],
+    passages: Stage[Document],
+    files: tuple[str, ...],
+    *,
+    query_field: str,
+    num_templates: int = 0,
+    embeddings: str = "",
+    writer: Writer,
 ) -> Attach:
     """Groups with users' questions, each beside the passage that answers it.
 
     The model answers, and its reader is asked the same: pairs on which both agree are kept. A model that writes answers
     first was not tuned to answer; of such a one the reader answers, and whether the answer stands in the passage has to
     do.
+
+    num_templates: other passages to which each question is put as a template. embeddings: an encoder by which passages
+    are found, beside words.
     """
     reader = writer.prompting.reader
     is_answered_by_reader = bool(reader) and open_dialect(writer.prompting.dialect).asks_apart
     queries = ReadQueries(name="queries", files=files, query_field=query_field)
     index = Index(name="queries-index", passages=passages)
-    matched = Match(name="queries-matched", queries=queries, index=index)
+    vectors = Embed(name="queries-embeddings", passages=passages, model=embeddings) if embeddings else None
+    first = Match(name="queries-matched", queries=queries, index=index, embeddings=vectors)
+    matched: Stage[Document] = first
+    if num_templates:
+        matched = Spread(name="queries-spread", matched=first, passages=passages, most=num_templates)
     found: Stage[Group] = Answer(
         name="queries-answered",
         passages=passages,

@@ -38,6 +38,8 @@ def augment(
     near_duplicates: float | None = None,
     queries: tuple[str, ...] = (),
     query_field: str = "query",
+    query_templates: int = 0,
+    query_embeddings: str = "",
     student: str | None = None,
     pair_layout: flags.PairLayoutFlag = "beside",
     reading: flags.Reading = flags.Reading(),
@@ -65,6 +67,10 @@ def augment(
             row of any format that FILES may have. Each is matched to a passage and answered from it. What could not
             be answered is listed in queries-unanswered.
         query_field: Field or column that holds the question.
+        query_templates: Also put each question to up to so many other passages, with the names and numbers of these in
+            place of its own. 0 for none.
+        query_embeddings: An encoder (a folder or a Hub id) by which passages are found for questions, beside their
+            words, such as sentence-transformers/all-MiniLM-L6-v2.
         student: The model that you will train, as a folder or Hub id. It is asked some of the pairs' questions without
             their passages, and more pairs are written about passages on which it fails.
     """
@@ -103,7 +109,15 @@ def augment(
     if queries:
         from instructpt.recipes.additions import with_queries
 
-        groups = with_queries(groups, passages, queries, query_field=query_field, writer=writer)
+        groups = with_queries(
+            groups,
+            passages,
+            queries,
+            query_field=query_field,
+            num_templates=query_templates,
+            embeddings=query_embeddings,
+            writer=writer,
+        )
     return Template(name="texts", groups=groups, language=language, layout=flags.TEXT_LAYOUTS[pair_layout], seed=seed)
 
 

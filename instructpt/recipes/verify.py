@@ -5,7 +5,7 @@ any artifact of groups --Stored--> groups --Verify--> checked --Consistency--> c
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 from tyro.conf import Positional, arg
@@ -26,6 +26,7 @@ def verify(
     /,
     *,
     checks: tuple[str, ...] | None = None,
+    forms: str | None = None,
     synthesizer: str | None = None,
     consistency: tuple[str, ...] | None = None,
     min_f1: float = MIN_F1,
@@ -36,16 +37,19 @@ def verify(
     rubric: str = "",
     min_score: float = MIN_SCORE,
 ) -> Stage[Group]:
-    """A corpus of groups without the pairs that fail a check.
+    """A corpus of groups without the pairs, and the texts in forms, that fail a check.
 
     Args:
         artifact: A finished artifact of groups, such as runs/mine/groups. It stays as it is.
         checks: Checks that a pair must pass, in this order; docs/verification.md lists them. By default all of them;
             grounded only if the synthesizer says in which categories answers are spans of the passage.
+        forms: The forms whose texts are checked, each by what its form asks for: facts,faq,mine.toml. By default those
+            that the artifact's recipe names, or the recipe of what it was made from; "" for none.
         synthesizer: The model that wrote the pairs. Its synthesizer.json says in which categories answers are spans.
             By default the one in the artifact's recipe, if its folder is on this machine; "" for none.
-        consistency: Ask each question again and leave out pairs that get another answer. Without a value the reader
-            that ships is asked; or name a model: a folder, a Hub id or remote:NAME. Each of several must agree.
+        consistency: Ask each question again and leave out pairs that get another answer, facts and answers in texts
+            too. Without a value the reader that ships is asked; or name a model: a folder, a Hub id or remote:NAME.
+            Each of several must agree.
         min_f1: Two answers agree if they share this much of their words (F1).
         min_likelihood: How likely a reader must hold an answer, instead of giving its own: the geometric mean of the
             tokens' probabilities. By default what the reader's synthesizer.json says; the one that ships has such a
@@ -60,14 +64,22 @@ def verify(
         min_score: Pairs with a lower score are left out.
     """
     found: Stage[Group] = stored(artifact)
-    writer = _writer(Folder.at(artifact)) if synthesizer is None else synthesizer or None
+    folder = Folder.at(artifact)
+    writer = _writer(folder) if synthesizer is None else synthesizer or None
     chosen = checks if checks is not None else tuple(c for c in VERIFY_CHECKS if c != "grounded" or writer is not None)
-    found = Verify(name="checked", groups=found, checks=chosen, synthesizer=writer)
+    written = _forms(folder) if forms is None else forms
+    found = Verify(name="checked", groups=found, checks=chosen, synthesizer=writer, forms=written)
     if consistency is not None:
         for number, model in enumerate(consistency or (SHIPPED_READER,), 1):
             name = "consistent" if number == 1 else f"consistent-{number}"
             found = Consistency(
-                name=name, groups=found, model=model, min_f1=min_f1, min_likelihood=min_likelihood, dialect=dialect
+                name=name,
+                groups=found,
+                model=model,
+                min_f1=min_f1,
+                min_likelihood=min_likelihood,
+                dialect=dialect,
+                forms=written,
             )
     if judge:
         found = Judged(name="judged", groups=found, url=judge, model=judge_model, rubric=rubric, min_score=min_score)
@@ -76,9 +88,21 @@ def verify(
 
 def _writer(folder: Folder) -> str | None:
     """The model that the artifact's recipe names as the one that wrote it, if it is here and says what it writes."""
-    if not folder.exists("recipe.json"):
-        return None
-    model = orjson.loads(folder.read("recipe.json"))["settings"].get("model")
+    model = _settings(folder).get("model")
     if not isinstance(model, str) or not is_local(model):
         return None
     return model if read_prompting(local_folder(model, files=DESCRIPTION)).answers else None
+
+
+def _forms(folder: Folder) -> str:
+    """The forms that the artifact's recipe names, or else that of what it was made from, beside it; "" for none."""
+    settings = _settings(folder)
+    if isinstance(named := settings.get("forms"), str):
+        return named
+    made_from = [value["artifact"] for value in settings.values() if isinstance(value, dict) and "artifact" in value]
+    root, _, _ = folder.path.rstrip("/").rpartition("/")
+    return next(filter(None, (_forms(Folder.at(f"{root}/{name}")) for name in made_from)), "")
+
+
+def _settings(folder: Folder) -> dict[str, Any]:
+    return dict(orjson.loads(folder.read("recipe.json"))["settings"]) if folder.exists("recipe.json") else {}

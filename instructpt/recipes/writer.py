@@ -2,7 +2,7 @@
 
 passages -> Synthesize -----------------------------------------> groups
 passages -> Synthesize -> Consistency -> Best -> Fill by rules -> groups     with a reader
-passages -> Write (-> Consistency, which looks at pairs alone) -> groups     in forms
+passages -> Write (-> Consistency) -----------------------------> groups     in forms
 """
 
 from __future__ import annotations
@@ -73,7 +73,11 @@ class Writer:
         if not reader:
             return written
         read = Consistency(
-            name=name if self.forms else f"{name}-read", groups=written, model=reader, min_f1=MIN_AGREEMENT
+            name=name if self.forms else f"{name}-read",
+            groups=written,
+            model=reader,
+            min_f1=MIN_AGREEMENT,
+            forms=self.forms,
         )
         if self.forms:
             return read

@@ -68,7 +68,8 @@ def print_checks(path: str, *, console: Console) -> None:
     artifact = load_one(path)
     left_out, failed = artifact.named_counts("left_out"), artifact.named_counts("failed")
     checks = artifact.settings.get("checks") or [reason for reason in _ASKED if reason in left_out]
-    num_pairs = artifact.tally.counts.get("checked", 0)
+    checks = [*checks, *sorted(reason for reason in left_out if "/" in reason)]  # of texts in a form: facts/REASON
+    num_pairs, parts = artifact.tally.counts.get("checked", 0), artifact.named_counts("parts")
     most = console.width - 48 if console.is_terminal else _EXAMPLE_CHARACTERS
     rows, passed = [], []
     for check in checks:
@@ -77,16 +78,21 @@ def print_checks(path: str, *, console: Console) -> None:
         if num_failed := failed.get(check, number):
             example = " ".join(next(iter(artifact.tally.samples.get(f"left_out/{reason}", ())), "").split())
             shown = example if len(example) <= most else f"{example[: max(0, most - 1)]}…"
-            rows.append((check, f"{num_failed:,}", f"{number:,}", percent(number, num_pairs, 2), shown))
+            share = percent(number, parts.get(check.rpartition("/")[0], num_pairs), 2)
+            rows.append((check, f"{num_failed:,}", f"{number:,}", share, shown))
         else:
             passed.append(check)
     number = sum(left_out.values())
-    rows.append(("all", "", f"{number:,}", percent(number, num_pairs, 2), ""))
+    num_checked = num_pairs + sum(parts.values())
+    rows.append(("all", "", f"{number:,}", percent(number, num_checked, 2), ""))
     notes = [f"No pair failed {', '.join(passed)}."] if passed else []
     unanswered = sorted(artifact.named_counts("unanswered").items())
     notes += [f"{number:,} pairs are kept without an opinion: {name}" for name, number in unanswered]
     head = ("check", "fail", "left out", "share", "for example")
-    print_table(Table(f"{artifact.name}: {num_pairs:,} pairs", head, tuple(rows), tuple(notes)), console=console)
+    of_texts = f", {sum(parts.values()):,} parts of texts" if parts else ""
+    print_table(
+        Table(f"{artifact.name}: {num_pairs:,} pairs{of_texts}", head, tuple(rows), tuple(notes)), console=console
+    )
 
 
 def _lines(record: Record) -> list[str]:

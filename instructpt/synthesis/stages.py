@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -49,15 +49,17 @@ def _check(stage: Synthesize | Write, run: Run) -> None:
         )
 
 
-def _groups(stage: Synthesize | Write, index: int, run: Run, synthesis: Synthesis) -> Iterator[Group]:
+def _groups(
+    stage: Synthesize | Write, index: int, run: Run, synthesis: Synthesis, passages: Iterable[Document]
+) -> Iterator[Group]:
     """A group for each chain of a shard's passages; how far it is, is told as they come."""
     from instructpt.synthesis.chains import chains
     from instructpt.synthesis.scheduler import run_chains
 
     run.shared.begin(index, total=run.num_made(stage.passages, index))
-    passages = chains(run.take(stage.passages, index), shots=stage.shots)
     tell = functools.partial(run.shared.tell, index)
-    yield from run_chains(passages, synthesis=synthesis, id_prefix=f"{index:05d}-", on_progress=tell)
+    chained = chains(passages, shots=stage.shots)
+    yield from run_chains(chained, synthesis=synthesis, id_prefix=f"{index:05d}-", on_progress=tell)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +104,8 @@ class Synthesize(ModelStage):
         with self.begun(
             index, run, sampling=sampling, checks=self.checks, categories=asked if mix else None
         ) as synthesis:
-            for group in _groups(self, index, run, synthesis):
+            passages = run.take(self.passages, index)
+            for group in _groups(self, index, run, synthesis, passages):
                 yield count_pairs(group, run.tally)
 
     def prompting(self, run: Run) -> Prompting:
@@ -126,7 +129,7 @@ class Write(ModelStage):
     variants: int = 1
     """Different ones for each text that is asked for."""
     shots: int = 2
-    """Passages a group. They are asked about one by one; only relations look back."""
+    """Passages a group. They are asked about one by one; relations are about two of a document."""
     dialect: str = "chat"
     """How the model is talked with: always in conversations."""
     max_new_tokens: int = 800
@@ -154,9 +157,9 @@ class Write(ModelStage):
 
     def sources(self, run: Run) -> Mapping[str, str]:
         """The model, if no stage makes it, and all that the forms say."""
-        from instructpt.synthesis.forms import fingerprint
+        from instructpt.synthesis.forms import form_sources
 
-        return {**model_sources(self.model, run), "forms": fingerprint(self.asked())}
+        return {**model_sources(self.model, run), **form_sources(self.forms)}
 
     def shard(self, index: int, run: Run) -> Iterator[Group]:
         """A group a chain; what the open shard's ledger holds is not asked again."""
@@ -167,7 +170,8 @@ class Write(ModelStage):
         sampling = Sampling(self.max_new_tokens, 0.0, self.seed)
         with self.begun(index, run, sampling=sampling, write=writer.shot) as synthesis:
             numbers = itertools.count()
-            for group in _groups(self, index, run, synthesis):
+            passages = writer.followed(run.take(self.passages, index))
+            for group in _groups(self, index, run, synthesis, passages):
                 for _ in group.shots:
                     for name, count in sorted(writer.counts.pop(next(numbers)).items()):
                         run.tally.count(name, count)

@@ -57,7 +57,7 @@ def new_pairs(shot: Shot, said: list[frozenset[str]]) -> Shot:
 
 def _runs(pair: Pair) -> frozenset[str]:
     """A pair's runs of words; all of its words as one, where they are fewer."""
-    from instructpt.synthesis.forms.writer import RUN_WORDS
+    from instructpt.synthesis.forms.accepted import RUN_WORDS
 
     text = f"{pair.question} {pair.answer}"
     return frozenset(overlap.grams(text, RUN_WORDS)) or frozenset({" ".join(overlap.words(text))})
@@ -65,6 +65,6 @@ def _runs(pair: Pair) -> frozenset[str]:
 
 def _is_near(one: frozenset[str], other: frozenset[str]) -> bool:
     """As variants in forms are near duplicates."""
-    from instructpt.synthesis.forms.writer import MAX_SHARED
+    from instructpt.synthesis.forms.accepted import MAX_SHARED
 
     return len(one & other) > MAX_SHARED * len(one | other)

@@ -1,4 +1,4 @@
-"""Is a pair right? What a model is asked for that: the question once more, or its opinion.
+"""Is a pair right? What a model is asked for that: the question once more, or its opinion. `texts` asks about texts.
 
     groups --Verify (checks)--> groups --Consistency--> groups --Judged--> groups
                                            |                        |
@@ -13,19 +13,24 @@ about the pair.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from instructpt.artifacts import Run, Stage
-from instructpt.artifacts.tally import count_left_out, count_pairs
+from instructpt.artifacts.tally import Tally, count_left_out, count_pairs
 from instructpt.engines.models import Model, Prompting
 from instructpt.errors import RecipeError
-from instructpt.records import Document, Group, Pair, Reject
+from instructpt.records import Document, Group, Pair, Reject, Shot
 from instructpt.seeds import digest
+from instructpt.synthesis.forms import by_label, form_sources
 from instructpt.synthesis.opening import ModelStage
+from instructpt.verification.texts import INCONSISTENT, Forms, confirmed_texts, count_parts, questions
+from instructpt.verification.texts import agreement as claim_agreement
 from instructpt.words import overlap
 from instructpt.words.batches import batches
 from instructpt.words.evidence import bearing, count_covered
@@ -35,7 +40,6 @@ if TYPE_CHECKING:
     from instructpt.verification.judge import Server
 
 _UNANSWERED = "unanswered/"
-INCONSISTENT = "inconsistent"
 UNKNOWN_CATEGORY = "unknown_category"
 """Why a reader is not asked about a pair."""
 JUDGED_WRONG = "judged_wrong"
@@ -59,7 +63,8 @@ class Consistency(ModelStage):
     another answer. It is not asked about categories that it was not tuned on, such as titles: these pairs are kept.
 
     A reader whose folder names a `min_likelihood` writes no answer: it says how likely it holds the pair's own, which
-    tells more of right and wrong, and takes less time (docs/verification.md).
+    tells more of right and wrong, and takes less time (docs/verification.md). Of texts in forms it is asked what they
+    claim (`texts`), and answers: of a sentence that says the same, the likelihood says little.
     """
 
     version = 3
@@ -71,6 +76,12 @@ class Consistency(ModelStage):
     min_likelihood: float | None = field(default=None, metadata={"later": True})
     """Of a pair's answer; None for what the model's own folder names."""
     max_new_tokens: int = 64
+    forms: str = field(default="", metadata={"later": True})
+    """Those whose texts are to be confirmed, as `--forms` has them; other texts stay."""
+
+    def sources(self, run: Run) -> Mapping[str, str]:
+        """See `ModelStage`; and what the forms say."""
+        return {**super().sources(run), **form_sources(self.forms)}
 
     def __post_init__(self) -> None:
         for name in ("min_f1", "min_likelihood"):
@@ -81,14 +92,17 @@ class Consistency(ModelStage):
         """The same groups, doubtful pairs turned into rejects; what the open shard's ledger holds is not asked."""
         prompting = self.prompting(run)
         with self.begun(index, run) as synthesis:
-            num_pairs, started = 0, time.monotonic()
+            num_asked, started, forms = 0, time.monotonic(), by_label(self.forms)
             for groups in _batches(run.take(self.groups, index)):
                 asked = _pairs(groups)
                 verdicts = self._verdicts(asked, synthesis, prompting)
-                num_pairs += len(asked)
-                rate = num_pairs / (time.monotonic() - started)
-                run.progress.news(self.name, {"asked": f"{num_pairs:,}", "pairs/s": f"{rate:.1f}"})
-                for group in _without(groups, verdicts, run):
+                said = [one for group in groups for shot in group.shots for one in questions(shot, forms)]
+                agreements = iter(self._agreements(said, synthesis, prompting, run.tally))
+                confirm = functools.partial(confirmed_texts, forms=forms, agreements=agreements, least=self.min_f1)
+                num_asked += len(asked) + len(said)
+                rate = num_asked / (time.monotonic() - started)
+                run.progress.news(self.name, {"asked": f"{num_asked:,}", "pairs/s": f"{rate:.1f}"})
+                for group in _without(groups, verdicts, run, of_texts=confirm, forms=forms):
                     count_covered(group, run.tally)
                     yield group
 
@@ -97,12 +111,8 @@ class Consistency(ModelStage):
     ) -> list[Pair | Reject]:
         """Each pair with its agreement, a reject if it is doubtful, or one `unanswered/...` if nothing can be said."""
         is_reader = bool(prompting.unanswerable)
-        known = {None, *prompting.answers} if is_reader and prompting.answers else None
         questions = [(document, replace(pair, rationale=None) if is_reader else pair) for document, pair in asked]
-        refused = [
-            synthesis.dialect.refuse(question) if known is None or question.category in known else UNKNOWN_CATEGORY
-            for _, question in questions
-        ]
+        refused = _refused(questions, synthesis, prompting)
         found = _agreements(questions, synthesis, refused, is_scored=prompting.min_likelihood is not None)
         least = self.min_f1 if prompting.min_likelihood is None else prompting.min_likelihood
         verdicts: list[Pair | Reject] = []
@@ -116,9 +126,36 @@ class Consistency(ModelStage):
                 verdicts.append(Reject(f"{pair.question}\n{pair.answer}\n{said}", INCONSISTENT))
         return verdicts
 
+    def _agreements(
+        self, said: Sequence[tuple[Document, Pair]], synthesis: Synthesis, prompting: Prompting, tally: Tally
+    ) -> list[float | None]:
+        """How much the model's answers say what texts claim; None, and counted, where there is no answer."""
+        from instructpt.synthesis.responses import answers_alone
+
+        found = list[float | None]()
+        answers = answers_alone(said, synthesis=synthesis, refused=_refused(said, synthesis, prompting))
+        for (_, pair), again in zip(said, answers, strict=True):
+            if isinstance(again, Reject):
+                tally.count(f"{_UNANSWERED}{again.reason}")
+                found.append(None)
+            elif prompting.unanswerable and overlap.exact_match(again.answer, prompting.unanswerable):
+                found.append(0.0)
+            else:
+                found.append(claim_agreement(pair.answer, again.answer))
+        return found
+
     def prompting(self, run: Run) -> Prompting:
         """See `ModelStage`."""
         return super().prompting(run).wished(min_likelihood=self.min_likelihood)
+
+
+def _refused(asked: Sequence[tuple[Document, Pair]], synthesis: Synthesis, prompting: Prompting) -> list[str | None]:
+    """Why each question is not to be asked; None where it is. A reader knows the categories that it was tuned on."""
+    known = {None, *prompting.answers} if prompting.unanswerable and prompting.answers else None
+    return [
+        synthesis.dialect.refuse(pair) if known is None or pair.category in known else UNKNOWN_CATEGORY
+        for _, pair in asked
+    ]
 
 
 def _agreements(
@@ -223,15 +260,28 @@ class Judged(AsksJudge, Stage[Group]):
 
 
 def _batches(groups: Iterable[Group]) -> Iterator[list[Group]]:
-    return batches(groups, size=lambda group: sum(len(shot.pairs) for shot in group.shots), enough=BATCH_PAIRS)
+    def num_asked(group: Group) -> int:
+        return sum(len(shot.pairs) + len(shot.writings) for shot in group.shots)
+
+    return batches(groups, size=num_asked, enough=BATCH_PAIRS)
 
 
 def _pairs(groups: Sequence[Group]) -> list[tuple[Document, Pair]]:
     return [(shot.document, pair) for group in groups for shot in group.shots for pair in shot.pairs]
 
 
-def _without(groups: Sequence[Group], verdicts: Sequence[Pair | Reject], run: Run) -> Iterator[Group]:
-    """The groups with the pairs that the verdicts leave; those that nothing could be said of stay and are counted."""
+def _without(
+    groups: Sequence[Group],
+    verdicts: Sequence[Pair | Reject],
+    run: Run,
+    *,
+    of_texts: Callable[[Shot], Shot] = lambda shot: shot,
+    forms: Forms = MappingProxyType({}),
+) -> Iterator[Group]:
+    """The groups with the pairs that the verdicts leave; those that nothing could be said of stay and are counted.
+
+    of_texts: what is left of a shot's texts; of the forms that are looked at.
+    """
     left = iter(verdicts)
     for group in groups:
         shots = []
@@ -246,7 +296,8 @@ def _without(groups: Sequence[Group], verdicts: Sequence[Pair | Reject], run: Ru
                     kept.append(pair)
                 else:
                     gone.append(verdict)
-            shots.append(replace(shot, pairs=tuple(kept), rejects=(*shot.rejects, *gone)))
+            shots.append(of_texts(replace(shot, pairs=tuple(kept), rejects=(*shot.rejects, *gone))))
         checked = Group(group.id, tuple(shots))
         count_left_out(group, checked, run.tally)
+        count_parts(group, forms, run.tally)
         yield count_pairs(checked, run.tally)

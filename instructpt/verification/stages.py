@@ -26,13 +26,15 @@ from instructpt.engines.models import Model, prompting_of
 from instructpt.errors import RecipeError
 from instructpt.records import Group, Pair, Reject, Shot
 from instructpt.seeds import digest
+from instructpt.synthesis.forms import by_label, form_sources
 from instructpt.verification.checks import DEFAULT_CHECKS, question_key
+from instructpt.verification.texts import checked_texts, count_parts
 from instructpt.words.evidence import Span, count_covered, sentences
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verify(Stage[Group]):
-    """Groups without the pairs that fail a check; no passage is lost.
+    """Groups without the pairs, and the texts in forms, that fail a check; no passage is lost.
 
     Counted are the pairs that were looked at ("checked"), how many failed each check ("failed/NAME", also where an
     earlier one had failed before), and how many were left out for each reason ("left_out/REASON").
@@ -45,24 +47,29 @@ class Verify(Stage[Group]):
     synthesizer: Model | None = field(default=None, metadata={"later": True})
     """Who wrote the pairs: its `synthesizer.json` says in which categories answers are spans. None: short ones count
     as such."""
+    forms: str = field(default="", metadata={"later": True})
+    """Those whose texts are checked too, as `--forms` has them, each by the checks of its form; other texts stay."""
 
     def sources(self, run: Run) -> Mapping[str, str]:
-        """What a synthesizer that no stage makes says of its categories."""
-        if not isinstance(self.synthesizer, str):
-            return {}
-        return {"synthesizer/categories": digest(sorted(self._answers(run).items())).hex()[:32]}
+        """What a synthesizer that no stage makes says of its categories, and what the forms say."""
+        found = form_sources(self.forms)
+        if isinstance(self.synthesizer, str):
+            found["synthesizer/categories"] = digest(sorted(self._answers(run).items())).hex()[:32]
+        return found
 
     def shard(self, index: int, run: Run) -> Iterator[Group]:
         """The same groups, failing pairs turned into rejects; near duplicates are looked for in the whole shard."""
         from instructpt.verification.checks import Seen, apply_checks
 
-        answers, seen, failed = self._answers(run), Seen(), Counter[str]()
+        answers, seen, failed, forms = self._answers(run), Seen(), Counter[str](), by_label(self.forms)
         for group in run.take(self.groups, index):
             shots = tuple(
-                apply_checks(shot, self.checks, answers=answers, seen=seen, failed=failed) for shot in group.shots
+                checked_texts(apply_checks(shot, self.checks, answers=answers, seen=seen, failed=failed), forms)
+                for shot in group.shots
             )
             checked = Group(group.id, shots)
             count_left_out(group, checked, run.tally)
+            count_parts(group, forms, run.tally)
             count_covered(checked, run.tally)
             yield count_pairs(checked, run.tally)
         for name, number in failed.items():

@@ -16,14 +16,16 @@ from instructpt.artifacts import Run
 from instructpt.corpus.stages import Read, Split
 from instructpt.engines import Completion
 from instructpt.executors.make import make
-from instructpt.records import Document, Group
-from instructpt.synthesis.forms import AskedForm, form_names, load_form, load_language
-from instructpt.synthesis.forms.reading import READERS, ReadAnswer, read
+from instructpt.records import Document, Group, Writing
+from instructpt.synthesis.forms import AskedForm, by_label, form_names, load_form, load_language
+from instructpt.synthesis.forms.claims import claims
+from instructpt.synthesis.forms.reading import READERS, SEPARATORS, ReadAnswer, pieces, read, read_again
 from instructpt.synthesis.forms.requests import BETWEEN, first_request, material_of, request
 from instructpt.synthesis.stages import Write
 from instructpt.templates.stages import Template
 from instructpt.verification.checks import CHECKS, Passage
 from instructpt.verification.checks.writing import WRITING_CHECKS
+from instructpt.verification.texts import checked_texts
 from instructpt.words import vocabulary
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -76,6 +78,19 @@ def test_its_own_example_is_read_and_kept_as_it_is(name: str, language: str) -> 
             assert said == text
 
 
+@pytest.mark.parametrize(("name", "language"), CASES)
+def test_a_text_that_is_read_again_comes_to_the_same(name: str, language: str) -> None:
+    """As `verify` does. The example of a form, and all that the scripted engine writes (below)."""
+    form, spoken = load_form(name), load_language(language)
+    wording = form.wordings[language]
+    passage = Passage(Document("example", wording.example_passage or spoken.example_passage, "examples"))
+    for style, (_, found) in example_of(name, language).items():
+        if form.layout == "apart":
+            again = read_again(Writing(style, 0, found.text), form=form, language=spoken, passage=passage)
+            assert (again.text, again.rejects) == (found.text, ())
+            assert SEPARATORS.get(form.reads, "").join(pieces(found.text, form)) == found.text
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_golden_requests_and_texts(language: str) -> None:
     """INSTRUCTPT_WRITE_GOLDEN=1 writes them anew, to be read as a diff."""
@@ -91,6 +106,9 @@ def test_golden_requests_and_texts(language: str) -> None:
         for style, (_, found) in example_of(name, language).items():
             text = found.text or "\n".join(map(str, found.pairs))
             shown.append(f"[{name}{style and f':{style}'}: text]\n{text}\n")
+            if found.text and (asked := claims(found.text, form, load_language(language))):
+                lines = "\n".join(f"{one.piece}: {one.pair.question} -> {one.pair.answer}" for one in asked)
+                shown.append(f"[{name}: asked again]\n{lines}\n")
     path, text = GOLDEN / f"forms_{language}.txt", "\n".join(shown)
     if os.environ.get("INSTRUCTPT_WRITE_GOLDEN"):
         path.write_text(text, encoding="utf-8")
@@ -157,6 +175,14 @@ def test_each_writing_is_a_text_of_its_own_apart_from_its_passage(written: tuple
         own = [text for text in texts if text.id.startswith(group.id) or text.text == group.shots[0].document.text]
         (key,) = {text.passage for text in own}
         assert key
+
+
+def test_verify_leaves_out_nothing_that_was_kept_while_it_was_written(written: tuple[Run, Write]) -> None:
+    run, stage = written
+    forms = by_label(stage.forms)
+    for group in run.records(stage):
+        for shot in group.shots:
+            assert checked_texts(shot, forms) == shot
 
 
 @pytest.mark.parametrize("name", FORMS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ from hypothesis import strategies as st
 
 from instructpt.artifacts import Run
 from instructpt.cli.commands import main
-from instructpt.errors import InputError
+from instructpt.errors import InputError, RecipeError
 from instructpt.executors.make import make
 from instructpt.queries import answering, reading
 from instructpt.queries.index import Search, build, terms
 from instructpt.queries.reading import key, read_queries
+from instructpt.queries.templates import template
 from instructpt.recipes.augment import augment
-from instructpt.records import Document, Group, Reject, Text
+from instructpt.records import Document, Group, Pair, Reject, Text
 from instructpt.report.artifacts import load_one
 
 CORPUS = [
@@ -133,6 +135,7 @@ def test_nothing_of_a_query_is_in_manifests_status_or_what_a_run_says(
     corpus, out = write_corpus(tmp_path / "my.jsonl", CORPUS), tmp_path / "out"
     words = ["augment", str(corpus), "--queries", log(tmp_path), "--model", str(vocabulary_folder), "--reader"]
     words += [str(vocabulary_folder), "--engine", ANSWERING, "--out", str(out), "--workers", "1"]
+    words += ["--query-templates", "2"]
     assert main(words) == 0
     said = capsys.readouterr()
     assert "queries-unanswered: 3 of 7 queries answered" in said.out
@@ -178,6 +181,68 @@ def test_mined_pairs_and_no_answerable_query_are_no_end_of_a_run(tmp_path: Path,
     make(recipe(tmp_path, vocabulary_folder, mine=True, queries=queries), run(tmp_path / "out"))
     assert tally(tmp_path / "out", "groups")["counts"]["pairs"] > 0
     assert tally(tmp_path / "out", "queries-unanswered")["counts"]["unanswered/no_passage"] == 1
+
+
+BRIDGES = [
+    {"id": "cole", "text": "Ada Brekke built the bridge over the Cole in 1843. It carries two railway lines."},
+    {"id": "tees", "text": "The bridge over the Tees was built by Jon Lund in the year 1790. It is made of stone."},
+    {"id": "mill", "text": "Each spring the mill sells flour and oats to bakers of the town at a low price."},
+]
+
+
+def test_a_question_is_put_to_other_passages_as_a_template(tmp_path: Path, vocabulary_folder: Path) -> None:
+    corpus = write_corpus(tmp_path / "my.jsonl", BRIDGES)
+    asked = ("who built the bridge over the cole in 1843", "what does the mill sell each spring", LOG[8])
+    stage = augment(
+        (str(corpus),),
+        model=str(vocabulary_folder),
+        queries=(log(tmp_path, *asked),),
+        query_templates=2,
+        passage_tokens=96,
+        checks=("empty",),
+    )
+    make(stage, run(tmp_path / "out"))
+    spread = records(tmp_path / "out", "queries-spread", Document)
+    assert [query.text for query in spread if "template" not in query.meta] == list(asked)
+    (filled,) = [query for query in spread if "template" in query.meta]
+    assert filled.text == "who built the bridge over the Tees in 1790"
+    assert filled.meta["template"] == spread[0].id == "00000000"
+    assert tally(tmp_path / "out", "queries-spread")["counts"] == {"templates": 1, "asked": 1}
+    shots = [shot for group in records(tmp_path / "out", "groups", Group) for shot in group.shots]
+    (tees,) = [shot for shot in shots if "Tees" in shot.document.text]
+    assert Pair(filled.text, BRIDGES[1]["text"].partition(".")[0] + ".") in [
+        replace(pair, span=None) for pair in tees.pairs
+    ]
+    counts = tally(tmp_path / "out", "queries-unanswered")["counts"]
+    assert (counts["queries"], counts["queries_answered"], counts["templates_answered"]) == (3, 2, 1)
+    with pytest.raises(RecipeError, match="-1 passages a template"):
+        augment((str(corpus),), model=str(vocabulary_folder), queries=("log.txt",), query_templates=-1)
+
+
+@pytest.mark.parametrize(
+    ("question", "other", "asked"),
+    [
+        ("who built the bridge over the river cole in 1843", 1, "who built the bridge over the river Tees in 1790"),
+        ("How long is Ada Brekke's bridge?", 1, "How long is Tees bridge?"),
+        ("who built the bridge over the Cole?", 2, None),
+        ("what carries two railway lines", 1, None),
+        ("Ada Brekke 1843", 1, None),
+    ],
+)
+def test_names_and_numbers_of_a_question_give_way_to_those_of_another_passage(
+    question: str, other: int, asked: str | None
+) -> None:
+    made = template(question, BRIDGES[0]["text"])
+    assert (made and made.filled(BRIDGES[other]["text"])) == asked
+
+
+def test_a_template_asks_nothing_about_its_own_passage_and_numbers_are_slots_in_any_script() -> None:
+    made = template("who built the bridge over the cole in 1843", BRIDGES[0]["text"])
+    assert made is not None
+    assert made.filled(BRIDGES[0]["text"]) is None
+    chinese = template("大桥在1843年建成吗", "艾达于1843年建造了大桥。")
+    assert chinese is not None
+    assert chinese.filled("这座大桥是1790年建成的。") == "大桥在1790年建成吗"
 
 
 def test_rows_of_a_format_are_read_by_their_field_and_nothing_else_of_them_is_kept(tmp_path: Path) -> None:

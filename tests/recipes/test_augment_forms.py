@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
+from answering_engine import ANSWERING
 from conftest import corpus_rows, write_corpus
 
 from benchmarks.reports import contents
@@ -59,6 +60,28 @@ def test_a_corpus_is_written_about_in_forms(
     assert "what was written" in told
     assert main(["show", str(out / "groups"), "6"]) == 0
     assert "[facts 0]" in capsys.readouterr().out
+
+
+def test_a_reader_confirms_what_texts_claim_on_the_way(
+    tmp_path: Path, chat_model: str, vocabulary_folder: Path
+) -> None:
+    corpus = str(write_corpus(tmp_path / "my.jsonl", corpus_rows(6)))
+    reader, forms = str(vocabulary_folder), "facts,faq,summary"
+    stage = augment((corpus,), model=chat_model, reader=reader, forms=forms, window_tokens=9000, max_new_tokens=2000)
+    make(stage, Run(root=str(tmp_path / "out"), workers=1, engine=ANSWERING))
+    before, after = (
+        [one for group in read_shard(Folder.at(str(tmp_path / "out" / name)), 0, Group) for one in group.shots]
+        for name in ("groups-written", "groups")
+    )
+    written, confirmed = ([one for shot in shots for one in shot.writings] for shots in (before, after))
+    assert {one.agreement for one in written} == {None}
+    assert any(one.agreement is not None for one in confirmed if one.form == "facts")
+    assert any(one.agreement is not None for one in confirmed if one.form == "faq")
+    assert {one.agreement for one in confirmed if one.form == "summary"} == {None}, "nothing is asked about it"
+    counts = manifest(tmp_path / "out", "groups")["tally"]["counts"]
+    num_gone = {form: sum(one.form == form for one in written) for form in ("facts", "faq")}
+    assert counts["parts/facts"] >= num_gone["facts"]
+    assert counts["parts/faq"] >= num_gone["faq"]
 
 
 def test_a_plan_says_of_each_form_what_the_run_then_takes(tmp_path: Path, chat_model: str) -> None:

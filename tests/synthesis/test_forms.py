@@ -15,6 +15,7 @@ from instructpt.errors import InputError, RecipeError
 from instructpt.records import Document, Shot
 from instructpt.synthesis.asking import Session
 from instructpt.synthesis.forms import FOLDER, load_form, load_language, parse_forms
+from instructpt.synthesis.forms.neighbours import LOOKED_BACK, Neighbours
 from instructpt.synthesis.forms.reading import ReadAnswer, read
 from instructpt.synthesis.forms.writer import Writer
 from instructpt.synthesis.ledger import Ledger
@@ -215,7 +216,7 @@ class Try:
 
         async def write() -> list[Shot]:
             shots: list[Shot] = []
-            for number, document in enumerate(documents):
+            for number, document in enumerate(self.writer.followed(documents)):
                 shots.append(await self.writer.shot(Session(synthesis), document, shots, number))
             return shots
 
@@ -246,15 +247,9 @@ def test_variants_differ_and_those_that_do_not_are_written_anew(attempt: Try) ->
     assert [one.text for one in shot.writings] == list(WAYS)
     assert [one.variant for one in shot.writings] == [0, 2, 3, 4, 5]
     assert [reject.reason for reject in shot.rejects] == ["summary/near_duplicate"]
-    assert attempt.counts("summary") == {
-        "wanted": 5,
-        "answers": 6,
-        "kept": 5,
-        "rejected": 1,
-        "missing": 0,
-        "compared": 10,
-        "shared_percent": attempt.counts("summary")["shared_percent"],
-    }
+    counts = attempt.counts("summary")
+    expected = {"wanted": 5, "answers": 6, "kept": 5, "rejected": 1, "missing": 0, "compared": 10, "requests": 6}
+    assert {name: counts[name] for name in expected} == expected
     asked = [prompt.rstrip().splitlines()[-1] for prompt in attempt.prompts]
     assert "How to write it this time" not in asked[0]
     assert len(set(asked)) == 6, "each variant is asked for in another way"
@@ -288,7 +283,8 @@ def test_styles_are_taken_in_turn_or_the_one_that_is_named(attempt: Try) -> None
 
 def test_relations_are_of_names_that_are_there_also_across_passages(attempt: Try) -> None:
     """Names that the passages do not hold are no topics, and a text that names another thing is off topic."""
-    texts = (PASSAGE, "The inn at its eastern end was closed in 1950. The inn had eight rooms.")
+    others = ("Herons wait in shallow water for fish.", "Ducks nest in the reeds each spring.")
+    texts = (PASSAGE, *others, "The inn at the eastern end of the Cole was closed in 1950. The inn had eight rooms.")
 
     def script(prompt: str) -> str:
         request = prompt.rpartition("===")[2]
@@ -298,13 +294,62 @@ def test_relations_are_of_names_that_are_there_also_across_passages(attempt: Try
             )
         return "The inn and Mary Ashworth have the bridge in common." if "The inn" in request else "It is a bridge."
 
-    first, second = attempt("relations=2", script, texts=texts)
+    first, *between, last = attempt("relations=2", script, texts=texts)
     assert not first.writings
+    assert not any(shot.writings for shot in between)
     assert {reject.reason for reject in first.rejects} == {"relations/off_topic"}
-    assert [one.text for one in second.writings] == ["The inn and Mary Ashworth have the bridge in common."]
+    assert [(one.text, one.beside) for one in last.writings] == [
+        ("The inn and Mary Ashworth have the bridge in common.", PASSAGE)
+    ]
     assert not any("Atlantis" in prompt.rpartition("===")[2] for prompt in attempt.prompts)
     both = next(prompt for prompt in attempt.prompts if "Mary Ashworth – The inn" in prompt)
-    assert both.rindex(PASSAGE) < both.rindex(texts[1]), "it is shown both passages"
+    assert both.rindex(PASSAGE) < both.rindex(texts[-1]), "it is shown both passages"
+    num_asked = sum("Name the people" in prompt.rpartition("===")[2] for prompt in attempt.prompts)
+    assert num_asked == len(texts), "what the first passage names is asked for once"
+
+
+def test_two_passages_that_do_not_fit_together_are_written_about_one_by_one(attempt: Try) -> None:
+    long = "The inn of the Cole had eight rooms. " * 300
+    (*_, last) = attempt("relations", lambda _: "Ada Brekke", texts=(long, PASSAGE))
+    assert not any(long in prompt and PASSAGE in prompt for prompt in attempt.prompts)
+    assert [reject.reason for reject in last.rejects] == ["relations/no_topic"]
+
+
+TOLD = {
+    "english": (
+        "Ada Brekke came to Aldham.",
+        "The town of Aldham has a mill.",
+        "Herons wait.",
+        "In May Brekke left Aldham.",
+    ),
+    "german": (
+        "Die Müllerin kam ins Gebirge.",
+        "Das Gebirge hat eine Kirche.",
+        "Reiher warten.",
+        "Die Müllerin verließ das Gebirge.",
+    ),
+    "chinese": ("艾达在山村建了磨坊。", "山村有一座教堂。", "白鹭在等候。", "艾达离开了山村的磨坊。"),
+}
+
+
+@pytest.mark.parametrize("language", TOLD)
+def test_a_passage_meets_the_one_that_names_most_of_the_same(language: str) -> None:
+    """What all name says little: the first and the last share another name too."""
+    neighbours = Neighbours()
+    documents = [Document(f"d#{n}", text, "s", {"language": language}) for n, text in enumerate(TOLD[language])]
+    assert list(neighbours.followed(documents)) == documents
+    assert neighbours.found == {1: TOLD[language][0], 3: TOLD[language][0]}
+
+
+def test_passages_of_other_documents_and_those_far_back_are_not_looked_at() -> None:
+    neighbours = Neighbours()
+    documents = [Document(name, "She lives in Aldham.", "s") for name in ("d#0", "e#0", "f", "f")]
+    assert len(list(neighbours.followed(documents))) == 4
+    assert neighbours.found == {}
+    names = {0: "Aldham", LOOKED_BACK + 1: "Aldham"}
+    far = [Document(f"d#{n}", f"It is told of X{names.get(n, 'abcdefgh'[n % 8] * (5 + n))}.", "s") for n in range(50)]
+    assert len(list(neighbours.followed(far))) == 50
+    assert neighbours.found == {}
 
 
 def test_a_strategy_is_proposed_first_then_followed(attempt: Try) -> None:

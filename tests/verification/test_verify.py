@@ -22,7 +22,8 @@ from instructpt.recipes.verify import verify
 from instructpt.records import Document, Group, Pair, Shot, Text
 from instructpt.report.artifacts import Artifact, load_one
 from instructpt.verification.checks.passage import Seen, signature
-from instructpt.verification.consistency import INCONSISTENT, JUDGED_WRONG, Consistency, agree
+from instructpt.verification.consistency import JUDGED_WRONG, Consistency, agree
+from instructpt.verification.texts import INCONSISTENT
 
 BRIDGE = "The bridge at Aldham was built by Ada Brekke. In 1921 its western pillar sank by 4 centimetres."
 MILL = "The mill of Aldham stands beside the bridge. It was built by Ada Brekke, who owned both until 1887."

@@ -59,6 +59,11 @@ class Language:
     """The last four: what {choices} is drawn from."""
     example_passage: str
     """What the forms' examples are about."""
+    which_year: str
+    how_many: str
+    who_or_what: str
+    """What stands in a sentence in place of a year, a number, a name, to ask for it; "" where none fits, as where all
+    nouns have capitals."""
     fence: str
     """What the lines around a passage say."""
     words: ReplyWords
@@ -162,11 +167,21 @@ def parse_forms(text: str) -> tuple[AskedForm, ...]:
     return tuple(found.values())
 
 
+def by_label(text: str) -> dict[str, AskedForm]:
+    """The forms in a text as `parse_forms` reads it, by what their texts are called; none in ""."""
+    return {asked.label: asked for asked in parse_forms(text)} if text else {}
+
+
 def fingerprint(forms: Iterable[AskedForm]) -> str:
     """Of all that the forms say in all languages: who asks in other words asks another thing."""
     spoken = sorted(path.read_bytes().decode() for path in (FOLDER / "languages").glob("*.toml"))
     own = [(asked.label, asked.number, asked.form.fingerprint) for asked in forms]
     return digest(own, spoken).hex()[:32]
+
+
+def form_sources(text: str) -> dict[str, str]:
+    """What stages that are about the forms in `text` read from outside; nothing for ""."""
+    return {"forms": fingerprint(parse_forms(text))} if text else {}
 
 
 def load_form(name: str) -> WritingForm:

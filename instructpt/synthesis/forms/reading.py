@@ -10,12 +10,13 @@ What is wrong with a piece leaves out that piece; what is wrong with the whole l
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from instructpt.engines import Completion
-from instructpt.records import Pair, Reject, Shot
+from instructpt.records import Pair, Reject, Shot, Writing
 from instructpt.synthesis.chat import spoken_part
 from instructpt.synthesis.forms import Language, WritingForm
 from instructpt.synthesis.line_replies import LineReplies
@@ -39,6 +40,9 @@ MIN_TURNS = 4
 MIN_ROWS = 2
 """Of a table, below its head."""
 MIN_TABLE_COLUMNS = 2
+
+SEPARATORS = {"lines": "\n", "pairs": "\n\n", "problem": "\n\n", "table": "\n\n"}
+"""How a form reads -> what stands between the pieces of its texts."""
 
 _BULLET = re.compile(r"^\s*(?:[-*•·–]\s+|\(?\d{1,3}[.)、]\s*|#+\s+)?")
 _LEAD_IN = re.compile(r"^[^\n|]{1,120}[:：]\s*\n+(?=\S)")
@@ -142,7 +146,7 @@ def _lines(spoken: str, task: _Task) -> ReadAnswer:
             kept.append(line)
         else:
             rejects.append(Reject(line, reason))
-    return _whole("\n".join(kept), rejects, task)
+    return _whole(SEPARATORS["lines"].join(kept), rejects, task)
 
 
 def _turns(spoken: str, task: _Task) -> ReadAnswer:
@@ -252,6 +256,31 @@ def _said(pair: Pair) -> str:
     return "\n".join(
         [pair.question, *(f"- {option}" for option in pair.options), *filter(None, [pair.rationale]), pair.answer]
     )
+
+
+def pair_in(block: str) -> Pair:
+    """The pair that `_said` laid out; of one line, without an answer."""
+    question, *lines = block.split("\n")
+    options = tuple(line[2:] for line in itertools.takewhile(lambda line: line.startswith("- "), lines))
+    *reasons, answer = lines[len(options) :] or [""]
+    return Pair(question, answer, options, "\n".join(reasons) or None)
+
+
+def pieces(text: str, form: WritingForm) -> list[str]:
+    """What a text in a form consists of, each of which may be left out by itself: lines, questions with answers after
+    a table if there is one, or all of it."""
+    return text.split(SEPARATORS[form.reads]) if form.reads in SEPARATORS else [text]
+
+
+def read_again(writing: Writing, *, form: WritingForm, language: Language, passage: Passage) -> ReadAnswer:
+    """A text that stands already, as if a model had just written it: what it comes to by the form's checks."""
+    found = pieces(writing.text, form)
+    if form.reads in ("pairs", "problem", "table"):
+        table = found[: form.reads == "table"]
+        pairs = LineReplies(language.words).write([pair_in(block) for block in found[len(table) :]])
+        found = [*table, pairs]
+    answer = Completion(SEPARATORS.get(form.reads, "").join(found), 0, "stop")
+    return read(answer, form=form, language=language, passage=passage)
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -45,6 +45,11 @@ class Material:
     wording: FormWording
 
     @property
+    def beside(self) -> str:
+        """The other passage; "" where there is one alone."""
+        return self.texts[0] if len(self.texts) > 1 else ""
+
+    @property
     def example(self) -> str:
         """All that the model is shown besides what it is to write about."""
         wording = self.wording
@@ -52,11 +57,11 @@ class Material:
         return "\n".join([shown, *wording.example.values(), wording.first_example])
 
 
-def material_of(form: WritingForm, document: Document, before: Document | None = None) -> Material:
-    """A passage, and the one before it if a text is to be about both, in the wording of its language."""
+def material_of(form: WritingForm, document: Document, beside: str = "") -> Material:
+    """A passage in the wording of its language; after another one of its document, if a text is to be about both."""
     spoken = languages.named(document.meta.get("language")) or languages.identify(document.text)
     name = spoken if spoken is not None and spoken in form.wordings else languages.FALLBACK
-    texts = (document.text,) if before is None else (before.text, document.text)
+    texts = (beside, document.text) if beside else (document.text,)
     whole = replace(document, text="\n\n".join(texts))
     return Material(whole, texts, Passage(whole), load_language(name), form.wordings[name])
 

@@ -16,15 +16,17 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from instructpt.engines import Completion, Conversation, Sampling
 from instructpt.records import Document, Pair, Reject, Shot, Writing
 from instructpt.seeds import rng
 from instructpt.synthesis.asking import Session, answered, together
-from instructpt.synthesis.chains import TOO_LONG, measure
+from instructpt.synthesis.chains import TOO_LONG, Prompt, measure
 from instructpt.synthesis.forms import AskedForm
+from instructpt.synthesis.forms.accepted import AcceptedTexts
+from instructpt.synthesis.forms.neighbours import Neighbours
 from instructpt.synthesis.forms.reading import ReadAnswer, labelled, read, topic_lines
 from instructpt.synthesis.forms.requests import (
     BETWEEN,
@@ -40,10 +42,6 @@ from instructpt.synthesis.forms.requests import (
 )
 from instructpt.words import overlap
 
-MAX_SHARED = 0.6
-"""Of the runs of three words that two texts of one form have, those that both have: beyond it they say the same in the
-same words."""
-RUN_WORDS = 3
 MIN_NAMED_SHARE = 0.5
 """Of the words of a thing that a text is to be about: "lighthouse on Gull Rock" may be "the lighthouse"."""
 EXTRA_TRIES = 2
@@ -66,15 +64,24 @@ class Writer:
     shard: int
     counts: dict[int, Counter[str]] = field(default_factory=dict)
     """Number of a passage -> what became of its forms; taken away by whoever counts it."""
+    neighbours: Neighbours = field(default_factory=Neighbours)
+
+    def followed(self, documents: Iterable[Document]) -> Iterator[Document]:
+        """The passages of the shard in their order: some forms are about two of one document."""
+        if any(asked.form.topics == "pairs" for asked in self.forms):
+            return self.neighbours.followed(documents)
+        return iter(documents)
 
     async def shot(self, session: Session, document: Document, earlier: Sequence[Shot], number: int) -> Shot:
         """The passage with all that was written about it."""
+        del earlier
+        beside = self.neighbours.found.pop(number, "")
         counted = self.counts[number] = Counter[str]()
         tasks = [
             FormTask(session, asked, document, self.temperature, (self.seed, self.shard, number), counted)
             for asked in self.forms
         ]
-        await together([task.write(task.asked.number * self.variants, earlier) for task in tasks])
+        await together([task.write(task.asked.number * self.variants, beside) for task in tasks])
         rejects = [reject for task in tasks for reject in task.rejects]
         too_long = tuple(dict.fromkeys(reject for reject in rejects if reject.reason == TOO_LONG))
         shot = Shot(
@@ -108,23 +115,26 @@ class FormTask:
     pairs: list[Pair] = field(default_factory=list)
     writings: list[Writing] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
-    runs: list[frozenset[str]] = field(default_factory=list)
-    """Of each text that is kept, its runs of words."""
+    accepted: AcceptedTexts = field(default_factory=AcceptedTexts)
+    """The texts that are kept."""
     num_kept: int = 0
     num_failed: int = 0
     """Requests without an answer."""
     num_asked_anew: int = 0
     """Requests that the ledger did not answer."""
 
-    async def write(self, wanted: int, earlier: Sequence[Shot]) -> None:
-        """Write until so many texts are kept, or so many were tried that no more come of it."""
+    async def write(self, wanted: int, beside: str) -> None:
+        """Write until so many texts are kept, or so many were tried that no more come of it.
+
+        beside: another passage of the document, for forms that are about two.
+        """
         if not has_enough_numbers(self.document, self.asked.form):
             self._count("skipped")
             self._reject("too_few_numbers")
             return
         self._count("wanted", wanted)
         material = material_of(self.asked.form, self.document)
-        self.topics = await self._find_topics(material, earlier) if self.asked.form.topics else [("", material)]
+        self.topics = await self._find_topics(material, beside) if self.asked.form.topics else [("", material)]
         tried, limit = 0, wanted + EXTRA_TRIES + wanted // 2 if self.topics else 0
         while tried < limit and self.num_kept < wanted:
             batch = range(tried, min(limit, tried + wanted - self.num_kept))
@@ -136,20 +146,32 @@ class FormTask:
                     tried = limit
         self._count("missing", wanted - self.num_kept)
 
-    async def _find_topics(self, material: Material, earlier: Sequence[Shot]) -> list[tuple[str, Material]]:
-        """What there is to write on in this passage, and what ties it to the one before it in the same document."""
+    async def _find_topics(self, material: Material, beside: str) -> list[tuple[str, Material]]:
+        """What there is to write on in this passage, and what ties it to another one of the same document."""
         names = await self._named(material)
         found = [(name, material) for name in names]
         if self.asked.form.topics == "pairs":
             found = [(f"{a}{BETWEEN}{b}", material) for a, b in itertools.combinations(names, 2)]
-            if earlier and names and _are_of_one(before := earlier[-1].document, self.document):
-                known = await self._named(material_of(self.asked.form, before))
-                both = material_of(self.asked.form, self.document, before)
-                found += [(f"{a}{BETWEEN}{b}", both) for a in known for b in names if a != b]
+            if beside and names:
+                found += await self._across(names, beside)
         if not found and not self.rejects:
             self._reject("no_topic")
         self._stream("topics").shuffle(found)
         return found
+
+    async def _across(self, names: Sequence[str], beside: str) -> list[tuple[str, Material]]:
+        """A thing of the passage beside with one of this passage, where not one passage names both; none if the model
+        cannot see both passages at once."""
+        form, here, there = self.asked.form, overlap.words(self.document.text), overlap.words(beside)
+        both = material_of(form, self.document, beside)
+        if self._fitting(request(both, topic=f"{names[0]}{BETWEEN}{names[0]}")) is None:
+            return []
+        known = await self._named(material_of(form, replace(self.document, text=beside)))
+        return [
+            (f"{a}{BETWEEN}{b}", both)
+            for a, b in itertools.product(known, names)
+            if not overlap.supported(a, here) and not overlap.supported(b, there)
+        ]
 
     async def _named(self, material: Material) -> list[str]:
         answer = await self._ask(first_request(material), self.session.synthesis.sampling)
@@ -198,15 +220,14 @@ class FormTask:
         if found.is_kept:
             self.num_kept += 1
             self.pairs += found.pairs
-            self.writings += [Writing(self.asked.label, variant, found.text)] if found.text else []
+            if found.text:
+                self.writings.append(Writing(self.asked.label, variant, found.text, material.beside))
 
     def _compared(self, found: ReadAnswer) -> ReadAnswer:
         """The answer, unless a text before it says nearly the same; how much they share is counted, in percent."""
-        runs = frozenset(overlap.grams(found.text, RUN_WORDS))
-        shared = [len(runs & known) / max(1, len(runs | known)) for known in self.runs]
-        if max(shared, default=0.0) > MAX_SHARED:
+        shared = self.accepted.add(found.text)
+        if shared is None:
             return found.without("near_duplicate")
-        self.runs.append(runs)
         self._count("compared", len(shared))
         self._count("shared_percent", sum(round(100 * share) for share in shared))
         return found
@@ -220,12 +241,8 @@ class FormTask:
 
     async def _ask(self, asked: Conversation, sampling: Sampling) -> Completion | Reject:
         """The answer; without the example, if the passage does not fit beside it."""
-        synthesis = self.session.synthesis
-        for content in (asked, without_example(asked)):
-            prompt = measure(content, vocabulary=synthesis.vocabulary, follows=0)
-            if prompt.num_tokens <= synthesis.budget_tokens:
-                break
-        else:
+        prompt = self._fitting(asked)
+        if prompt is None:
             return Reject("", TOO_LONG)
         found, replayed = await answered(self.session, prompt, drawn=sampling)
         if isinstance(found, Completion):
@@ -234,6 +251,14 @@ class FormTask:
             self._count("prompt_tokens", prompt.num_tokens)
             self._count("output_tokens", found.num_tokens)
         return found
+
+    def _fitting(self, asked: Conversation) -> Prompt | None:
+        """The prompt with the example, or without it, or None where it is too long both ways."""
+        synthesis = self.session.synthesis
+        prompts = (
+            measure(content, vocabulary=synthesis.vocabulary, follows=0) for content in (asked, without_example(asked))
+        )
+        return next((prompt for prompt in prompts if prompt.num_tokens <= synthesis.budget_tokens), None)
 
     def _take(self, failure: Reject) -> None:
         """Note a request that got no answer."""
@@ -256,9 +281,3 @@ class FormTask:
     def _stream(self, what: str) -> random.Random:
         seed, *place = self.place
         return rng(seed, what, *place, self.asked.form.name)
-
-
-def _are_of_one(first: Document, second: Document) -> bool:
-    """Whether two passages were cut from one document (`corpus.splitting` calls them "{document}#{number}")."""
-    name = first.id.rpartition("#")[0]
-    return bool(name) and (first.source, name) == (second.source, second.id.rpartition("#")[0])

@@ -29,7 +29,7 @@ _CAPITALS = """i i'm i'd i'll i've i’m i’d i’ll i’ve mr mrs ms dr st yes
     sunday"""
 _NOT_NAMES = frozenset(_CAPITALS.split())
 """Words that are written with a capital and name nobody. A wrong month stands beside a wrong number as a rule."""
-_NOUNS_ARE_CAPITALS = frozenset({"german"})
+NOUNS_ARE_CAPITALS = frozenset({"german"})
 MIN_STEM_CHARACTERS = 4
 """Names that begin alike count as one: "France" and "French", "Rome" and "Romans"."""
 MAX_HEADLINE_SHARE = 0.6
@@ -80,13 +80,40 @@ def unsupported_name(pair: Pair, passage: Passage) -> str | None:
         return None
     answer = unicodedata.normalize("NFKC", pair.answer)
     sought = _names(answer)
-    if not sought or passage.language in _NOUNS_ARE_CAPITALS:
+    if not sought or passage.language in NOUNS_ARE_CAPITALS:
         return None
     text = f"{unicodedata.normalize('NFKC', passage.document.text)}\n{pair.question}".casefold()
     return "unsupported_name" if any(not _has_name(name, text) for name in sought) else None
 
 
+def names_in(text: str, *, language: str) -> list[tuple[int, int]]:
+    """Where names stand: half-open ranges of capitalised words in a row, in order. None in scripts without capitals.
+
+    The first word of a sentence belongs to a name that follows it, unless it is a common word: "Ada Brekke", but not
+    "In Aldham".
+    """
+    found, common = list[tuple[int, int]](), languages.common_words(language) | _NOT_NAMES
+    inside = {word.start("word") for word in _name_words(text)}
+    before: re.Match[str] | None = None
+    for word in _NAME.finditer(text):
+        start, stop = word.span("word")
+        if start in inside:
+            is_next = before is not None and start - before.end() == 1 and text[before.end()] == " "
+            if is_next and found and before and found[-1][1] == before.end():
+                found[-1] = (found[-1][0], stop)
+            elif is_next and before and before["word"][0].isupper() and before["word"].casefold() not in common:
+                found.append((before.start("word"), stop))
+            else:
+                found.append((start, stop))
+        before = word
+    return found
+
+
 def _names(answer: str) -> list[str]:
+    return [word["word"] for word in _name_words(answer)]
+
+
+def _name_words(answer: str) -> list[re.Match[str]]:
     words = list(_NAME.finditer(answer))
     capitals = [word for word in words if word["word"][0].isupper()]
     if len(words) >= MIN_HEADLINE_WORDS and len(capitals) > MAX_HEADLINE_SHARE * len(words):
@@ -95,7 +122,7 @@ def _names(answer: str) -> list[str]:
         inside = capitals if len(words) > 1 else []
     else:
         inside = [word for word in capitals if word["start"] is None]
-    return [word["word"] for word in inside if word["word"].casefold() not in _NOT_NAMES]
+    return [word for word in inside if word["word"].casefold() not in _NOT_NAMES]
 
 
 def _has_name(name: str, text: str) -> bool:

@@ -56,6 +56,9 @@ _MENTION = re.compile(
 )
 _STEP = re.compile(r"^\W*[^\W\d_]+ \d{1,2}\b(?=[.:)]| –| -)|^\W*第\d{1,2}步", re.MULTILINE)
 
+_SENTENCE_END = re.compile(r"[.!?][\"”’)]*\s|[。！？]")
+_OPEN = ",;:–—-(，；：、（"
+
 WritingCheck = Callable[[str, Passage], str | None]
 
 
@@ -86,6 +89,14 @@ def copied_passage(text: str, passage: Passage) -> str | None:
     return "copied_passage" if sum(run in known for run in runs) > MAX_COPIED_SHARE * len(runs) else None
 
 
+def cut_off(text: str, passage: Passage) -> str | None:
+    """A text of whole sentences of which the last one has no end."""
+    del passage
+    last = text.rstrip()[-1:]
+    is_open = last.isalnum() or last in _OPEN
+    return "cut_off" if last and is_open and _SENTENCE_END.search(text) else None
+
+
 def writing_number(text: str, passage: Passage) -> str | None:
     """A number that the passage does not have; that of a step ("Step 2:") is none."""
     return unsupported_number(Pair("", _STEP.sub("", text)), passage)
@@ -109,5 +120,6 @@ WRITING_CHECKS: dict[str, WritingCheck] = {
     "unsupported_number": writing_number,
     "unsupported_name": _of_text(unsupported_name),
     "copied_passage": copied_passage,
+    "cut_off": cut_off,
 }
 """Name -> function. A form's file says which of these its texts pass, in which order."""
