@@ -208,6 +208,7 @@ _FLAGS = {
     Range(0, 10, open=True): "learning_rate pretraining_learning_rate",
     Range(0, 5): "min_score",
     Range(0, 1_000): "num_fewshot query_templates",
+    Range(0, 1_000_000): "steps_apart",
     Range(0, 65_535): "port",
     Range(1, 4): "questions",
     Range(2, 2**24): "row_tokens",
