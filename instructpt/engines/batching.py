@@ -5,6 +5,9 @@
     sequence B    p  b  b  b  b  b  .       a  one token of A
     sequence C                p  c  c  c    C waited for a place and got the one of A
 
+Where a form leaves no choice, the tokens that must come are written at once and the model is not asked for them: those
+that open an answer are read with its prompt, those within it one a step, those that end it never.
+
 Everything here runs in one thread. `instructpt.engines.worker` decides who joins and who waits.
 """
 
@@ -41,12 +44,32 @@ class Request:
     matcher: LLMatcher | None = None
     """Holds the answer to its form; it has read what is written."""
     written: list[int] = field(default_factory=list)
+    num_ahead: int = 0
+    """Of `written`, the last tokens that the next step does not read yet: its form left no choice about them."""
     future: Future[list[int]] = field(default_factory=Future)
     """Of `written`, the end of text included."""
     _stream: str = field(init=False)
 
     def __post_init__(self) -> None:
         self._stream = digest(self.sampling.seed, "completion", self.prompt).hex()
+
+    def hold(self, matcher: LLMatcher) -> None:
+        """Hold the answer to a form, and write how all of them begin, but for the last token of the budget."""
+        self.matcher = matcher
+        opening: list[int] = matcher.compute_ff_tokens()[: self.budget - 1]
+        matcher.consume_tokens(opening)
+        self.written += opening
+
+    def following(self, token: int, *, ends: frozenset[int]) -> list[int]:
+        """`token`, and the tokens that must come after it, an end of text included, up to the budget."""
+        matcher = self.matcher
+        if matcher is None or token < 0 or token in ends or not matcher.consume_token(token):
+            return [token]
+        forced: list[int] = matcher.compute_ff_tokens()
+        matcher.consume_tokens(forced)
+        end = [min(ends)] if matcher.is_stopped() else []
+        matcher.rollback(1 + len(forced))  # nothing is written before it cannot be lost any more
+        return [token, *forced, *end][: self.budget - len(self.written)]
 
     @property
     def tokens(self) -> list[int]:
@@ -170,24 +193,31 @@ class DecodingBatch:
 
     def join(self, requests: Sequence[Request]) -> list[Request]:
         """Read what `requests` hold and write a token each; those that go on join. Returns those that are done."""
-        logits_R1V, past = self._forward.prefill([request.tokens for request in requests])
-        tokens = _choose(requests, logits_R1V[:, -1], forms=self._forms)
-        staying = [row for row, request in enumerate(requests) if not self._is_last(token=tokens[row], of=request)]
+        sequences, rows = _distinct(requests)
+        logits_R1V, past = self._forward.prefill(sequences)
+        pieces = self._next(requests, logits_R1V[rows, -1])
+        staying = [row for row, request in enumerate(requests) if not self._ends_with(pieces[row], request)]
         if staying:
-            self._rows.add(past, rows=staying, lengths=[len(requests[row].tokens) for row in staying])
-        self._write(tokens, to=requests)
+            lengths = [len(requests[row].tokens) for row in staying]
+            self._rows.add(past, rows=[rows[row] for row in staying], lengths=lengths)
+        self._write(pieces, to=requests)
         self.requests += [requests[row] for row in staying]
         return [request for row, request in enumerate(requests) if row not in staying]
 
     def step(self) -> list[Request]:
-        """Write a token of each sequence. Returns those that are done; they have left."""
-        logits_RV = self._forward.step([request.written[-1] for request in self.requests], self._rows)
-        requests, tokens = self.requests, _choose(self.requests, logits_RV, forms=self._forms)
-        done = [row for row, request in enumerate(requests) if self._is_last(token=tokens[row], of=request)]
-        if done:
-            self.requests = [requests[row] for row in self._rows.remove(done)]
-        self._write(tokens, to=requests)
-        return [requests[row] for row in done]
+        """Each sequence reads a token, and writes if it has read all. Returns those that are done; they have left."""
+        tokens = [request.written[-1 - request.num_ahead] for request in self.requests]
+        logits_RV = self._forward.step(tokens, self._rows)
+        choosing = [row for row, request in enumerate(self.requests) if not request.num_ahead]
+        requests = [self.requests[row] for row in choosing]
+        pieces = self._next(requests, logits_RV if len(requests) == len(tokens) else logits_RV[choosing])
+        done = [place for place, request in enumerate(requests) if self._ends_with(pieces[place], request)]
+        left = [self.requests[row] for row in self._rows.remove([choosing[place] for place in done])] if done else None
+        for request in self.requests:
+            request.num_ahead = max(0, request.num_ahead - 1)
+        self._write(pieces, to=requests)
+        self.requests = self.requests if left is None else left
+        return [requests[place] for place in done]
 
     def drop_cancelled(self) -> None:
         """Let those leave for which nobody waits any more."""
@@ -201,15 +231,21 @@ class DecodingBatch:
         self._rows.clear()
         return left
 
-    def _is_last(self, *, token: int, of: Request) -> bool:
-        return token < 0 or token in self._ends or len(of.written) + 1 >= of.budget
+    def _next(self, requests: Sequence[Request], logits_RV: Tensor) -> list[list[int]]:
+        """What each of them writes next: a token, and those that must follow it."""
+        tokens = _choose(requests, logits_RV, forms=self._forms) if requests else []
+        return [request.following(token, ends=self._ends) for request, token in zip(requests, tokens, strict=True)]
 
-    def _write(self, tokens: Sequence[int], *, to: Sequence[Request]) -> None:
+    def _ends_with(self, piece: Sequence[int], request: Request) -> bool:
+        return piece[-1] < 0 or piece[-1] in self._ends or len(request.written) + len(piece) >= request.budget
+
+    def _write(self, pieces: Sequence[Sequence[int]], *, to: Sequence[Request]) -> None:
         """Last of all, when nothing can run out of memory any more: a matcher reads each token once."""
-        for request, token in zip(to, tokens, strict=True):
-            request.written.append(token)
-            if request.matcher is not None and token >= 0 and token not in self._ends:
-                request.matcher.consume_token(token)
+        for request, piece in zip(to, pieces, strict=True):
+            request.written += piece
+            request.num_ahead = len(piece) - 1
+            if request.matcher is not None:
+                request.matcher.consume_tokens([token for token in piece if token >= 0 and token not in self._ends])
 
 
 def _choose(requests: Sequence[Request], logits: Tensor, *, forms: Forms) -> list[int]:
@@ -243,13 +279,21 @@ def _choose(requests: Sequence[Request], logits: Tensor, *, forms: Forms) -> lis
 def score(forward: Forward, scorings: Sequence[ScoreRequest]) -> list[list[float]]:
     """Natural-log probabilities of each continuation; not finite where the model's output is not."""
     num_last = max(len(scoring.continuation) for scoring in scorings)
-    logits_RTV, _ = forward.prefill([scoring.tokens for scoring in scorings], num_last=num_last)
+    sequences, rows = _distinct(scorings)
+    logits_RTV, _ = forward.prefill(sequences, num_last=num_last)
     scores = []
-    for scoring, logits_TV in zip(scorings, logits_RTV, strict=True):
+    for scoring, row in zip(scorings, rows, strict=True):
         targets_T1 = torch.tensor(scoring.continuation, device=forward.device)[:, None]
-        own_TV = logits_TV[-len(scoring.continuation) :].float()
+        own_TV = logits_RTV[row, -len(scoring.continuation) :].float()
         scores.append(own_TV.log_softmax(dim=-1).gather(1, targets_T1)[:, 0].tolist())
     return scores
+
+
+def _distinct(waiting: Sequence[Waiting]) -> tuple[list[tuple[int, ...]], list[int]]:
+    """What they hold, equal ones once, and which of it is whose."""
+    sequences = [tuple(one.tokens) for one in waiting]
+    rows = {ids: row for row, ids in enumerate(dict.fromkeys(sequences))}
+    return list(rows), [rows[ids] for ids in sequences]
 
 
 def shared_tokens(sequences: Sequence[Sequence[int]]) -> int:
@@ -267,10 +311,16 @@ def shared_tokens(sequences: Sequence[Sequence[int]]) -> int:
 
 
 def group_to_read(waiting: Sequence[Waiting], *, max_tokens: int) -> list[list[Waiting]]:
-    """Cut `waiting` into groups to be read at once: those that begin alike, and others by `group_by_length`."""
-    alike: dict[tuple[int, ...], list[Waiting]] = {}
+    """Cut `waiting` into groups to be read at once: those that begin alike, and others by `group_by_length`.
+
+    Equal ones are in one group and count as one: they are read once.
+    """
+    same: dict[tuple[int, ...], list[Waiting]] = {}
     for request in waiting:
-        alike.setdefault(tuple(request.tokens[:MIN_SHARED_TOKENS]), []).append(request)
+        same.setdefault(tuple(request.tokens), []).append(request)
+    alike: dict[tuple[int, ...], list[Waiting]] = {}
+    for ids, (request, *_) in same.items():
+        alike.setdefault(ids[:MIN_SHARED_TOKENS], []).append(request)
     groups, alone = [], list[Waiting]()
     for group in alike.values():
         num_shared = shared_tokens([request.tokens for request in group])
@@ -279,7 +329,8 @@ def group_to_read(waiting: Sequence[Waiting], *, max_tokens: int) -> list[list[W
             groups.append(group)
         else:
             alone += group
-    return groups + group_by_length(alone, max_tokens=max_tokens)
+    groups += group_by_length(alone, max_tokens=max_tokens)
+    return [[one for request in group for one in same[tuple(request.tokens)]] for group in groups]
 
 
 def group_by_length(waiting: Sequence[Waiting], *, max_tokens: int) -> list[list[Waiting]]:

@@ -131,7 +131,9 @@ class TransformersEngine:
         budget = sampling.max_new_tokens if room is None else min(sampling.max_new_tokens, room)
         request = Request(ids, sampling, budget)
         if sampling.form is not None:
-            request.matcher = await asyncio.to_thread(self._forms.matcher, sampling.form)
+            matcher = await asyncio.to_thread(self._forms.matcher, sampling.form)
+            if matcher is not None:
+                request.hold(matcher)
         self._open_worker().submit(request)
         self._num_prompt_tokens += len(ids)
         written = await asyncio.wrap_future(request.future)

@@ -121,6 +121,47 @@ def test_without_memory_an_answer_keeps_its_form_and_its_words(
     assert complete(tiny_model, [WORDS, JSON] * 6) == expected
 
 
+def test_what_must_come_is_written_and_read_without_asking_the_model(
+    tiny_model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if each part had been asked for by itself, beside all that stands before it."""
+    prefill, step, read, steps = Forward.prefill, Forward.step, list[int](), list[int]()
+
+    def read_once(self: Forward, sequences: Sequence[Sequence[int]]) -> Any:
+        read.append(len(sequences))
+        return prefill(self, sequences)
+
+    def counted(self: Forward, tokens: Sequence[int], rows: Any) -> Any:
+        steps.append(len(tokens))
+        return step(self, tokens, rows)
+
+    monkeypatch.setattr(Forward, "prefill", read_once)
+    monkeypatch.setattr(Forward, "step", counted)
+    encode = vocabulary.load(tiny_model).tokenizer.encode
+    begin, choice = "The answer: ", "([a-m]|[n-z])"
+
+    async def ask(engine: TransformersEngine, prompt: Sequence[int], form: str) -> str:
+        return (await engine.complete(prompt, Sampling(60, form=Form("regex", form)))).text
+
+    async def run() -> None:
+        engine = TransformersEngine(tiny_model, precision="float32")
+        whole = f"{begin}{choice}, sat {choice} that is all"
+        answers = await asyncio.gather(*(ask(engine, prompt, whole) for prompt in prompts(9) for _ in range(2)))
+        assert sum(read) == 9, "equal prompts are read once"
+        between = encode(", sat ", add_special_tokens=False).ids
+        assert steps == [18] * (1 + len(between)), "what stands between the letters is read, what follows them is not"
+        for prompt, answer, same in zip(prompts(9), answers[::2], answers[1::2], strict=True):
+            assert answer == same
+            before = [*prompt, *encode(begin, add_special_tokens=False).ids]
+            first = await ask(engine, before, choice)
+            middle = f"{first}, sat "
+            last = await ask(engine, [*before, *encode(middle, add_special_tokens=False).ids], choice)
+            assert answer == f"{begin}{middle}{last} that is all"
+        await engine.close()
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize(
     "form", [Form("regex", "(a"), Form("regex", "(?!a)b"), Form("json", "{"), Form("json", '{"type": "fish"}')]
 )
