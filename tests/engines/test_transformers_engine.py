@@ -307,7 +307,7 @@ def test_without_memory_it_goes_on_with_fewer_at_once(tiny_model: str, monkeypat
 def test_only_a_sequence_that_does_not_fit_alone_fails_for_memory(
     tiny_model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prefill, read, step = Forward.prefill, Forward.read, Forward.step
+    prefill, step = Forward.prefill, Forward.step
     sizes = []
 
     def counted(self: Forward, tokens: Sequence[int], rows: Any) -> Any:
@@ -318,16 +318,11 @@ def test_only_a_sequence_that_does_not_fit_alone_fails_for_memory(
         if len(sequences) * max(map(len, sequences)) > 60:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    def short_prefill(self: Forward, sequences: Sequence[Sequence[int]]) -> Any:
+    def short_prefill(self: Forward, sequences: Sequence[Sequence[int]], **options: Any) -> Any:
         check(sequences)
-        return prefill(self, sequences)
-
-    def short_read(self: Forward, sequences: Sequence[Sequence[int]], *, num_last: int) -> Any:
-        check(sequences)
-        return read(self, sequences, num_last=num_last)
+        return prefill(self, sequences, **options)
 
     monkeypatch.setattr(Forward, "prefill", short_prefill)
-    monkeypatch.setattr(Forward, "read", short_read)
     monkeypatch.setattr(Forward, "step", counted)
     good = prompts(6)
     answers = complete(tiny_model, [*good[:3], [0] * 61, *good[3:]], [8] * 7)
