@@ -27,6 +27,7 @@ BENCHMARKS = {
     "queries": "benchmarks.queries",
     "training": "benchmarks.training",
     "engine": "benchmarks.engine",
+    "engines_cpu": "benchmarks.engines_cpu",
     "synthesis": "benchmarks.synthesis",
     "plan": "benchmarks.plan",
     "storm": "benchmarks.storm",
