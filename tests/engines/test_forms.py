@@ -16,7 +16,7 @@ from llguidance import LLMatcher
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from instructpt.engines import Completion, Form, Sampling
+from instructpt.engines import Completion, Form, Sampling, worker
 from instructpt.engines.batching import Forward
 from instructpt.engines.forms import Forms
 from instructpt.engines.transformers import TransformersEngine
@@ -144,9 +144,11 @@ def test_what_must_come_is_written_and_read_without_asking_the_model(
         return (await engine.complete(prompt, Sampling(60, form=Form("regex", form)))).text
 
     async def run() -> None:
-        engine = TransformersEngine(tiny_model, precision="float32")
+        engine = TransformersEngine(tiny_model, precision="float32", max_batch=18)
+        monkeypatch.setattr(worker, "_GATHER_SECONDS", 60)  # it begins when all 18 are there
         whole = f"{begin}{choice}, sat {choice} that is all"
         answers = await asyncio.gather(*(ask(engine, prompt, whole) for prompt in prompts(9) for _ in range(2)))
+        monkeypatch.setattr(worker, "_GATHER_SECONDS", 0.001)
         assert sum(read) == 9, "equal prompts are read once"
         between = encode(", sat ", add_special_tokens=False).ids
         assert steps == [18] * (1 + len(between)), "what stands between the letters is read, what follows them is not"
