@@ -8,9 +8,8 @@ text), on one thread; counted are CPU seconds of its process, so that others' wo
 warm up, then `NUM_ROUNDS` times, of which the least counts; and once with one new token, for what reading alone takes.
 The weights of llama.cpp and OpenVINO are those of the open base, in GGUF: the same shapes.
 
-    pip install xllamacpp                                     llamacpp   F16, Q8_0 and the base's own Q4_1
-    pip install openvino-genai                                openvino   reads the same GGUF files
-    pip install onnxruntime-genai onnx-ir torch transformers  onnx       its model builder, float32 and int4
+    pip install xllamacpp        llamacpp   F16, Q8_0 and the base's own Q4_1
+    pip install openvino-genai   openvino   reads the same GGUF files
 """
 
 from __future__ import annotations
@@ -39,7 +38,6 @@ VARIANTS = {
     "generate": ("float32",),
     "llamacpp": ("F16", "Q8_0", "Q4_1"),
     "openvino": ("F16", "Q8_0", "Q4_1"),
-    "onnx": ("fp32", "int4"),
 }
 
 
@@ -230,35 +228,7 @@ def _openvino(model: str, weights: str) -> Iterator[Run]:
     yield run
 
 
-@contextmanager
-def _onnx(model: str, weights: str) -> Iterator[Run]:
-    import onnxruntime_genai
-    from onnxruntime_genai.models.builder import create_model
-
-    with tempfile.TemporaryDirectory() as folder:
-        create_model("", model, folder, weights, "cpu", folder)
-        settings = Path(folder) / "genai_config.json"
-        told = json.loads(settings.read_text())
-        told["model"]["decoder"]["session_options"]["intra_op_num_threads"] = 1
-        settings.write_text(json.dumps(told))
-        loaded = onnxruntime_genai.Model(folder)
-        pad = told["model"]["pad_token_id"]
-
-        def run(prompts: Sequence[Sequence[int]], num_new: int) -> int:
-            longest = max(map(len, prompts))
-            options = onnxruntime_genai.GeneratorParams(loaded)
-            whole = longest + num_new
-            options.set_search_options(batch_size=len(prompts), max_length=whole, min_length=whole, do_sample=False)
-            generator = onnxruntime_genai.Generator(loaded, options)
-            generator.append_tokens([[pad] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
-            for _ in range(num_new):
-                generator.generate_next_token()
-            return num_new * len(prompts)
-
-        yield run
-
-
-ENGINES = {"ours": _ours, "generate": _generate, "llamacpp": _llamacpp, "openvino": _openvino, "onnx": _onnx}
+ENGINES = {"ours": _ours, "generate": _generate, "llamacpp": _llamacpp, "openvino": _openvino}
 
 
 def _one(engine: str, weights: str, folder: str, model: str) -> dict[str, float]:
