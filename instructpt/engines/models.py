@@ -93,8 +93,8 @@ class Prompting:
     unanswerable: str = ""
     """What a reader, which was tuned to answer questions, says where the passage holds no answer; "" of a writer."""
     min_likelihood: float | None = None
-    """Of a reader: a pair is confirmed if it holds the pair's answer at least so likely (the geometric mean of the
-    tokens' probabilities); None: if it gives the same answer itself."""
+    """Of a reader: a pair is confirmed if it holds each token of the pair's answer at least so likely; None: if it
+    gives the same answer itself."""
     context_tokens: int | None = None
     """What it is to see of a passage where it is asked for one pair at a time, about a part of it; None: all."""
 

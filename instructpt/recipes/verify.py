@@ -51,9 +51,8 @@ def verify(
             too. Without a value the reader that ships is asked; or name a model: a folder, a Hub id or remote:NAME.
             Each of several must agree.
         min_f1: Two answers agree if they share this much of their words (F1).
-        min_likelihood: How likely a reader must hold an answer, instead of giving its own: the geometric mean of the
-            tokens' probabilities. By default what the reader's synthesizer.json says; the one that ships has such a
-            number.
+        min_likelihood: How likely a reader must hold each token of an answer, instead of giving one of its own. By
+            default what its synthesizer.json says; that of the reader that ships does.
         dialect: How the --consistency model is asked. auto takes what its synthesizer.json says, else tags.
         judge: URL of an OpenAI-compatible server (http://localhost:8000/v1) with a model that scores each pair, or
             several URLs with commas. The key is read from INSTRUCTPT_JUDGE_KEY and sent only over https or to this

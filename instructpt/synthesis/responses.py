@@ -98,10 +98,11 @@ def answers_alone(
 def likelihoods(
     asked: Sequence[tuple[Document, Pair]], *, synthesis: Synthesis, refused: Sequence[str | None]
 ) -> Iterator[float | Reject]:
-    """How likely a reader holds the answer of each pair, in order: the geometric mean of its tokens' probabilities.
+    """How likely a reader holds the answer of each pair, in order: the probability of its least likely token.
 
-    It sees what it sees in `answers_alone`, and nothing is written: it reads the passage and the question once and the
-    answer with them. Rejects, refused and errors as there.
+    A wrong answer is unlikely where it begins, and what follows is not any more: so the mean of the tokens tells less
+    (docs/log.md). The reader sees what it sees in `answers_alone`, and nothing is written: it reads the passage and the
+    question once, and the answer with them. Rejects, refused and errors as there.
     """
     prompts = [
         None if reason else _likelihood_prompt(document.text, pair, synthesis=synthesis)
@@ -113,8 +114,7 @@ def likelihoods(
         elif isinstance(response, Reject):
             yield response
         else:
-            scores = list(map(float, response.text.split()))
-            yield math.exp(math.fsum(scores) / len(scores))
+            yield math.exp(min(map(float, response.text.split())))
 
 
 def _likelihood_prompt(passage: str, pair: Pair, *, synthesis: Synthesis) -> Prompt | None:

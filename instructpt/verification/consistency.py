@@ -74,7 +74,7 @@ class Consistency(ModelStage):
     min_f1: float = MIN_F1
     """Word F1 of the two answers. Of a choice the options must be the same."""
     min_likelihood: float | None = field(default=None, metadata={"later": True})
-    """Of a pair's answer; None for what the model's own folder names."""
+    """Of a pair's answer, for a reader; None for what its own folder names."""
     max_new_tokens: int = 64
     forms: str = field(default="", metadata={"later": True})
     """Those whose texts are to be confirmed, as `--forms` has them; other texts stay."""
@@ -113,8 +113,9 @@ class Consistency(ModelStage):
         is_reader = bool(prompting.unanswerable)
         questions = [(document, replace(pair, rationale=None) if is_reader else pair) for document, pair in asked]
         refused = _refused(questions, synthesis, prompting)
-        found = _agreements(questions, synthesis, refused, is_scored=prompting.min_likelihood is not None)
-        least = self.min_f1 if prompting.min_likelihood is None else prompting.min_likelihood
+        likelihood = prompting.min_likelihood if is_reader else None
+        found = _opinions(questions, synthesis, refused, is_scored=likelihood is not None)
+        least = self.min_f1 if likelihood is None else likelihood
         verdicts: list[Pair | Reject] = []
         for (document, pair), (agreement, said) in zip(asked, found, strict=True):
             if agreement is None:
@@ -158,7 +159,7 @@ def _refused(asked: Sequence[tuple[Document, Pair]], synthesis: Synthesis, promp
     ]
 
 
-def _agreements(
+def _opinions(
     asked: Sequence[tuple[Document, Pair]], synthesis: Synthesis, refused: Sequence[str | None], *, is_scored: bool
 ) -> Iterator[tuple[float | None, str]]:
     """How far a model agrees with each pair's answer, and its own answer, or how likely it holds the pair's; None, and
