@@ -351,7 +351,7 @@ def test_nobody_waits_for_ever_when_the_model_breaks(tiny_model: str, monkeypatc
     assert all(isinstance(answer, EngineError) and "ValueError: weights of clay" in str(answer) for answer in answers)
 
     async def score() -> None:
-        monkeypatch.setattr(Forward, "read", broken)
+        monkeypatch.setattr(Forward, "prefill", broken)
         engine = TransformersEngine(tiny_model)
         for _ in range(2):
             with pytest.raises(EngineError, match="weights of clay"):
