@@ -81,7 +81,7 @@ def mine(
 ) -> Shot:
     """The passage with up to `max_pairs` pairs that rules found in it: the paper's baseline, Table 4.
 
-    They are spread over the passage's sentences and over the kinds, at most `max_per_kind` of each (`choosing.choose`).
+    They are spread over the passage's sentences and over the kinds, at most `max_per_kind` of each (`choose`).
     Every draw depends on the seed, the rule and the passage's text alone, not on its id. kinds: names in `RULES`;
     None = all. options: whether a question may list options that came out of the passage. beside: pairs of the same
     passage that stay; others are found for the sentences that these do not need.

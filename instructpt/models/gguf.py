@@ -31,7 +31,7 @@ def gguf_folder(path: Path, *, sha256: str | None = None) -> Path:
     """A Hugging Face folder with the model of a GGUF file: its weights in 16 bits, configuration, tokenizer, template.
 
     Converted on the first call, which for 135 million parameters takes about a minute; the folder is kept in the
-    user's cache (`converted.cache_folder`), and later calls return it at once. Weights of a few bits are unpacked to
+    user's cache (`models.cache_folder`), and later calls return it at once. Weights of a few bits are unpacked to
     float16, bfloat16 and float32 weights stay what they are. Nothing is fetched.
 
     sha256: what the file must have, if it is known; looked at before it is converted.

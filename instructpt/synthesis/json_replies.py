@@ -39,7 +39,7 @@ class JsonReplies:
 
         Whole pairs are kept, also out of a reply that was cut off or is not quite JSON.
 
-        Reasons: those of `loose_json.read_objects`; `no_` or `empty_question`, `no_` or `empty_answer`,
+        Reasons: those of `read_objects`; `no_` or `empty_question`, `no_` or `empty_answer`,
         `broken_options`, `broken_rationale`, `broken_category` for fields; `not_unicode`.
         """
         pairs: list[Pair] = []

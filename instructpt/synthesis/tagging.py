@@ -104,7 +104,7 @@ class Tag(Stage[Text]):
     loss: Literal["pairs", "answers"] = field(default="pairs", metadata={"later": True})
     """What is learnt: to write pairs, or to answer questions (then the dialect is `tags`)."""
     swapped_share: float = field(default=0.0, metadata={"later": True})
-    """Of the questions, how many come from other passages and are answered by `reading.UNANSWERABLE`."""
+    """Of the questions, how many come from other passages and are answered by `UNANSWERABLE`."""
     seed: int = field(default=0, metadata={"later": True})
     """Of the draw of these."""
 

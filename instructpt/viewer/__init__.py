@@ -1,11 +1,11 @@
 """The viewer: a finished artifact in a browser, one megabyte or a hundred gigabytes. What `instructpt view` starts.
 
     browser                     server.py                    files under a root
-    index.html, viewer.js  -->  /api/texts/records     -->   library.py   which artifacts there are
-                                /api/texts/search            shelf.py     one block of one shard at a time
+    index.html, viewer.js  -->  /api/texts/records     -->   shelf.py     which artifacts there are; one block
+                                /api/texts/search                         of one shard at a time
                                 /api/texts/about             search.py    search and filters, over Arrow columns
                                 /api/texts/charts            about.py     manifest, tree, distributions of a sample
-                                       ...                   shown.py     a record as JSON, with support.py's marks
+                                       ...                   shown.py     a record as JSON, with what supports answers marked
                                                              packed.py    a row of packed tokens
 
 Nothing is indexed and nothing is written: counts come from the shards' seals, a page from the one row group that holds

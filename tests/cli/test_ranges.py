@@ -51,7 +51,7 @@ OWNERS = {name: open_recipe(name) for name in RECIPES} | {
 @pytest.mark.parametrize("owner", OWNERS)
 def test_every_numeric_flag_has_a_range_that_holds_its_default(owner: str) -> None:
     for name, default in numeric(OWNERS[owner]):
-        assert name in RANGES, f"{owner} has a flag {name} without a range: add it to cli/ranges.py"
+        assert name in RANGES, f"{owner} has a flag {name} without a range: add it to cli/flags.py"
         if isinstance(default, int | float):
             assert RANGES[name].holds(default), f"{name} is {default} by default, outside its range"
 

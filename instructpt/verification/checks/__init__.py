@@ -2,11 +2,11 @@
 
     shot --apply_checks(["empty", "grounded", ...])--> the shot: pairs that pass, the others as rejects with reasons
             |
-            +-- form.py        what a pair looks like: empty, too long, in circles, copied, unsafe
-            +-- grounding.py   the answer's words, numbers and names against the passage (numerals.py reads numbers)
-            +-- kinds.py       a time for when, a number for how many, a name for who
+            +-- form.py        what a pair looks like: empty, too long, in circles, copied, unsafe;
+            |                  a time for when, a name for who
+            +-- grounding.py   the answer's words, numbers (numerals.py reads them) and names against the passage; its
+            |                  language; nothing said before (passage.py compares with all before it)
             +-- exercises.py   exercises with a key of their own: gaps, words to use, statements to judge, sums to do
-            +-- speech.py      the passage's language; nothing said before (nearness.py compares with all before it)
             +-- writing.py     texts that are no pairs: an assistant's talk, a copy of the passage
 
 They see the pair, its passage, and what was kept before. They are cheap and ask no model; consistency with a second

@@ -156,7 +156,7 @@ class Passage:
         return script(self.document.text)
 
     def signature(self, pair: Pair) -> Signature:
-        """`nearness.signature` of a pair, made once for the last one asked for."""
+        """`signature` of a pair, made once for the last one asked for."""
         if self._signed is None or self._signed[0] is not pair:
             self._signed = pair, signature(pair.question, pair.answer)
         return self._signed[1]
