@@ -5,7 +5,7 @@
                                 /api/texts/search                         of one shard at a time
                                 /api/texts/about             search.py    search and filters, over Arrow columns
                                 /api/texts/charts            about.py     manifest, tree, distributions of a sample
-                                       ...                   shown.py     a record as JSON, with what supports answers marked
+                                       ...                   shown.py     a record as JSON, its support marked
                                                              packed.py    a row of packed tokens
 
 Nothing is indexed and nothing is written: counts come from the shards' seals, a page from the one row group that holds
