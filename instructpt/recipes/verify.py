@@ -13,8 +13,10 @@ from tyro.conf import Positional, arg
 from instructpt.artifacts import Stage
 from instructpt.artifacts.storage import Folder
 from instructpt.engines.models import AUTO, DESCRIPTION, SHIPPED_READER, read_prompting
+from instructpt.errors import RecipeError
 from instructpt.evaluation.stored import stored
 from instructpt.models.folders import is_local, local_folder
+from instructpt.recipes.writer import known_prompting
 from instructpt.records import Group
 from instructpt.verification.checks import VERIFY_CHECKS
 from instructpt.verification.consistency import MIN_F1, MIN_SCORE, Consistency, Judged
@@ -70,6 +72,10 @@ def verify(
     found = Verify(name="checked", groups=found, checks=chosen, synthesizer=writer, forms=written)
     if consistency is not None:
         for number, model in enumerate(consistency or (SHIPPED_READER,), 1):
+            if min_likelihood is not None and not known_prompting(model).unanswerable:
+                raise RecipeError(
+                    f"--min-likelihood is for readers, and {model} does not say that it is one: leave it out"
+                )
             name = "consistent" if number == 1 else f"consistent-{number}"
             found = Consistency(
                 name=name,

@@ -218,6 +218,8 @@ def test_the_reader_that_ships_is_asked_unless_models_are_named_and_all_of_these
     assert isinstance(second.groups, Consistency)
     assert [one.model for one in (second.groups, second)] == [str(vocabulary_folder), "remote:reader"]
     assert not isinstance(verify(str(corpus)), Consistency)
+    with pytest.raises(RecipeError, match="--min-likelihood is for readers"):
+        verify(str(corpus), consistency=(str(vocabulary_folder),), min_likelihood=0.5)
 
 
 def test_an_interrupted_run_asks_for_the_rest_alone(corpus: Path, tmp_path: Path, vocabulary_folder: Path) -> None:
