@@ -60,7 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stop.__context__, Exception):  # torchrun's SIGTERM, while the error was on its way here
             return _failed(stop.__context__, words)
         if devices.rank() == 0:
-            print("instructpt: stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)
+            kept = "what is finished is kept, the same command goes on from there"
+            said = "a plan keeps nothing of what it tried" if words[0] == "plan" else kept
+            print(f"instructpt: stopped; {said}", file=sys.stderr)
         return 0 if isinstance(stop, Stopped) else STOPPED
     return 0
 

@@ -82,6 +82,18 @@ def test_a_plan_needs_no_folder(capsys: pytest.CaptureFixture[str]) -> None:
     assert "done" not in shown
 
 
+@pytest.mark.parametrize(("command", "said"), [("augment", "goes on from there"), ("plan", "a plan keeps nothing")])
+def test_a_command_that_is_stopped_says_what_is_kept(
+    command: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(words: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(COMMANDS, command, stop)
+    assert main([command]) == 130
+    assert said in capsys.readouterr().err
+
+
 def test_a_recipes_groups_of_flags_are_keywords_too() -> None:
     augment = open_recipe("augment")
     flat = augment(("a.jsonl",), mine=True, limit=3, passage_tokens=64)
