@@ -18,7 +18,7 @@ shard raises on purpose is raised as it is. `tests/contracts/test_executors.py` 
 
 EXECUTORS = {
     "driver": "instructpt.executors.local:run_here",
-    "engine": "instructpt.executors.local:run_shards",
+    "engine": "instructpt.executors.local:run_together",
     "local": "instructpt.executors.local:run_shards",
     "ray": "instructpt.executors.ray:run_shards",
 }

@@ -25,8 +25,7 @@ COUNTS = tuple(Count(name=f"count-{numbers}", numbers=numbers) for numbers in (2
 class Sum(Stage[Text]):
     """How many documents each input holds."""
 
-    record: ClassVar[type] = Text
-    makes: ClassVar[str] = "texts"
+    takes: ClassVar[str] = "documents"
     is_summary = True
     parts: tuple[Stage[Document], ...]
     unit: str = ""

@@ -15,7 +15,7 @@ from instructpt.errors import RecipeError
 from instructpt.executors.make import make
 from instructpt.recipes.arms import ARMS
 from instructpt.records import Document, Group, Pair, Shot, Text
-from instructpt.synthesis.forms.writer import MAX_SHARED
+from instructpt.synthesis.forms.accepted import MAX_SHARED
 from instructpt.synthesis.stages import Synthesize
 from instructpt.synthesis.variants import NEAR_DUPLICATE, Variants, new_pairs
 from instructpt.words.overlap import grams

@@ -82,7 +82,8 @@ def flags_of(recipe: Callable[..., object]) -> set[str]:
 def test_every_flag_that_changes_what_is_made_is_refused_by_its_name(
     tmp_path: Path, steerable: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    put_in_between = {"near_duplicates", "reader", "queries", "query_field", "student"}  # stages of their own
+    of_queries = {"queries", "query_field", "query_templates", "query_embeddings"}
+    put_in_between = {"near_duplicates", "reader", "student", *of_queries}  # stages of their own
     of_texts = {"language", "pair_layout"}  # which are not there yet
     of_forms = {"forms", "variants"}  # which this model cannot write
     assert set(FLAGS) == flags_of(augment) - {"files", "model"} - of_texts - put_in_between - of_forms
