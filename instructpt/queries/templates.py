@@ -13,13 +13,12 @@ stays open. Whether the question makes sense there, the model says that answers 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
-from instructpt.verification.checks.grounding import NOUNS_ARE_CAPITALS, names_in
+from instructpt.verification.checks.grounding import NOUNS_ARE_CAPITALS, NUMBER, YEAR, names_in
 from instructpt.words import languages, overlap
 from instructpt.words.evidence import sentences
 from instructpt.words.overlap import Word
@@ -27,8 +26,6 @@ from instructpt.words.overlap import Word
 Kind = Literal["name", "year", "number"]
 NEIGHBOURS = 4
 """Words on each side of a slot by which a filling is chosen; common words are none."""
-_NUMBER = re.compile(r"(?<![A-Za-z0-9.,–-])\d+(?:[.,]\d+)*(?![A-Za-z0-9–-])")
-_YEAR = re.compile(r"1\d{3}|20\d{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +112,7 @@ def _names(passage: str, language: str) -> list[tuple[int, int]]:
 
 
 def _numbers(text: str) -> list[tuple[int, int, Kind]]:
-    return [(*number.span(), "year" if _YEAR.fullmatch(number[0]) else "number") for number in _NUMBER.finditer(text)]
+    return [(*number.span(), "year" if YEAR.fullmatch(number[0]) else "number") for number in NUMBER.finditer(text)]
 
 
 def _slot(found: Sequence[Word], start: int, stop: int, kind: Kind, language: str) -> Slot:

@@ -63,7 +63,7 @@ class Consistency(ModelStage):
     another answer. It is not asked about categories that it was not tuned on, such as titles: these pairs are kept.
 
     A reader whose folder names a `min_likelihood` writes no answer: it says how likely it holds the pair's own, which
-    tells more of right and wrong, and takes less time (docs/verification.md). Of texts in forms it is asked what they
+    tells more of answers that people gave (docs/verification.md). Of texts in forms it is asked what they
     claim (`texts`), and answers: of a sentence that says the same, the likelihood says little.
     """
 

@@ -92,6 +92,7 @@ def test_it_looks_by_itself_while_it_is_entered() -> None:
     engine = Told(IDLE_ONE)
     with Idleness(engine, capacity_of(engine)) as idleness:  # type: ignore[arg-type]
         wait_until(lambda: "nothing_left" in idleness.shares(IDLE_ONE))
+        assert set(idleness.shares(IDLE_ONE)) == {"nothing_left"}
 
 
 def test_a_shard_waits_for_a_slow_chain_or_for_its_groups_to_be_written(make: Make) -> None:

@@ -19,14 +19,12 @@ from itertools import pairwise
 from instructpt.records import Pair
 from instructpt.synthesis.forms import Language, WritingForm
 from instructpt.synthesis.forms.reading import SEPARATORS, pair_in, pieces
-from instructpt.verification.checks.grounding import names_in
+from instructpt.verification.checks.grounding import NUMBER, YEAR, names_in
 from instructpt.words import overlap
 
 WORKED_OUT = "word problem"
 """The category of what is asked again of a problem: a reader that was tuned to find answers is not asked for sums."""
 
-_NUMBER = re.compile(r"(?<![A-Za-z0-9.,–-])\d+(?:[.,]\d+)*(?![A-Za-z0-9–-])")
-_YEAR = re.compile(r"1\d{3}|20\d{2}")
 _END = re.compile(r"[.!。！]?\s*$")
 _QUESTION = re.compile(r"[?？]\W*$")
 _TURN = re.compile(r"[^:：]*[:：]\s*")
@@ -58,8 +56,8 @@ def claims(text: str, form: WritingForm, language: Language) -> list[Claim]:
 
 def _gaps(line: str, language: Language) -> Iterator[Pair]:
     """A question for the last number of a sentence, or else for its last name: what is new stands late, as a rule."""
-    if numbers := list(_NUMBER.finditer(line)):
-        asks = language.which_year if _YEAR.fullmatch(numbers[-1][0]) else language.how_many
+    if numbers := list(NUMBER.finditer(line)):
+        asks = language.which_year if YEAR.fullmatch(numbers[-1][0]) else language.how_many
         yield _with_gap(line, *numbers[-1].span(), asks)
     elif language.who_or_what and (names := names_in(line, language=language.name)):
         yield _with_gap(line, *names[-1], language.who_or_what)

@@ -29,6 +29,9 @@ _CAPITALS = """i i'm i'd i'll i've i’m i’d i’ll i’ve mr mrs ms dr st yes
     sunday"""
 _NOT_NAMES = frozenset(_CAPITALS.split())
 """Words that are written with a capital and name nobody. A wrong month stands beside a wrong number as a rule."""
+NUMBER = re.compile(r"(?<![A-Za-z0-9.,–-])\d+(?:[.,]\d+)*(?![A-Za-z0-9–-])")
+"""A number that stands by itself, no part of a name or a range."""
+YEAR = re.compile(r"1\d{3}|20\d{2}")
 NOUNS_ARE_CAPITALS = frozenset({"german"})
 MIN_STEM_CHARACTERS = 4
 """Names that begin alike count as one: "France" and "French", "Rome" and "Romans"."""
